@@ -1,0 +1,42 @@
+// From a model's schedule and a request's wishes to the table that a chain walks.
+#ifndef DENOISE_SERVER_DIFFUSION_SAMPLER_H_
+#define DENOISE_SERVER_DIFFUSION_SAMPLER_H_
+
+#include <cstdint>
+#include <optional>
+
+#include "absl/status/statusor.h"
+#include "server/diffusion/noise_schedule.h"
+#include "server/diffusion/scheduler_config.h"
+#include "server/diffusion/table.h"
+
+namespace denoise {
+
+// What a request says about its sampler. Equal options give equal tables.
+struct SamplerOptions {
+  std::optional<SamplerKind> kind;  // absent: the model's own
+  uint32_t steps = 0;               // 1..T
+  double eta = 0;                   // [0, 1]
+  std::optional<Spacing> spacing;
+  std::optional<Variance> variance;
+  std::optional<bool> clip_sample;
+  std::optional<double> clip_sample_range;
+  bool use_clipped_model_output = false;
+
+  bool operator==(const SamplerOptions&) const = default;
+  template <typename H>
+  friend H AbslHashValue(H h, const SamplerOptions& o) {
+    return H::combine(std::move(h), o.kind, o.steps, o.eta, o.spacing, o.variance, o.clip_sample,
+                      o.clip_sample_range, o.use_clipped_model_output);
+  }
+};
+
+// Makes the table. `learned_variance`: the denoiser gives 2C channels. A FieldError
+// ("sampler.steps", "sampler.eta", …) where an option is out of its range, does nothing for the
+// sampler that was chosen, or contradicts the model.
+absl::StatusOr<Table> MakeTable(const SchedulerConfig& config, const NoiseSchedule& schedule,
+                                bool learned_variance, const SamplerOptions& options);
+
+}  // namespace denoise
+
+#endif  // DENOISE_SERVER_DIFFUSION_SAMPLER_H_

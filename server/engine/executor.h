@@ -1,0 +1,79 @@
+// The engine's whole view of LibTorch: chain slots, and batches of rows run on them.
+#ifndef DENOISE_SERVER_ENGINE_EXECUTOR_H_
+#define DENOISE_SERVER_ENGINE_EXECUTOR_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "server/diffusion/table.h"
+#include "server/engine/model_info.h"
+
+namespace denoise {
+
+// Identifies a chain's registers within one executor.
+using SlotId = int32_t;
+
+// A chain at its start.
+struct ChainStart {
+  int registers = 1;
+  // Seeds the chain's noise stream, whose first draw is x_T unless `x` is given (then nothing is
+  // drawn).
+  uint64_t seed = 0;
+  // Whether further noise will be drawn; if not, no generator is kept.
+  bool stochastic = false;
+  // [C·H·W] values, copied; empty: a draw. Every register starts as these values times `scale`.
+  absl::Span<const float> x;
+  double scale = 1;
+};
+
+// One row of one chain.
+struct RowTask {
+  SlotId slot = 0;
+  const Row* row = nullptr;
+  // Class given to the denoiser; ignored by models without classes.
+  int64_t label = 0;
+  // Where guided: a second denoiser row with `null_label`, and out ← out_u + guidance (out_c -
+  // out_u) on the first C channels.
+  bool guided = false;
+  int64_t null_label = 0;
+  float guidance = 1;
+  // Where not null, [C·H·W] values of x after the row and of its x̂0 are written there.
+  float* x_out = nullptr;
+  float* x0_out = nullptr;
+
+  int denoiser_rows() const { return row->denoise ? (guided ? 2 : 1) : 0; }
+};
+
+// Used by one engine thread only, which also makes and destroys it.
+class Executor {
+ public:
+  virtual ~Executor() = default;
+
+  virtual const ModelInfo& model() const = 0;
+
+  // Takes a slot and fills it. RESOURCE_EXHAUSTED where there is no memory for it.
+  virtual absl::StatusOr<SlotId> Start(const ChainStart& start) = 0;
+  virtual void Free(SlotId slot) = 0;
+
+  // Copies a chain's x, [C·H·W] values.
+  virtual void Read(SlotId slot, float* x) = 0;
+
+  // Runs `tasks` (each of another slot): the denoiser rows in one call, padded to `padded_rows` (at
+  // least their sum; one of the model's batch sizes; 0 if no task calls the denoiser), then every
+  // task's update. `finite[i]` tells whether task i's registers are finite afterwards. On an error
+  // nothing of any chain has changed: INTERNAL where the denoiser threw or answered in another
+  // shape, RESOURCE_EXHAUSTED where memory ran out.
+  virtual absl::Status Execute(absl::Span<const RowTask> tasks, int64_t padded_rows,
+                               absl::Span<bool> finite) = 0;
+};
+
+// Makes a replica's executor; called on the engine thread that will own it.
+using ExecutorFactory = std::function<absl::StatusOr<std::unique_ptr<Executor>>()>;
+
+}  // namespace denoise
+
+#endif  // DENOISE_SERVER_ENGINE_EXECUTOR_H_

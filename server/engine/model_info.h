@@ -1,0 +1,58 @@
+// What everybody but LibTorch's layer needs to know of a model that is served.
+#ifndef DENOISE_SERVER_ENGINE_MODEL_INFO_H_
+#define DENOISE_SERVER_ENGINE_MODEL_INFO_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "server/diffusion/noise_schedule.h"
+#include "server/diffusion/scheduler_config.h"
+
+namespace denoise {
+
+// [C, H, W].
+struct SampleShape {
+  int64_t channels = 0;
+  int64_t height = 0;
+  int64_t width = 0;
+  int64_t values() const { return channels * height * width; }
+};
+
+// Immutable once the model is served; shared by shared_ptr<const ModelInfo>.
+struct ModelInfo {
+  // From model.json and the folder's name.
+  std::string name;
+  int64_t version = 1;
+  std::string sha256;
+  SampleShape shape;
+  float value_min = -1;
+  float value_max = 1;
+  int64_t num_classes = 0;  // 0: the denoiser takes x and t only
+  std::optional<int64_t> null_class;
+  std::optional<SamplerKind> default_sampler;  // else the config's
+  uint32_t default_steps = 50;
+  float default_guidance_scale = 1;
+
+  // From scheduler_config.json.
+  SchedulerConfig config;
+  NoiseSchedule schedule{{}};
+
+  // Found by the examination.
+  bool learned_variance = false;  // the denoiser gives 2C channels
+  bool integer_time = false;      // t must be int64: samplers with fractional times are refused
+  std::string layout;             // "contiguous", "channels_last"
+  std::string precision = "float32";
+  std::string executor = "torchscript";
+  // Batch sizes that are run, ascending; denoiser_seconds[i] is the measured time of one call at
+  // batch_sizes[i] on one replica while the others are idle.
+  std::vector<int64_t> batch_sizes;
+  std::vector<double> denoiser_seconds;
+  int replicas = 1;
+  int threads = 1;
+};
+
+}  // namespace denoise
+
+#endif  // DENOISE_SERVER_ENGINE_MODEL_INFO_H_
