@@ -69,6 +69,9 @@ class Executor {
   // shape, RESOURCE_EXHAUSTED where memory ran out.
   virtual absl::Status Execute(absl::Span<const RowTask> tasks, int64_t padded_rows,
                                absl::Span<bool> finite) = 0;
+
+  // Time that the denoiser call of the last Execute took; 0 if it made none.
+  virtual double denoiser_seconds() const { return 0; }
 };
 
 // Makes a replica's executor; called on the engine thread that will own it.

@@ -1,0 +1,121 @@
+// The loop of one replica: plan, execute, publish, retire.
+#ifndef DENOISE_SERVER_ENGINE_ENGINE_H_
+#define DENOISE_SERVER_ENGINE_ENGINE_H_
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/types/span.h"
+#include "server/engine/batch_planner.h"
+#include "server/engine/chain.h"
+#include "server/engine/clock.h"
+#include "server/engine/executor.h"
+#include "server/engine/mutex.h"
+#include "server/engine/waiting_queue.h"
+#include "server/metrics/metrics.h"
+
+namespace denoise {
+
+// One thread that owns a replica's executors and its active chains; nothing of those is locked.
+// Public functions are thread-safe.
+class Engine {
+ public:
+  struct Options {
+    int index = 0;       // in the waiting queue
+    std::string device;  // for metrics: "cpu:0"
+    Batching batching = Batching::kStep;
+    size_t max_active = 256;  // chains
+  };
+
+  // Starts the thread. The queue, the metrics and the clock outlive the engine.
+  Engine(Options options, WaitingQueue* queue, Metrics* metrics, const Clock* clock);
+  // Stops.
+  ~Engine();
+
+  // Runs `work` on the engine's thread, between two ticks, and waits for its answer. UNAVAILABLE
+  // after Stop().
+  absl::Status Run(std::function<absl::Status()> work);
+  // Makes an executor on the engine's thread; from then on its model's chains are run.
+  absl::Status AddModel(ExecutorFactory factory);
+  // There may be something to do.
+  void Wake();
+  // Ends the requests of the chains still active with UNAVAILABLE and joins the thread.
+  void Stop();
+
+  // Chains active now, and rows that they still need.
+  size_t chains_active() const { return chains_active_.load(std::memory_order_relaxed); }
+  uint64_t rows_left() const { return rows_left_.load(std::memory_order_relaxed); }
+
+ private:
+  // What the inbox holds: work and where its answer goes.
+  struct Errand {
+    std::function<absl::Status()> work;
+    std::function<void(absl::Status)> answer;
+  };
+  struct Served {
+    std::unique_ptr<Executor> executor;
+    ModelMetrics metrics;
+  };
+  // What is to be published of a task: buffers that the executor fills.
+  struct Output {
+    bool publish = false;
+    std::vector<float> x;
+    std::vector<float> x0;
+    absl::Status status;
+  };
+
+  void Loop();
+  bool WaitForWork(bool idle);  // false: stop
+  void DoErrands();
+  void Admit();
+  void StartChains(const ChainRange& range);
+  void RetireEnded();
+  bool Tick();  // false: nothing could be run
+  void MakeTasks(const Batch& batch);
+  void Execute(Executor& executor, size_t first, size_t count);
+  void Advance(size_t task);
+  void PublishState(const Chain& chain, const Row* row, Output& output);
+  void CountLoad();
+  int ModelNumber(const ModelInfo& model) const;
+
+  const Options options_;
+  WaitingQueue* const queue_;
+  Metrics* const metrics_;
+  const Clock* const clock_;
+  const EngineMetrics gauges_;
+
+  // Of the engine's thread alone.
+  BatchPlanner planner_;
+  std::vector<Served> models_;
+  std::vector<std::vector<int64_t>> batch_sizes_;  // by model
+  std::vector<Chain> chains_;                      // in the order of arrival
+  std::vector<Candidate> candidates_;
+  std::vector<size_t> task_chains_;
+  std::vector<RowTask> tasks_;
+  std::vector<Output> outputs_;
+  std::unique_ptr<bool[]> finite_;
+  size_t finite_size_ = 0;
+  double denoiser_seconds_ = 0;  // of this tick
+
+  std::atomic<size_t> chains_active_{0};
+  std::atomic<uint64_t> rows_left_{0};
+
+  Mutex mutex_;
+  CondVar condition_;
+  bool woken_ ABSL_GUARDED_BY(mutex_) = false;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  std::deque<Errand> inbox_ ABSL_GUARDED_BY(mutex_);
+
+  std::thread thread_;  // last, so that it is joined before anything it uses goes
+};
+
+}  // namespace denoise
+
+#endif  // DENOISE_SERVER_ENGINE_ENGINE_H_

@@ -1,0 +1,128 @@
+// An executor without LibTorch: its denoiser is a formula, and tests decide when a call returns and
+// how.
+#ifndef DENOISE_TESTS_UNIT_ENGINE_FAKE_EXECUTOR_H_
+#define DENOISE_TESTS_UNIT_ENGINE_FAKE_EXECUTOR_H_
+
+#include <atomic>
+#include <cmath>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "server/engine/executor.h"
+
+namespace denoise {
+
+inline ModelInfo FakeModel() {
+  ModelInfo model;
+  model.name = "fake";
+  model.shape = {1, 2, 2};
+  model.batch_sizes = {1, 2, 4, 8};
+  return model;
+}
+
+class FakeExecutor : public Executor {
+ public:
+  // Called before a batch runs, on the engine's thread; may block; an error is the batch's.
+  using Hook = std::function<absl::Status(absl::Span<const RowTask>)>;
+
+  explicit FakeExecutor(Hook hook = nullptr, std::atomic<int>* live_slots = nullptr)
+      : model_(FakeModel()), hook_(std::move(hook)), live_slots_(live_slots) {}
+
+  const ModelInfo& model() const override { return model_; }
+
+  absl::StatusOr<SlotId> Start(const ChainStart& start) override {
+    SlotId id = 0;
+    while (id < static_cast<SlotId>(slots_.size()) && slots_[id].used) ++id;
+    if (id == static_cast<SlotId>(slots_.size())) slots_.emplace_back();
+    Slot& slot = slots_[id];
+    slot.used = true;
+    slot.x.assign(model_.shape.values(), 0);
+    for (size_t i = 0; i < slot.x.size(); ++i) {
+      slot.x[i] = start.scale * (start.x.empty() ? Noise(start.seed, i) : start.x[i]);
+    }
+    if (live_slots_) ++*live_slots_;
+    return id;
+  }
+  void Free(SlotId slot) override {
+    slots_[slot].used = false;
+    if (live_slots_) --*live_slots_;
+  }
+  void Read(SlotId slot, float* x) override {
+    std::copy(slots_[slot].x.begin(), slots_[slot].x.end(), x);
+  }
+
+  absl::Status Execute(absl::Span<const RowTask> tasks, int64_t padded_rows,
+                       absl::Span<bool> finite) override {
+    if (hook_) {
+      if (absl::Status status = hook_(tasks); !status.ok()) return status;
+    }
+    for (size_t i = 0; i < tasks.size(); ++i) {
+      const RowTask& task = tasks[i];
+      std::vector<float>& x = slots_[task.slot].x;
+      finite[i] = true;
+      for (size_t j = 0; j < x.size(); ++j) {
+        const double out = Denoise(x[j], task.row->timestep, task.label);
+        const double x0 = task.row->p * x[j] + task.row->q * out;
+        x[j] = task.row->w[0][kColX] * x[j] + task.row->w[0][kColX0] * x0;
+        finite[i] = finite[i] && std::isfinite(x[j]);
+        if (task.x_out) task.x_out[j] = x[j];
+        if (task.x0_out) task.x0_out[j] = x0;
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  static float Noise(uint64_t seed, size_t i) { return std::sin(1.0 + seed * 7.0 + i); }
+  static double Denoise(double x, double t, int64_t label) {
+    return 0.5 * x + 0.01 * t + 0.1 * label;
+  }
+
+  // What a chain must come to, computed by itself.
+  static std::vector<float> Expected(const Table& table, uint64_t seed, int64_t label) {
+    FakeExecutor alone;
+    ChainStart start;
+    start.seed = seed;
+    RowTask task;
+    task.slot = *alone.Start(start);
+    task.label = label;
+    bool finite;
+    for (const Row& row : table.rows) {
+      task.row = &row;
+      (void)alone.Execute({&task, 1}, 1, {&finite, 1});
+    }
+    return alone.slots_[task.slot].x;
+  }
+
+ private:
+  struct Slot {
+    bool used = false;
+    std::vector<float> x;
+  };
+  const ModelInfo model_;
+  const Hook hook_;
+  std::atomic<int>* const live_slots_;
+  std::vector<Slot> slots_;
+};
+
+// `steps` rows that each go part of the way to x̂0.
+inline std::shared_ptr<const Table> FakeTable(uint32_t steps) {
+  auto table = std::make_shared<Table>();
+  table->total_steps = steps;
+  for (uint32_t i = 0; i < steps; ++i) {
+    Row row;
+    row.timestep = steps - 1 - i;
+    row.p = 1;
+    row.q = -0.5;
+    row.w[0][kColX] = 0.75;
+    row.w[0][kColX0] = 0.25;
+    row.step = i + 1;
+    row.state_timestep = row.timestep - 1;
+    table->rows.push_back(row);
+  }
+  return table;
+}
+
+}  // namespace denoise
+
+#endif  // DENOISE_TESTS_UNIT_ENGINE_FAKE_EXECUTOR_H_
