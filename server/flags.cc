@@ -1,0 +1,162 @@
+#include "server/flags.h"
+
+#include <sysexits.h>
+
+#include <iostream>
+#include <map>
+#include <regex>
+
+#include "CLI/CLI.hpp"
+
+namespace denoise {
+namespace {
+
+// "--max-waiting" is DENOISED_MAX_WAITING in the environment.
+std::string EnvironmentName(const std::string& flag) {
+  std::string name = "DENOISED_";
+  for (const char c : flag.substr(2)) name += c == '-' ? '_' : static_cast<char>(std::toupper(c));
+  return name;
+}
+
+// "10s", "500ms", "2m", or seconds as a number.
+CLI::Validator Duration() {
+  return CLI::Validator(
+      [](std::string& text) -> std::string {
+        static const std::regex kDuration(R"((\d+(?:\.\d+)?)(ms|s|m|h)?)");
+        std::smatch match;
+        if (!std::regex_match(text, match, kDuration)) {
+          return "'" + text + "' is not a duration: write for example 500ms, 10s or 2m";
+        }
+        const std::string unit = match[2];
+        const double factor = unit == "ms" ? 1e-3 : unit == "m" ? 60 : unit == "h" ? 3600 : 1;
+        text = std::to_string(std::stod(match[1]) * factor);
+        return "";
+      },
+      "DURATION");
+}
+
+// Bytes, with K, M or G for powers of 1024.
+CLI::Validator Bytes() { return CLI::AsSizeValue(false).description("BYTES"); }
+
+CLI::Validator HostPort() {
+  return CLI::Validator(
+      [](std::string& text) -> std::string {
+        static const std::regex kHostPort(R"((\[[0-9a-fA-F:.]+\]|[^:\s]+):(\d{1,5}))");
+        std::smatch match;
+        if (!std::regex_match(text, match, kHostPort) || std::stoi(match[2]) > 65535) {
+          return "'" + text + "' is not an address: write HOST:PORT, such as 127.0.0.1:8500";
+        }
+        return "";
+      },
+      "HOST:PORT");
+}
+
+CLI::Validator Devices() {
+  return CLI::Validator(
+      [](std::string& text) -> std::string {
+        static const std::regex kDevices(R"(cpu(?::([1-9]\d{0,3}))?)");
+        if (std::regex_match(text, kDevices)) return "";
+        return "'" + text + "' is not served: write cpu (a replica a core) or cpu:N (N replicas)";
+      },
+      "cpu|cpu:N");
+}
+
+}  // namespace
+
+std::variant<Flags, int> ParseFlags(int argc, char** argv) {
+  Flags flags;
+  CLI::App app(
+      "denoised serves diffusion models: it batches the steps of all callers' chains together and\n"
+      "streams their states. Every flag can also be given as DENOISED_… in the environment\n"
+      "(--max-waiting as DENOISED_MAX_WAITING) and as a key of the --config file.",
+      "denoised");
+  app.set_version_flag("--version", std::string("denoised ") + DENOISE_VERSION);
+  app.set_config("--config", "", "Read flags from a TOML file")
+      ->envname("DENOISED_CONFIG")
+      ->check(CLI::ExistingFile);
+  app.allow_config_extras(CLI::config_extras_mode::error);
+  app.get_formatter()->column_width(34);
+
+  const auto add = [&app](const char* flag, auto& value, const char* help, const char* group) {
+    return app.add_option(flag, value, help)
+        ->envname(EnvironmentName(flag))
+        ->group(group)
+        ->capture_default_str();
+  };
+
+  const char* models = "Models";
+  add("--model", flags.models, "Folder of a model; may be repeated", models);
+  add("--model-repository", flags.model_repository, "Folder with NAME/VERSION/ or NAME/ folders",
+      models);
+
+  const char* addresses = "Addresses";
+  add("--listen", flags.listen, "gRPC", addresses)->check(HostPort());
+  add("--metrics-listen", flags.metrics_listen, "Prometheus metrics; empty: none", addresses)
+      ->check(HostPort() | CLI::IsMember({""}));
+
+  const char* devices = "Devices and batching";
+  add("--devices", flags.devices, "cpu: a replica a core; cpu:N: N replicas", devices)
+      ->check(Devices());
+  add("--threads", flags.threads, "Threads of a replica; 0: the cores shared out evenly", devices)
+      ->check(CLI::Range(0, 1024));
+  add("--layout", flags.layout, "Memory layout of weights and activations", devices)
+      ->check(CLI::IsMember({"auto", "contiguous", "channels_last"}));
+  add("--max-batch-rows", flags.max_batch_rows,
+      "Most rows of a denoiser call; 0: where the device is saturated, as measured at load",
+      devices)
+      ->check(CLI::Range(0, 65536));
+  add("--batch-sizes", flags.batch_sizes,
+      "Batch sizes that are run, instead of those found at load", devices)
+      ->delimiter(',')
+      ->check(CLI::Range(1, 65536));
+  const std::map<std::string, Batching> batching = {
+      {"step", Batching::kStep}, {"request", Batching::kRequest}, {"none", Batching::kNone}};
+  app.add_option("--batching", flags.batching,
+                 "step: chains join and leave at every tick; request, none: for comparison")
+      ->envname("DENOISED_BATCHING")
+      ->group(devices)
+      ->transform(CLI::CheckedTransformer(batching).description("step|request|none"))
+      ->default_str("step");
+
+  const char* limits = "Limits";
+  add("--max-waiting", flags.max_waiting, "Requests that may wait", limits)
+      ->check(CLI::Range(1u, 1'000'000u));
+  add("--max-active", flags.max_active, "Chains that may run, of all replicas", limits)
+      ->check(CLI::Range(1u, 1'000'000u));
+  add("--max-samples", flags.max_samples, "Samples of one request", limits)
+      ->check(CLI::Range(1u, 65536u));
+  add("--max-message-bytes", flags.max_message_bytes, "Size of a message, either way", limits)
+      ->transform(Bytes())
+      ->check(CLI::Range(uint64_t{4096}, uint64_t{1} << 31));
+  add("--max-state-bytes", flags.max_state_bytes,
+      "States of a request that may wait for its reader; older ones are left out", limits)
+      ->transform(Bytes())
+      ->check(CLI::Range(uint64_t{1024}, uint64_t{1} << 31));
+  add("--write-timeout", flags.write_timeout_seconds,
+      "A caller that does not read for so long is cut off", limits)
+      ->transform(Duration());
+  add("--drain-grace", flags.drain_grace_seconds, "Time for running chains after SIGTERM", limits)
+      ->transform(Duration());
+
+  const char* other = "Other";
+  add("--log-level", flags.log_level, "On stderr", other)
+      ->check(CLI::IsMember({"debug", "info", "warn", "error", "off"}));
+  app.add_flag("--probe", flags.probe, "Ask the server at --listen for its health, and exit 0 or 1")
+      ->group(other);
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& done) {  // --help, --version
+    return app.exit(done);
+  } catch (const CLI::ParseError& error) {
+    std::cerr << "denoised: " << error.what() << " (denoised --help lists the flags)\n";
+    return EX_USAGE;
+  }
+  if (!flags.probe && flags.models.empty() && flags.model_repository.empty()) {
+    std::cerr << "denoised: no model: give --model FOLDER or --model-repository FOLDER\n";
+    return EX_USAGE;
+  }
+  return flags;
+}
+
+}  // namespace denoise

@@ -1,0 +1,54 @@
+// The command line, environment and configuration file of `denoised`.
+#ifndef DENOISE_SERVER_FLAGS_H_
+#define DENOISE_SERVER_FLAGS_H_
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "server/engine/batch_planner.h"
+
+namespace denoise {
+
+// Every flag is also DENOISED_… in the environment and a key of --config; the command line wins
+// over the environment, the environment over the file.
+struct Flags {
+  // Models: folders, and folders of folders.
+  std::vector<std::string> models;
+  std::string model_repository;
+
+  // Addresses, HOST:PORT; port 0: any. An empty metrics_listen: no metrics.
+  std::string listen = "127.0.0.1:8500";
+  std::string metrics_listen = "127.0.0.1:8501";
+
+  // Devices and how the denoiser is called.
+  std::string devices = "cpu";  // "cpu" or "cpu:N"
+  int threads = 0;              // of a replica; 0: one, or all cores for one replica
+  std::string layout = "auto";  // auto, contiguous, channels_last
+  int64_t max_batch_rows = 0;   // 0: where the device is saturated
+  std::vector<int64_t> batch_sizes;
+  Batching batching = Batching::kStep;
+
+  // Limits.
+  uint32_t max_waiting = 256;  // requests
+  uint32_t max_active = 1024;  // chains, of all replicas
+  uint32_t max_samples = 64;   // chains of a request
+  uint64_t max_message_bytes = 64u << 20;
+  uint64_t max_state_bytes = 256u << 10;  // of a request, waiting for its reader
+  double write_timeout_seconds = 60;
+  double drain_grace_seconds = 30;
+
+  std::string log_level = "info";
+
+  // Ask the server at `listen` for its health, and exit.
+  bool probe = false;
+};
+
+// The flags, or the exit status with which the program is to end at once (after --help, --version,
+// or a message on stderr about what was wrong and what would be right).
+std::variant<Flags, int> ParseFlags(int argc, char** argv);
+
+}  // namespace denoise
+
+#endif  // DENOISE_SERVER_FLAGS_H_

@@ -1,0 +1,78 @@
+// denoised: the daemon that denoises.
+#include <signal.h>
+#include <sysexits.h>
+
+#include <chrono>
+#include <cstdio>
+#include <iostream>
+#include <variant>
+
+#include "server/flags.h"
+#include "server/model/torch_runtime.h"
+#include "server/probe.h"
+#include "server/server.h"
+#include "spdlog/sinks/stdout_color_sinks.h"
+#include "spdlog/spdlog.h"
+
+namespace {
+
+// Waits for one of `signals`; false when `timeout` has passed first.
+bool WaitForSignal(const sigset_t& signals, std::chrono::milliseconds timeout) {
+  const timespec time = {timeout.count() / 1000, timeout.count() % 1000 * 1'000'000};
+  return sigtimedwait(&signals, nullptr, &time) > 0;
+}
+
+// Lets running calls end, for `grace` at most; another signal ends the waiting.
+void Drain(denoise::Server& server, const sigset_t& signals, double grace_seconds) {
+  server.StopAdmitting();
+  const auto end =
+      std::chrono::steady_clock::now() + std::chrono::duration<double>(grace_seconds);
+  while (server.calls_in_flight() > 0 && std::chrono::steady_clock::now() < end) {
+    if (WaitForSignal(signals, std::chrono::milliseconds(20))) {
+      spdlog::warn("a second signal: not waiting any longer");
+      return;
+    }
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  denoise::PrepareProcess();
+
+  const auto parsed = denoise::ParseFlags(argc, argv);
+  if (const int* status = std::get_if<int>(&parsed)) return *status;
+  const auto& flags = std::get<denoise::Flags>(parsed);
+  if (flags.probe) return denoise::Probe(flags.listen);
+
+  // Stdout is for the ready line alone.
+  spdlog::set_default_logger(spdlog::stderr_color_mt("denoised"));
+  spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %^%l%$ %v");
+  spdlog::set_level(spdlog::level::from_str(flags.log_level));
+  spdlog::set_error_handler([](const std::string&) {});  // a closed stderr must not end the service
+
+  // Signals are waited for, not handled; blocked before any thread is made, so that every thread inherits it.
+  signal(SIGPIPE, SIG_IGN);
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+
+  auto server = denoise::Server::Start(flags);
+  if (!server.ok()) {
+    std::cerr << "denoised: " << server.status().message() << std::endl;
+    return absl::IsInvalidArgument(server.status()) || absl::IsNotFound(server.status())
+               ? EX_DATAERR
+               : EX_UNAVAILABLE;
+  }
+  std::cout << (*server)->ready_line() << std::endl;
+
+  while (!WaitForSignal(signals, std::chrono::hours(1))) {
+  }
+  spdlog::info("draining, for {} s at most", flags.drain_grace_seconds);
+  Drain(**server, signals, flags.drain_grace_seconds);
+  (*server)->Stop();
+  spdlog::info("stopped");
+  return EX_OK;
+}
