@@ -1,0 +1,50 @@
+// A call that reports by callbacks.
+#ifndef DENOISE_ASYNC_CALL_H_
+#define DENOISE_ASYNC_CALL_H_
+
+#include <functional>
+#include <memory>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "denoise/types.h"
+
+namespace denoise {
+inline namespace client_v1 {
+
+// Called one at a time and in order, on a thread of the library's, never within the call that was
+// given them. The next event is read when on_event has returned, so a slow one slows the stream
+// down and then loses states (Result::states_dropped). Neither may block for long or throw.
+struct SampleCallbacks {
+  std::function<void(Event)> on_event;
+  // Once, after everything else: OK if there was a Result. The callbacks are destroyed afterwards.
+  std::function<void(absl::Status)> on_done;
+};
+
+// Implemented by connections.
+class AsyncCallControl {
+ public:
+  virtual ~AsyncCallControl() = default;
+  virtual void Cancel() = 0;
+};
+
+// A handle of a running call. The call owns itself: it goes on without its handle, and a handle may
+// outlive it. Thread-safe.
+class AsyncCall {
+ public:
+  explicit AsyncCall(std::shared_ptr<AsyncCallControl> control) : control_(std::move(control)) {}
+
+  // Ends the call, on the server too: on_done(CANCELLED) follows, unless it has ended. Also from
+  // within a callback.
+  void Cancel() const {
+    if (control_ != nullptr) control_->Cancel();
+  }
+
+ private:
+  std::shared_ptr<AsyncCallControl> control_;
+};
+
+}  // namespace client_v1
+}  // namespace denoise
+
+#endif  // DENOISE_ASYNC_CALL_H_

@@ -1,0 +1,224 @@
+#include "client/src/grpc_connection.h"
+
+#include <limits>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "client/src/call_context.h"
+#include "client/src/decode.h"
+#include "client/src/encode.h"
+#include "client/src/event_call.h"
+#include "client/src/event_source.h"
+#include "client/src/status.h"
+#include "denoise/v1/diffusion.grpc.pb.h"
+#include "grpc/health/v1/health.grpc.pb.h"
+#include "grpcpp/grpcpp.h"
+
+namespace denoise {
+inline namespace client_v1 {
+namespace {
+
+using SampleCall = EventCall<v1::SampleRequest, v1::SampleEvent, Event, SampleDecoder>;
+using DiffuseCall = EventCall<v1::DiffuseRequest, v1::DiffuseEvent, DiffuseEvent, DiffuseDecoder>;
+
+class GrpcConnection final : public Connection {
+ public:
+  GrpcConnection(std::shared_ptr<grpc::Channel> channel, ClientOptions options)
+      : options_(std::move(options)),
+        stub_(v1::Diffusion::NewStub(channel)),
+        health_(grpc::health::v1::Health::NewStub(channel)) {}
+
+  SampleStream Sample(const SampleRequest& request, const CallOptions& options) override {
+    return SampleStream(std::make_unique<WaitingSource<SampleCall, Event>>(
+        [&](SampleCall::OnEvent on_event, SampleCall::OnEnd on_end) {
+          return StartSample(request, options, std::move(on_event), std::move(on_end));
+        }));
+  }
+
+  AsyncCall SampleAsync(const SampleRequest& request, SampleCallbacks callbacks,
+                        const CallOptions& options) override {
+    return AsyncCall(StartSample(
+        request, options,
+        [on_event = std::move(callbacks.on_event)](SampleCall* call, Event event) {
+          if (on_event) on_event(std::move(event));
+          call->ReadNext();
+        },
+        [on_done = std::move(callbacks.on_done)](absl::Status status) {
+          if (on_done) on_done(std::move(status));
+        }));
+  }
+
+  DiffuseStream Diffuse(const DiffuseRequest& request, const CallOptions& options) override {
+    return DiffuseStream(std::make_unique<WaitingSource<DiffuseCall, DiffuseEvent>>(
+        [&](DiffuseCall::OnEvent on_event, DiffuseCall::OnEnd on_end) {
+          auto call = std::make_shared<DiffuseCall>(Encode(request), DiffuseDecoder(request),
+                                                    std::move(on_event), std::move(on_end));
+          call->Start(PrepareContext(options_, options, &call->context()),
+                      [this](auto* context, auto* wire, auto* reactor) {
+                        stub_->async()->Diffuse(context, wire, reactor);
+                      });
+          return call;
+        }));
+  }
+
+  absl::StatusOr<std::vector<Model>> ListModels(const CallOptions& options) override {
+    v1::ListModelsResponse response;
+    const auto status = Call(options, [&](grpc::ClientContext* context) {
+      return stub_->ListModels(context, {}, &response);
+    });
+    if (!status.ok()) return status;
+    std::vector<Model> models;
+    for (const auto& wire : response.models()) {
+      auto model = DecodeModel(wire);
+      if (!model.ok()) return model.status();
+      models.push_back(*std::move(model));
+    }
+    return models;
+  }
+
+  absl::StatusOr<Model> GetModel(const std::string& model, int64_t version,
+                                 const CallOptions& options) override {
+    v1::GetModelRequest request;
+    request.set_model(model);
+    request.set_model_version(version);
+    v1::Model response;
+    const auto status = Call(options, [&](grpc::ClientContext* context) {
+      return stub_->GetModel(context, request, &response);
+    });
+    if (!status.ok()) return status;
+    return DecodeModel(response);
+  }
+
+  absl::StatusOr<bool> Healthy(const std::string& model, const CallOptions& options) override {
+    grpc::health::v1::HealthCheckRequest request;
+    request.set_service(model);
+    grpc::health::v1::HealthCheckResponse response;
+    const auto status = Call(options, [&](grpc::ClientContext* context) {
+      return health_->Check(context, request, &response);
+    });
+    if (!status.ok()) return status;
+    return response.status() == grpc::health::v1::HealthCheckResponse::SERVING;
+  }
+
+ private:
+  template <typename Rpc>
+  absl::Status Call(const CallOptions& options, Rpc rpc) {
+    grpc::ClientContext context;
+    const auto status = PrepareContext(options_, options, &context);
+    return status.ok() ? FromGrpc(rpc(&context)) : status;
+  }
+
+  std::shared_ptr<SampleCall> StartSample(const SampleRequest& request, const CallOptions& options,
+                                          SampleCall::OnEvent on_event, SampleCall::OnEnd on_end) {
+    auto call = std::make_shared<SampleCall>(Encode(request), SampleDecoder(request),
+                                             std::move(on_event), std::move(on_end));
+    call->Start(PrepareContext(options_, options, &call->context()),
+                [this](auto* context, auto* wire, auto* reactor) {
+                  stub_->async()->Sample(context, wire, reactor);
+                });
+    return call;
+  }
+
+  const ClientOptions options_;
+  const std::unique_ptr<v1::Diffusion::Stub> stub_;
+  const std::unique_ptr<grpc::health::v1::Health::Stub> health_;
+};
+
+absl::Status CheckAddress(const std::string& address) {
+  const auto bad = [&](const char* mend) {
+    return absl::InvalidArgumentError(absl::StrCat("address '", address, "' ", mend));
+  };
+  if (address.empty()) return bad("is empty: write HOST:PORT, such as 127.0.0.1:8500");
+  for (const char* scheme : {"dns:", "ipv4:", "ipv6:", "unix:", "unix-abstract:", "xds:"}) {
+    if (address.rfind(scheme, 0) == 0) return absl::OkStatus();
+  }
+  if (address.find(',') != std::string::npos) {
+    return bad("holds several: write them as ipv4:HOST:PORT,HOST:PORT or dns:///NAME:PORT");
+  }
+  const size_t colon = address.rfind(':');
+  if (colon == std::string::npos || colon == 0 ||
+      (address[0] == '[' && address[colon - 1] != ']')) {
+    return bad("has no port: write HOST:PORT, such as 127.0.0.1:8500");
+  }
+  const std::string port = address.substr(colon + 1);
+  if (port.empty() || port.size() > 5 || port.find_first_not_of("0123456789") != port.npos ||
+      std::stoi(port) < 1 || std::stoi(port) > 65535) {
+    return bad("has a bad port: write HOST:PORT with a port of 1 to 65535");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckOptions(const ClientOptions& options) {
+  if (options.max_message_bytes < 1 ||
+      options.max_message_bytes > std::numeric_limits<int>::max()) {
+    return absl::InvalidArgumentError(absl::StrCat("max_message_bytes is ",
+                                                   options.max_message_bytes, ": it must be 1 to ",
+                                                   std::numeric_limits<int>::max()));
+  }
+  if (options.connect_timeout < absl::ZeroDuration() ||
+      options.default_timeout <= absl::ZeroDuration()) {
+    return absl::InvalidArgumentError("connect_timeout and default_timeout must not be negative");
+  }
+  if (options.keepalive_time < absl::Seconds(10) ||
+      options.keepalive_timeout <= absl::ZeroDuration()) {
+    return absl::InvalidArgumentError(
+        "keepalive_time must be 10 s or more, keepalive_timeout positive");
+  }
+  return CheckMetadata(options.metadata);
+}
+
+int Milliseconds(absl::Duration duration) {
+  return static_cast<int>(
+      std::min<int64_t>(absl::ToInt64Milliseconds(duration), std::numeric_limits<int>::max()));
+}
+
+grpc::ChannelArguments ArgumentsOf(const ClientOptions& options) {
+  grpc::ChannelArguments arguments;
+  arguments.SetUserAgentPrefix(absl::StrCat(
+      options.user_agent, options.user_agent.empty() ? "" : " ", "denoise-cpp/" DENOISE_VERSION));
+  arguments.SetMaxReceiveMessageSize(static_cast<int>(options.max_message_bytes));
+  // Pings only while calls are open: idle clients cost a server nothing. As many as it takes, since
+  // a request may wait in the queue for long without a word.
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, Milliseconds(options.keepalive_time));
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, Milliseconds(options.keepalive_timeout));
+  arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  // A server that restarts is to be found again within seconds, not minutes.
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 200);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 5000);
+  return arguments;
+}
+
+// UNAVAILABLE, with what gRPC says of why; OK if there is a server after all.
+absl::Status Reach(const std::string& address, const ClientOptions& options,
+                   GrpcConnection& connection) {
+  // A call on a channel that cannot connect fails at once, and says what the channel does not.
+  const auto status = connection.Healthy("", {.timeout = absl::Seconds(1)}).status();
+  if (!absl::IsUnavailable(status) && !absl::IsDeadlineExceeded(status)) return absl::OkStatus();
+  return absl::UnavailableError(absl::StrCat("no server at ", address, " within ",
+                                             absl::FormatDuration(options.connect_timeout), ": ",
+                                             std::string(status.message())));
+}
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<Connection>> ConnectByGrpc(const std::string& address,
+                                                          ClientOptions options) {
+  if (const auto status = CheckAddress(address); !status.ok()) return status;
+  if (const auto status = CheckOptions(options); !status.ok()) return status;
+  auto channel =
+      grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), ArgumentsOf(options));
+  auto connection = std::make_shared<GrpcConnection>(channel, options);
+  if (options.connect_timeout > absl::ZeroDuration()) {
+    const auto deadline =
+        absl::ToChronoTime(absl::Now() + std::min(options.connect_timeout, absl::Hours(24 * 365)));
+    if (!channel->WaitForConnected(deadline)) {
+      const auto status = Reach(address, options, *connection);
+      if (!status.ok()) return status;
+    }
+  }
+  return connection;
+}
+
+}  // namespace client_v1
+}  // namespace denoise
