@@ -9,7 +9,8 @@
 #include "absl/status/status.h"
 #include "client/src/status.h"
 #include "denoise/async_call.h"
-#include "grpcpp/grpcpp.h"
+#include "grpcpp/client_context.h"
+#include "grpcpp/support/client_callback.h"
 
 namespace denoise {
 inline namespace client_v1 {

@@ -193,7 +193,9 @@ grpc::ChannelArguments ArgumentsOf(const ClientOptions& options) {
 absl::Status Reach(const std::string& address, const ClientOptions& options,
                    GrpcConnection& connection) {
   // A call on a channel that cannot connect fails at once, and says what the channel does not.
-  const auto status = connection.Healthy("", {.timeout = absl::Seconds(1)}).status();
+  CallOptions call;
+  call.timeout = absl::Seconds(1);
+  const auto status = connection.Healthy("", call).status();
   if (!absl::IsUnavailable(status) && !absl::IsDeadlineExceeded(status)) return absl::OkStatus();
   return absl::UnavailableError(absl::StrCat("no server at ", address, " within ",
                                              absl::FormatDuration(options.connect_timeout), ": ",
