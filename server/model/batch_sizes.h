@@ -1,0 +1,45 @@
+// Which batch sizes a model is run at, and how long a call takes at each.
+#ifndef DENOISE_SERVER_MODEL_BATCH_SIZES_H_
+#define DENOISE_SERVER_MODEL_BATCH_SIZES_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "server/engine/model_info.h"
+#include "server/model/denoiser.h"
+
+namespace denoise {
+
+// The operator's wishes.
+struct BatchSizeOptions {
+  int64_t max_rows = 0;        // 0: where the device is saturated
+  std::vector<int64_t> sizes;  // empty: chosen here
+};
+
+struct BatchTime {
+  int64_t rows = 0;
+  double seconds = 0;  // of one call
+};
+
+// The sizes to be measured, ascending: those given, up to max_rows; otherwise 1 to 8 and then
+// steps of a seventh to a quarter, up to max_rows (itself included) or 64. INVALID_ARGUMENT where
+// one is below 1, none is left, or the largest is 1 and a guided chain, which needs two rows in one
+// call, is possible.
+absl::StatusOr<std::vector<int64_t>> CandidateSizes(const BatchSizeOptions& options,
+                                                    bool may_be_guided);
+
+// How many of `times` to keep: up to the smallest size whose rows a second come within 3% of the
+// best of all. Past that a batch only makes everybody wait longer. At least `least`.
+size_t KneeOf(const std::vector<BatchTime>& times, size_t least);
+
+// Warms the denoiser at each candidate and times it: on the thread of an engine, while the others
+// are idle. Unless the operator said otherwise, stops growing when rows a second fall, or after
+// about a second, and cuts at the knee. `info` with the examination's findings.
+absl::StatusOr<std::vector<BatchTime>> MeasureBatchSizes(const Denoiser& denoiser,
+                                                         const ModelInfo& info,
+                                                         const BatchSizeOptions& options);
+
+}  // namespace denoise
+
+#endif  // DENOISE_SERVER_MODEL_BATCH_SIZES_H_

@@ -1,0 +1,116 @@
+#include "server/model/denoiser.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "ATen/core/grad_mode.h"
+#include "ATen/ops/empty.h"
+#include "ATen/ops/empty_like.h"
+#include "absl/strings/str_cat.h"
+#include "c10/core/InferenceMode.h"
+#include "server/model/torch_error.h"
+#include "torch/csrc/jit/serialization/import.h"
+
+namespace denoise {
+namespace {
+
+absl::Status CheckArguments(const torch::jit::Module& module, bool takes_labels) {
+  const auto method = module.find_method("forward");
+  if (!method.has_value()) {
+    return absl::InvalidArgumentError(
+        "denoiser.pt: the module has no forward: export one that is called as forward(x, t, y)");
+  }
+  const std::vector<c10::Argument>& arguments = method->function().getSchema().arguments();
+  const size_t most = arguments.size() - 1;  // without self
+  const size_t least = std::count_if(arguments.begin() + 1, arguments.end(),
+                                     [](const auto& a) { return !a.default_value().has_value(); });
+  const size_t wanted = takes_labels ? 3 : 2;
+  if (wanted >= least && wanted <= most) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("denoiser.pt: forward takes ", least,
+                   least == most ? "" : absl::StrCat(" to ", most), " arguments, where model.json ",
+                   takes_labels ? "has num_classes and so means forward(x, t, y)"
+                                : "has no num_classes and so means forward(x, t)",
+                   ": change num_classes, or export a module with that signature"));
+}
+
+// `contiguous(ChannelsLast)` would leave weights with one input channel or a 1×1 kernel as they
+// are, whose strides satisfy both layouts, and those would bring activations back to the slow one.
+void MakeChannelsLast(torch::jit::Module& module) {
+  for (at::Tensor weight : module.parameters()) {
+    if (weight.dim() != 4) continue;
+    weight.set_data(at::empty_like(weight, at::MemoryFormat::ChannelsLast).copy_(weight));
+  }
+}
+
+bool HasConvolutions(const torch::jit::Module& module) {
+  for (const at::Tensor& weight : module.parameters()) {
+    if (weight.dim() == 4) return true;
+  }
+  return false;
+}
+
+absl::StatusOr<at::Tensor> TensorOf(const c10::IValue& answer) {
+  if (answer.isTensor()) return answer.toTensor();
+  if (answer.isTuple()) {
+    const auto& elements = answer.toTupleRef().elements();
+    if (!elements.empty() && elements[0].isTensor()) return elements[0].toTensor();
+  } else if (answer.isGenericDict()) {
+    const auto& dict = answer.toGenericDict();
+    if (dict.keyType()->kind() == c10::TypeKind::StringType) {
+      const auto found = dict.find("sample");
+      if (found != dict.end() && found->value().isTensor()) return found->value().toTensor();
+    }
+  }
+  return absl::InternalError(absl::StrCat(
+      "forward answered a ", answer.tagKind(),
+      ", not a tensor, a tuple that begins with one, or a dict with one as \"sample\""));
+}
+
+}  // namespace
+
+at::Tensor EmptyInput(at::IntArrayRef sizes, Layout layout) {
+  return at::empty(
+      sizes, at::TensorOptions(at::kFloat)
+                 .memory_format(layout == Layout::kChannelsLast ? at::MemoryFormat::ChannelsLast
+                                                                : at::MemoryFormat::Contiguous));
+}
+
+absl::StatusOr<std::unique_ptr<Denoiser>> Denoiser::Load(const std::string& path, Layout layout,
+                                                         bool takes_labels) {
+  try {
+    // Not InferenceMode: the weights' data could not be set then.
+    const at::NoGradGuard no_grad;
+    torch::jit::Module module = torch::jit::load(path, c10::Device(c10::kCPU));
+    module.eval();
+    if (absl::Status status = CheckArguments(module, takes_labels); !status.ok()) return status;
+    const bool has_convolutions = HasConvolutions(module);
+    if (layout == Layout::kChannelsLast) MakeChannelsLast(module);
+    return std::unique_ptr<Denoiser>(
+        new Denoiser(torch::jit::freeze(module), layout, takes_labels, has_convolutions));
+  } catch (...) {
+    const absl::Status status = CurrentExceptionStatus();
+    if (absl::IsResourceExhausted(status)) return status;
+    return absl::InvalidArgumentError(
+        absl::StrCat("denoiser.pt is no TorchScript module that can be loaded (", status.message(),
+                     "): write it with torch.jit.save, and copy it whole"));
+  }
+}
+
+absl::StatusOr<at::Tensor> Denoiser::Run(const at::Tensor& x, const at::Tensor& t,
+                                         const at::Tensor& y) const {
+  try {
+    const c10::InferenceMode inference;
+    std::vector<c10::IValue> arguments;
+    arguments.reserve(4);  // with self
+    arguments.emplace_back(x);
+    arguments.emplace_back(t);
+    if (takes_labels_) arguments.emplace_back(y);
+    return TensorOf(forward_(std::move(arguments)));
+  } catch (...) {
+    return CurrentExceptionStatus();
+  }
+}
+
+}  // namespace denoise

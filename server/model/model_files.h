@@ -1,0 +1,45 @@
+// A model's folder: model.json, scheduler_config.json and denoiser.pt, read and checked without
+// LibTorch.
+#ifndef DENOISE_SERVER_MODEL_MODEL_FILES_H_
+#define DENOISE_SERVER_MODEL_MODEL_FILES_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "server/engine/model_info.h"
+
+namespace denoise {
+
+// Where a model lies, and what it is called there.
+struct ModelFolder {
+  std::string path;
+  // Empty: the `name` of model.json, or else the folder's own.
+  std::string name;
+  int64_t version = 1;
+};
+
+// A model that lies ready for LibTorch.
+struct ModelFiles {
+  std::string denoiser;  // path of denoiser.pt
+  // What the files say; the examination's part is still empty.
+  ModelInfo info;
+  // Remarks for the log, one line each: keys that were not understood, a name that was overruled.
+  std::vector<std::string> remarks;
+};
+
+// Reads the three files and hashes denoiser.pt, which must agree with model.json's `sha256` where
+// that is given. NOT_FOUND where a file is not there, otherwise INVALID_ARGUMENT; either names the
+// file, the key, the value and what would be right, and says in which folder. Blocking.
+absl::StatusOr<ModelFiles> LoadModelFolder(const ModelFolder& folder);
+
+// The models of a repository, by name and version: ROOT/NAME/VERSION/ with VERSION 1, 2, …, or
+// ROOT/NAME/ with the files in it, which is version 1. Hidden entries, and folders without any
+// model in them, are passed over. NOT_FOUND where there is no model; INVALID_ARGUMENT for a name
+// with other characters than A-Z a-z 0-9 . _ -, and for symbolic links out of the repository.
+absl::StatusOr<std::vector<ModelFolder>> FindModels(const std::string& root);
+
+}  // namespace denoise
+
+#endif  // DENOISE_SERVER_MODEL_MODEL_FILES_H_

@@ -1,0 +1,205 @@
+#include "server/model/model_json.h"
+
+#include <algorithm>
+#include <cmath>
+#include <initializer_list>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "server/diffusion/scheduler_config.h"
+
+namespace denoise {
+namespace {
+
+using Json = nlohmann::json;
+
+// 2^28 values are 1 GiB a register.
+constexpr int64_t kMostValues = int64_t{1} << 28;
+constexpr int64_t kMostClasses = int64_t{1} << 31;
+
+std::string Shown(const Json& value) {
+  std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
+  if (text.size() > 60) text = text.substr(0, 60) + "…";
+  return text;
+}
+
+// The keys of an object; keeps the first thing that is wrong with one.
+class Keys {
+ public:
+  explicit Keys(const Json& object) : object_(object) {}
+
+  const absl::Status& status() const { return status_; }
+
+  void Refuse(const char* key, absl::string_view wanted) {
+    if (!status_.ok()) return;
+    status_ = absl::InvalidArgumentError(
+        object_.contains(key)
+            ? absl::StrCat("model.json: ", key, ": ", Shown(object_.at(key)), " is not ", wanted)
+            : absl::StrCat("model.json: ", key, " is missing: it must be ", wanted));
+  }
+
+  // Null for a key that is absent or null.
+  const Json* Find(const char* key) {
+    known_.insert(key);
+    const auto found = object_.find(key);
+    return found == object_.end() || found->is_null() ? nullptr : &*found;
+  }
+
+  std::optional<std::string> Text(const char* key, absl::string_view wanted,
+                                  bool (*fits)(absl::string_view)) {
+    const Json* value = Find(key);
+    if (value == nullptr) return std::nullopt;
+    if (value->is_string()) {
+      std::string text = value->get<std::string>();
+      if (fits == nullptr || fits(text)) return text;
+    }
+    Refuse(key, wanted);
+    return std::nullopt;
+  }
+
+  std::optional<int64_t> Integer(const char* key, int64_t least, int64_t most) {
+    const Json* value = Find(key);
+    if (value == nullptr) return std::nullopt;
+    if (const auto number = AsInteger(*value, least, most)) return number;
+    Refuse(key, absl::StrCat("a whole number in ", least, "..", most));
+    return std::nullopt;
+  }
+
+  static std::optional<int64_t> AsInteger(const Json& value, int64_t least, int64_t most) {
+    // An unsigned value past int64's range reads as negative, which is below `least` too.
+    if (!value.is_number_integer()) return std::nullopt;
+    const auto number = value.get<int64_t>();
+    return number >= least && number <= most ? std::optional(number) : std::nullopt;
+  }
+
+  std::vector<std::string> Unknown() const {
+    std::vector<std::string> unknown;
+    for (const auto& [key, value] : object_.items()) {
+      if (!known_.contains(key)) unknown.push_back(key);
+    }
+    return unknown;
+  }
+
+ private:
+  const Json& object_;
+  std::set<std::string> known_;
+  absl::Status status_;
+};
+
+void ReadShape(Keys& keys, ModelInfo* info) {
+  const Json* value = keys.Find("sample_shape");
+  int64_t sizes[3] = {0, 0, 0};
+  bool good = value != nullptr && value->is_array() && value->size() == 3;
+  int64_t left = kMostValues;
+  for (size_t i = 0; good && i < 3; ++i) {
+    const auto size = Keys::AsInteger((*value)[i], 1, left);
+    good = size.has_value();
+    if (!good) break;
+    sizes[i] = *size;
+    left /= *size;
+  }
+  if (!good) {
+    keys.Refuse("sample_shape", absl::StrCat("[C, H, W], whole numbers from 1 on, ", kMostValues,
+                                             " values at most"));
+    return;
+  }
+  info->shape = {sizes[0], sizes[1], sizes[2]};
+}
+
+void ReadRange(Keys& keys, ModelInfo* info) {
+  const Json* value = keys.Find("value_range");
+  if (value == nullptr) return;
+  if (value->is_array() && value->size() == 2 && (*value)[0].is_number() &&
+      (*value)[1].is_number()) {
+    info->value_min = (*value)[0].get<float>();
+    info->value_max = (*value)[1].get<float>();
+    if (std::isfinite(info->value_min) && std::isfinite(info->value_max) &&
+        info->value_min < info->value_max) {
+      return;
+    }
+  }
+  keys.Refuse("value_range", "[min, max], finite numbers with min < max");
+}
+
+void ReadClasses(Keys& keys, ModelInfo* info) {
+  info->num_classes = keys.Integer("num_classes", 0, kMostClasses).value_or(0);
+  info->null_class = keys.Integer("null_class", 0, kMostClasses);
+  if (info->null_class.has_value() && info->num_classes == 0) {
+    keys.Refuse("null_class", "of use without num_classes: leave it out, or say how many classes");
+  }
+}
+
+void ReadDefaults(Keys& keys, int64_t train_steps, ModelInfo* info) {
+  if (const auto name = keys.Text("default_sampler", "a text", nullptr)) {
+    for (const SamplerKind kind : {SamplerKind::kDdpm, SamplerKind::kDdim}) {
+      if (*name == std::string(Name(kind))) info->default_sampler = kind;
+    }
+    if (!info->default_sampler.has_value()) keys.Refuse("default_sampler", "one of ddpm, ddim");
+  }
+  info->default_steps = static_cast<uint32_t>(
+      keys.Integer("default_steps", 1, train_steps).value_or(std::min<int64_t>(50, train_steps)));
+
+  const Json* scale = keys.Find("default_guidance_scale");
+  if (scale == nullptr) return;
+  constexpr float kMost = 100;
+  const float guidance = scale->is_number() ? scale->get<float>() : -1;
+  if (!(guidance >= 0 && guidance <= kMost)) {
+    keys.Refuse("default_guidance_scale", absl::StrCat("a number in 0..", kMost));
+  } else if (guidance != 0 && guidance != 1 && !info->null_class.has_value()) {
+    keys.Refuse("default_guidance_scale",
+                "possible without null_class: leave it out, or name the label that means none");
+  }
+  info->default_guidance_scale = guidance;
+}
+
+bool IsSha256(absl::string_view text) {
+  return text.size() == 64 && std::all_of(text.begin(), text.end(), absl::ascii_isxdigit);
+}
+
+absl::StatusOr<Json> Parse(absl::string_view json) {
+  try {
+    Json object = Json::parse(json.begin(), json.end());
+    if (object.is_object()) return object;
+    return absl::InvalidArgumentError("model.json: is no JSON object");
+  } catch (const Json::parse_error& error) {
+    return absl::InvalidArgumentError(absl::StrCat("model.json: is no JSON: byte ", error.byte,
+                                                   " of ", json.size(),
+                                                   " is where it stops being so"));
+  }
+}
+
+}  // namespace
+
+bool IsModelName(absl::string_view name) {
+  return !name.empty() && name.size() <= 128 && name[0] != '.' &&
+         std::all_of(name.begin(), name.end(), [](char c) {
+           return absl::ascii_isalnum(c) || c == '.' || c == '_' || c == '-';
+         });
+}
+
+absl::StatusOr<ModelInfo> ParseModelJson(absl::string_view json, int64_t train_steps,
+                                         std::vector<std::string>* ignored_keys) {
+  const absl::StatusOr<Json> object = Parse(json);
+  if (!object.ok()) return object.status();
+  Keys keys(*object);
+  ModelInfo info;
+  info.name = keys.Text("name", "1 to 128 of A-Z a-z 0-9 . _ -, the first no dot", &IsModelName)
+                  .value_or("");
+  ReadShape(keys, &info);
+  ReadRange(keys, &info);
+  ReadClasses(keys, &info);
+  ReadDefaults(keys, train_steps, &info);
+  info.sha256 =
+      absl::AsciiStrToLower(keys.Text("sha256", "64 hexadecimal digits", &IsSha256).value_or(""));
+  keys.Integer("levels", 2, int64_t{1} << 32);
+  keys.Text("data", "a text", nullptr);
+  keys.Text("licence", "a text", nullptr);
+  if (!keys.status().ok()) return keys.status();
+  *ignored_keys = keys.Unknown();
+  return info;
+}
+
+}  // namespace denoise

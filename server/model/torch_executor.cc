@@ -1,0 +1,182 @@
+#include "server/model/torch_executor.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <new>
+#include <utility>
+
+#include "ATen/ops/empty.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "c10/core/InferenceMode.h"
+#include "server/model/torch_error.h"
+
+namespace denoise {
+
+TorchExecutor::TorchExecutor(std::shared_ptr<const ModelInfo> info,
+                             std::shared_ptr<const Denoiser> denoiser)
+    : info_(std::move(info)),
+      denoiser_(std::move(denoiser)),
+      values_(info_->shape.values()),
+      out_channels_(info_->shape.channels * (info_->learned_variance ? 2 : 1)),
+      out_values_(info_->learned_variance ? 2 * values_ : values_),
+      inputs_(info_->shape, denoiser_->layout(), info_->integer_time, info_->batch_sizes.back()),
+      initial_noise_(0) {
+  const c10::InferenceMode inference;
+  z_ = at::empty({values_}, at::kFloat);
+}
+
+absl::StatusOr<std::unique_ptr<Executor>> TorchExecutor::Make(
+    std::shared_ptr<const ModelInfo> info, std::shared_ptr<const Denoiser> denoiser) try {
+  std::unique_ptr<TorchExecutor> executor(new TorchExecutor(std::move(info), std::move(denoiser)));
+  if (absl::Status status = executor->Warm(); !status.ok()) return status;
+  return executor;
+} catch (...) {
+  return CurrentExceptionStatus();
+}
+
+absl::Status TorchExecutor::Warm() {
+  constexpr int kCalls = 3;
+  for (const int64_t rows : info_->batch_sizes) {
+    for (int call = 0; call < kCalls; ++call) {
+      if (const auto answer = inputs_.Run(*denoiser_, rows); !answer.ok()) return answer.status();
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<SlotId> TorchExecutor::Start(const ChainStart& start) try {
+  const c10::InferenceMode inference;
+  Slot slot;
+  slot.num_registers = start.registers;
+  slot.registers.reset(new float[start.registers * values_]);
+  if (start.stochastic) slot.noise.emplace(start.seed);
+  const float* x = start.x.data();
+  if (start.x.empty()) {
+    if (!start.stochastic) initial_noise_.Reseed(start.seed);
+    (start.stochastic ? *slot.noise : initial_noise_).Draw(z_);
+    x = z_.const_data_ptr<float>();
+  }
+  const auto scale = static_cast<float>(start.scale);
+  for (int64_t i = 0; i < values_; ++i) slot.registers[i] = scale * x[i];
+  for (int r = 1; r < start.registers; ++r) {
+    std::copy_n(slot.registers.get(), values_, slot.registers.get() + r * values_);
+  }
+
+  if (free_.empty()) {
+    free_.reserve(slots_.size() + 1);  // so that Free cannot fail
+    slots_.emplace_back();
+    free_.push_back(static_cast<SlotId>(slots_.size() - 1));
+  }
+  const SlotId id = free_.back();
+  free_.pop_back();
+  slots_[id] = std::move(slot);
+  return id;
+} catch (...) {
+  return CurrentExceptionStatus();
+}
+
+void TorchExecutor::Free(SlotId slot) {
+  slots_[slot] = Slot();
+  free_.push_back(slot);
+}
+
+void TorchExecutor::Read(SlotId slot, float* x) {
+  std::copy_n(slots_[slot].registers.get(), values_, x);
+}
+
+absl::Status TorchExecutor::Execute(absl::Span<const RowTask> tasks, int64_t padded_rows,
+                                    absl::Span<bool> finite) {
+  denoiser_seconds_ = 0;
+  int64_t rows = 0;
+  for (const RowTask& task : tasks) rows += task.denoiser_rows();
+  if (absl::Status status = Check(tasks, rows, padded_rows); !status.ok()) return status;
+
+  const c10::InferenceMode inference;
+  const float* out = nullptr;
+  if (rows > 0) {
+    if (absl::Status status = CallDenoiser(tasks, rows, padded_rows); !status.ok()) return status;
+    out = out_.const_data_ptr<float>();
+  }
+  // From here on nothing fails. Noise is drawn only now, so that a batch that is tried again draws
+  // the same.
+  for (size_t i = 0; i < tasks.size(); ++i) {
+    finite[i] = Update(tasks[i], out);
+    if (out != nullptr) out += tasks[i].denoiser_rows() * out_values_;
+  }
+  out_.reset();  // back to the allocator before the next call asks for as much
+  return absl::OkStatus();
+}
+
+absl::Status TorchExecutor::Check(absl::Span<const RowTask> tasks, int64_t rows,
+                                  int64_t padded_rows) const {
+  const std::vector<int64_t>& sizes = info_->batch_sizes;
+  const bool fits = rows == 0 ? padded_rows == 0
+                              : padded_rows >= rows &&
+                                    std::binary_search(sizes.begin(), sizes.end(), padded_rows);
+  if (!fits) {
+    return absl::InternalError(absl::StrCat("a batch of ", rows, " rows padded to ", padded_rows,
+                                            " is none of the batch sizes"));
+  }
+  for (const RowTask& task : tasks) {
+    if (task.row->noise && !slots_[task.slot].noise.has_value()) {
+      return absl::InternalError("a row draws noise in a chain that was started without any");
+    }
+    if (task.row->variance != RowVariance::kNone && !info_->learned_variance) {
+      return absl::InternalError("a row wants a learned variance of a model that gives none");
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status TorchExecutor::CallDenoiser(absl::Span<const RowTask> tasks, int64_t rows,
+                                         int64_t padded_rows) {
+  int64_t row = 0;
+  for (const RowTask& task : tasks) {
+    if (!task.row->denoise) continue;
+    const float* const x = slots_[task.slot].registers.get();
+    inputs_.Set(row++, x, task.row->timestep, task.label);
+    if (task.guided) inputs_.Set(row++, x, task.row->timestep, task.null_label);
+  }
+  inputs_.Pad(rows, padded_rows);
+
+  const auto begin = std::chrono::steady_clock::now();
+  absl::StatusOr<at::Tensor> answer = inputs_.Run(*denoiser_, padded_rows);
+  denoiser_seconds_ =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  if (!answer.ok()) return answer.status();
+
+  const SampleShape& shape = info_->shape;
+  if (answer->scalar_type() != at::kFloat ||
+      answer->sizes() != at::IntArrayRef({padded_rows, out_channels_, shape.height, shape.width})) {
+    return absl::InternalError(absl::StrCat("the denoiser answered ",
+                                            at::toString(answer->scalar_type()), " [",
+                                            absl::StrJoin(answer->sizes(), ", "), "]"));
+  }
+  try {
+    out_ = answer->contiguous();
+  } catch (...) {
+    return CurrentExceptionStatus();
+  }
+  return absl::OkStatus();
+}
+
+bool TorchExecutor::Update(const RowTask& task, const float* out) {
+  Slot& slot = slots_[task.slot];
+  const Row& row = *task.row;
+  RowInputs in;
+  if (row.denoise) {
+    in.out = out;
+    if (task.guided) in.out_null = out + out_values_;
+    in.guidance = task.guidance;
+  }
+  if (row.noise) {
+    slot.noise->Draw(z_);
+    in.z = z_.const_data_ptr<float>();
+  }
+  return UpdateRow(row, slot.num_registers, values_, in, slot.registers.get(),
+                   {.x = task.x_out, .x0 = row.denoise ? task.x0_out : nullptr});
+}
+
+}  // namespace denoise

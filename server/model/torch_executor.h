@@ -1,0 +1,67 @@
+// Runs batches of rows on LibTorch.
+#ifndef DENOISE_SERVER_MODEL_TORCH_EXECUTOR_H_
+#define DENOISE_SERVER_MODEL_TORCH_EXECUTOR_H_
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "server/engine/executor.h"
+#include "server/model/batch_inputs.h"
+#include "server/model/denoiser.h"
+#include "server/model/noise.h"
+#include "server/model/row_update.h"
+
+namespace denoise {
+
+// On the CPU. See Executor for the contract; every function runs on the thread that made it.
+class TorchExecutor : public Executor {
+ public:
+  // Makes one and warms it, by three calls at each of the model's batch sizes.
+  static absl::StatusOr<std::unique_ptr<Executor>> Make(std::shared_ptr<const ModelInfo> info,
+                                                        std::shared_ptr<const Denoiser> denoiser);
+
+  const ModelInfo& model() const override { return *info_; }
+  absl::StatusOr<SlotId> Start(const ChainStart& start) override;
+  void Free(SlotId slot) override;
+  void Read(SlotId slot, float* x) override;
+  absl::Status Execute(absl::Span<const RowTask> tasks, int64_t padded_rows,
+                       absl::Span<bool> finite) override;
+  double denoiser_seconds() const override { return denoiser_seconds_; }
+
+ private:
+  // A chain's state.
+  struct Slot {
+    int num_registers = 0;
+    std::unique_ptr<float[]> registers;  // [num_registers, C·H·W]; null: free
+    std::optional<NoiseStream> noise;    // of stochastic chains
+  };
+
+  TorchExecutor(std::shared_ptr<const ModelInfo> info, std::shared_ptr<const Denoiser> denoiser);
+
+  absl::Status Warm();
+  absl::Status Check(absl::Span<const RowTask> tasks, int64_t rows, int64_t padded_rows) const;
+  // Fills the inputs with the tasks' rows (conditional, then unconditional), pads and calls.
+  absl::Status CallDenoiser(absl::Span<const RowTask> tasks, int64_t rows, int64_t padded_rows);
+  // `out`: the answer's first row for this task.
+  bool Update(const RowTask& task, const float* out);
+
+  const std::shared_ptr<const ModelInfo> info_;
+  const std::shared_ptr<const Denoiser> denoiser_;
+  const int64_t values_;        // C·H·W
+  const int64_t out_channels_;  // C or 2C
+  const int64_t out_values_;    // of a row of the answer
+
+  std::vector<Slot> slots_;
+  std::vector<SlotId> free_;
+
+  BatchInputs inputs_;
+  at::Tensor out_;             // of the last call, [padded_rows, out_channels, H, W], contiguous
+  at::Tensor z_;               // one row's noise, [C·H·W]
+  NoiseStream initial_noise_;  // of chains that draw x_T and nothing more; seeded anew for each
+  double denoiser_seconds_ = 0;
+};
+
+}  // namespace denoise
+
+#endif  // DENOISE_SERVER_MODEL_TORCH_EXECUTOR_H_
