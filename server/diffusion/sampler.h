@@ -14,13 +14,13 @@ namespace denoise {
 
 // What a request says about its sampler. Equal options give equal tables.
 struct SamplerOptions {
-  std::optional<SamplerKind> kind;  // absent: the model's own
-  uint32_t steps = 0;               // 1..T
-  double eta = 0;                   // [0, 1]
-  std::optional<Spacing> spacing;
-  std::optional<Variance> variance;
-  std::optional<bool> clip_sample;
-  std::optional<double> clip_sample_range;
+  std::optional<SamplerKind> kind = std::nullopt;  // absent: the model's own
+  uint32_t steps = 0;                              // 1..T
+  double eta = 0;                                  // [0, 1]
+  std::optional<Spacing> spacing = std::nullopt;
+  std::optional<Variance> variance = std::nullopt;
+  std::optional<bool> clip_sample = std::nullopt;
+  std::optional<double> clip_sample_range = std::nullopt;
   bool use_clipped_model_output = false;
 
   bool operator==(const SamplerOptions&) const = default;

@@ -1,0 +1,73 @@
+// Reads a flat JSON object key by key, with errors that name key and value. Private to this folder.
+#ifndef DENOISE_SERVER_DIFFUSION_CONFIG_READER_H_
+#define DENOISE_SERVER_DIFFUSION_CONFIG_READER_H_
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+
+namespace denoise {
+
+// Keeps the first error, after which every answer is nullopt: so a caller reads all keys and looks
+// at status() once. A key that is absent is nullopt too, and no error.
+class ConfigReader {
+ public:
+  // `object` must be a JSON object and outlive the reader.
+  explicit ConfigReader(const nlohmann::json& object) : object_(object) {}
+
+  std::optional<std::string> Text(const char* key);
+  std::optional<bool> Flag(const char* key);
+  // Whether the key is there and true; it may also be false or null.
+  bool IsOn(const char* key);
+  std::optional<int64_t> Integer(const char* key, int64_t min, int64_t max);
+  // A number with `min` < number < `max`.
+  std::optional<double> Number(const char* key, double min, double max);
+  // null is taken as absent.
+  std::optional<std::vector<double>> Numbers(const char* key);
+  // A text that is one of the names.
+  template <typename T>
+  std::optional<T> OneOf(const char* key, absl::Span<const std::pair<const char*, T>> choices);
+
+  // Notes an error about a key's value, if it is the first.
+  void Fail(const char* key, absl::string_view value, absl::string_view problem);
+
+  const absl::Status& status() const { return status_; }
+  // Keys that no call has asked for, in alphabetical order, but for those that begin with an
+  // underscore: they are notes of the program that wrote the file.
+  std::vector<std::string> UnreadKeys() const;
+
+ private:
+  // The key's value; nullptr where it is absent or an error is noted already.
+  const nlohmann::json* Find(const char* key);
+  void FailType(const char* key, const nlohmann::json& value, absl::string_view wanted);
+
+  const nlohmann::json& object_;
+  std::set<std::string> read_;
+  absl::Status status_;
+};
+
+template <typename T>
+std::optional<T> ConfigReader::OneOf(const char* key,
+                                     absl::Span<const std::pair<const char*, T>> choices) {
+  const std::optional<std::string> text = Text(key);
+  if (!text.has_value()) return std::nullopt;
+  std::string names;
+  for (const auto& [name, choice] : choices) {
+    if (*text == name) return choice;
+    names += (names.empty() ? "" : ", ") + std::string(name);
+  }
+  Fail(key, '"' + *text + '"', "is not one of " + names);
+  return std::nullopt;
+}
+
+}  // namespace denoise
+
+#endif  // DENOISE_SERVER_DIFFUSION_CONFIG_READER_H_

@@ -1,0 +1,130 @@
+#include "server/diffusion/sampler.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "server/diffusion/field_error.h"
+#include "server/diffusion/samplers/samplers.h"
+#include "server/diffusion/time_grid.h"
+
+namespace denoise {
+namespace {
+
+// "ddim" where that is the only sampler of which `takes` holds, else "ddim, euler".
+std::string NamesOf(bool SamplerSpec::*takes) {
+  std::vector<absl::string_view> names;
+  for (const SamplerSpec* spec : Samplers()) {
+    if (spec->*takes) names.push_back(spec->name);
+  }
+  return absl::StrJoin(names, ", ");
+}
+
+absl::Status DoesNothing(const SamplerSpec& spec, absl::string_view field, absl::string_view value,
+                         bool SamplerSpec::*takes) {
+  return FieldError(
+      field, absl::StrCat(value, " does nothing for the sampler ", spec.name,
+                          "; leave it out, or choose one that uses it (", NamesOf(takes), ")"));
+}
+
+absl::Status ValidateForSampler(const SamplerSpec& spec, const SamplerOptions& options) {
+  // Written so that NaN fails.
+  if (!(options.eta >= 0 && options.eta <= 1)) {
+    return FieldError("sampler.eta", absl::StrCat(options.eta, " is not in 0..1"));
+  }
+  if (options.eta != 0 && !spec.takes_eta) {
+    return DoesNothing(spec, "sampler.eta", absl::StrCat(options.eta), &SamplerSpec::takes_eta);
+  }
+  if (options.variance.has_value() && !spec.takes_variance) {
+    return DoesNothing(spec, "sampler.variance", Name(*options.variance),
+                       &SamplerSpec::takes_variance);
+  }
+  if (options.use_clipped_model_output && !spec.takes_use_clipped_model_output) {
+    return DoesNothing(spec, "sampler.use_clipped_model_output", "true",
+                       &SamplerSpec::takes_use_clipped_model_output);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ValidateClipping(bool clip, const SamplerOptions& options) {
+  if (options.clip_sample_range.has_value()) {
+    const double range = *options.clip_sample_range;
+    if (!(range > 0 && std::isfinite(range))) {
+      return FieldError("sampler.clip_sample_range",
+                        absl::StrCat(range, " is not a finite number above 0"));
+    }
+    if (!clip) {
+      return FieldError("sampler.clip_sample_range",
+                        absl::StrCat(range,
+                                     " does nothing, as nothing is clipped; set "
+                                     "sampler.clip_sample, or leave it out"));
+    }
+  }
+  if (options.use_clipped_model_output && !clip) {
+    return FieldError("sampler.use_clipped_model_output",
+                      "true does nothing, as nothing is clipped; set sampler.clip_sample, or leave "
+                      "it out");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ValidateVariance(Variance variance, bool learned_variance, bool from_request) {
+  const bool learned = variance == Variance::kLearned || variance == Variance::kLearnedRange;
+  if (!learned || learned_variance) return absl::OkStatus();
+  return FieldError(
+      "sampler.variance",
+      absl::StrCat(Name(variance), from_request ? "" : " (from the model's scheduler_config.json)",
+                   " needs a denoiser that gives a variance in a second C channels, "
+                   "and this model's does not; choose fixed_small or fixed_large"));
+}
+
+}  // namespace
+
+absl::StatusOr<Table> MakeTable(const SchedulerConfig& config, const NoiseSchedule& schedule,
+                                bool learned_variance, const SamplerOptions& options) {
+  const SamplerSpec& spec = SpecOf(options.kind.value_or(config.default_sampler));
+  if (absl::Status status = ValidateForSampler(spec, options); !status.ok()) return status;
+
+  // The request's word first, then the file's, then the class's default.
+  SamplerSettings settings{.schedule = schedule, .prediction = config.prediction};
+  settings.clip = options.clip_sample.value_or(config.clip_sample.value_or(spec.clip_sample));
+  if (absl::Status status = ValidateClipping(settings.clip, options); !status.ok()) return status;
+  settings.clip_range =
+      options.clip_sample_range.value_or(config.clip_sample_range.value_or(spec.clip_sample_range));
+  settings.variance = options.variance.value_or(config.variance.value_or(spec.variance));
+  if (spec.takes_variance) {
+    if (absl::Status status =
+            ValidateVariance(settings.variance, learned_variance, options.variance.has_value());
+        !status.ok()) {
+      return status;
+    }
+  }
+  settings.eta = options.eta;
+  settings.use_clipped_model_output = options.use_clipped_model_output;
+  settings.set_alpha_to_one = config.set_alpha_to_one.value_or(spec.set_alpha_to_one);
+
+  absl::StatusOr<std::vector<int64_t>> times =
+      WholeTimes(options.spacing.value_or(config.spacing.value_or(spec.spacing)), schedule.size(),
+                 options.steps, config.steps_offset.value_or(spec.steps_offset));
+  if (!times.ok()) return times.status();
+  settings.times = *std::move(times);
+
+  Table table;
+  const Level start(schedule.alpha_bar(settings.times.front()));
+  table.initial_timestep = static_cast<double>(settings.times.front());
+  table.initial_alpha_bar = start.alpha_bar;
+  table.initial_sigma = start.sigma;
+  table.total_steps = options.steps;
+  table.rows.reserve(settings.times.size());
+  spec.fill(settings, &table);
+  table.stochastic =
+      std::any_of(table.rows.begin(), table.rows.end(), [](const Row& row) { return row.noise; });
+  table.fractional_times = std::any_of(table.rows.begin(), table.rows.end(), [](const Row& row) {
+    return row.timestep != std::floor(row.timestep);
+  });
+  return table;
+}
+
+}  // namespace denoise

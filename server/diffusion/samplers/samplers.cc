@@ -1,0 +1,72 @@
+#include "server/diffusion/samplers/samplers.h"
+
+#include <array>
+#include <cmath>
+
+namespace denoise {
+
+absl::Span<const SamplerSpec* const> Samplers() {
+  static constexpr std::array<const SamplerSpec*, 2> kSamplers = {&kDdpm, &kDdim};
+  return kSamplers;
+}
+
+const SamplerSpec& SpecOf(SamplerKind kind) {
+  for (const SamplerSpec* spec : Samplers()) {
+    if (spec->kind == kind) return *spec;
+  }
+  // Unreachable: every SamplerKind has its entry (a test goes through them).
+  return kDdpm;
+}
+
+Level::Level(double alpha_bar)
+    : alpha_bar(alpha_bar),
+      alpha(std::sqrt(alpha_bar)),
+      variance(1 - alpha_bar),
+      sigma(std::sqrt(1 - alpha_bar)) {}
+
+Form PredictedX0(Prediction prediction, const Level& level) {
+  switch (prediction) {
+    case Prediction::kEpsilon:
+      return {.x = 1 / level.alpha, .out = -level.sigma / level.alpha};
+    case Prediction::kV:
+      return {.x = level.alpha, .out = -level.sigma};
+    case Prediction::kSample:
+      return {.out = 1};
+  }
+  return {};
+}
+
+Form PredictedEpsilon(Prediction prediction, const Level& level) {
+  switch (prediction) {
+    case Prediction::kEpsilon:
+      return {.out = 1};
+    case Prediction::kV:
+      return {.x = level.sigma, .out = level.alpha};
+    case Prediction::kSample:
+      return {.x = 1 / level.sigma, .out = -level.alpha / level.sigma};
+  }
+  return {};
+}
+
+Form EpsilonFromX0(const Level& level) {
+  return {.x = 1 / level.sigma, .x0 = -level.alpha / level.sigma};
+}
+
+Row DenoiseRow(const SamplerSettings& settings, int64_t t, const Level& level) {
+  const Form x0 = PredictedX0(settings.prediction, level);
+  Row row;
+  row.timestep = static_cast<double>(t);
+  row.p = x0.x;
+  row.q = x0.out;
+  row.clip = settings.clip;
+  row.clip_range = settings.clip_range;
+  return row;
+}
+
+void SetState(double t, const Level& level, Row* row) {
+  row->state_timestep = t;
+  row->state_alpha_bar = level.alpha_bar;
+  row->state_sigma = level.sigma;
+}
+
+}  // namespace denoise

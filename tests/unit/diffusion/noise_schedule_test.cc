@@ -1,0 +1,77 @@
+#include "server/diffusion/noise_schedule.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <numbers>
+
+#include "server/diffusion/beta_schedule.h"
+
+namespace denoise {
+namespace {
+
+TEST(NoiseSchedule, MultipliesUp) {
+  const NoiseSchedule schedule({0.5, 0.25, 0.1});
+  ASSERT_EQ(schedule.size(), 3);
+  EXPECT_DOUBLE_EQ(schedule.alpha_bar(0), 0.5);
+  EXPECT_DOUBLE_EQ(schedule.alpha_bar(1), 0.5 * 0.75);
+  EXPECT_DOUBLE_EQ(schedule.alpha_bar(2), 0.5 * 0.75 * 0.9);
+  EXPECT_DOUBLE_EQ(schedule.alpha(1), std::sqrt(0.375));
+  EXPECT_DOUBLE_EQ(schedule.sigma(1), std::sqrt(0.625));
+  EXPECT_EQ(schedule.alpha_bars().size(), 3u);
+}
+
+// Ho et al. 2020: 1e-4 to 0.02 in 1000 steps leaves a KL to N(0, I) of about 1e-5 bits.
+TEST(BetaSchedule, LinearAsInThePaper) {
+  const std::vector<double> betas = MakeBetas(BetaSchedule::kLinear, 1000, 0.0001, 0.02);
+  ASSERT_EQ(betas.size(), 1000u);
+  EXPECT_NEAR(betas.front(), 0.0001, 1e-11);
+  EXPECT_NEAR(betas.back(), 0.02, 1e-9);
+  EXPECT_NEAR(betas[333], 0.0001 + 0.0199 / 3, 1e-9);
+  EXPECT_NEAR(NoiseSchedule(betas).alpha_bar(999), 4.0358e-5, 1e-9);
+}
+
+TEST(BetaSchedule, ScaledLinearIsEvenInRoots) {
+  const std::vector<double> betas = MakeBetas(BetaSchedule::kScaledLinear, 1001, 0.0004, 0.0144);
+  EXPECT_NEAR(betas.front(), 0.0004, 1e-10);
+  EXPECT_NEAR(betas[500], 0.07 * 0.07, 1e-9);
+  EXPECT_NEAR(betas.back(), 0.0144, 1e-9);
+}
+
+TEST(BetaSchedule, CosineIsACosineUpToItsCap) {
+  const std::vector<double> betas = MakeBetas(BetaSchedule::kSquaredCosCapV2, 1000, 0, 0);
+  const NoiseSchedule schedule(betas);
+  const auto f = [](double u) {
+    return std::pow(std::cos((u + 0.008) / 1.008 * std::numbers::pi / 2), 2);
+  };
+  for (const int t : {0, 1, 10, 250, 500, 900, 990}) {
+    const double expected = f((t + 1) / 1000.0) / f(0);
+    EXPECT_NEAR(schedule.alpha_bar(t), expected, 2e-6 * expected + 1e-9) << t;
+  }
+  EXPECT_EQ(betas.back(), static_cast<double>(0.999f));
+  EXPECT_LT(betas[998], 0.999);
+}
+
+TEST(BetaSchedule, SigmoidIsSymmetricAboutItsMiddle) {
+  const std::vector<double> betas = MakeBetas(BetaSchedule::kSigmoid, 101, 0.1, 0.3);
+  EXPECT_NEAR(betas[50], 0.2, 1e-7);
+  EXPECT_NEAR(betas[0], 0.1 + 0.2 / (1 + std::exp(6.0)), 1e-7);
+  EXPECT_NEAR(betas[20] + betas[80], 0.4, 1e-7);
+}
+
+TEST(BetaSchedule, ValuesAreFloats) {
+  for (const auto schedule : {BetaSchedule::kLinear, BetaSchedule::kScaledLinear,
+                              BetaSchedule::kSquaredCosCapV2, BetaSchedule::kSigmoid}) {
+    for (const double beta : MakeBetas(schedule, 17, 0.001, 0.02)) {
+      EXPECT_EQ(beta, static_cast<double>(static_cast<float>(beta)));
+    }
+  }
+}
+
+TEST(BetaSchedule, OneStep) {
+  EXPECT_EQ(MakeBetas(BetaSchedule::kLinear, 1, 0.25, 0.5), std::vector<double>{0.25});
+  EXPECT_EQ(MakeBetas(BetaSchedule::kScaledLinear, 1, 0.25, 0.5), std::vector<double>{0.25});
+}
+
+}  // namespace
+}  // namespace denoise

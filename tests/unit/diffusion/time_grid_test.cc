@@ -1,0 +1,77 @@
+#include "server/diffusion/time_grid.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "server/diffusion/field_error.h"
+
+namespace denoise {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+std::vector<int64_t> Times(Spacing spacing, int64_t train_steps, int64_t steps,
+                           int64_t steps_offset = 0) {
+  const auto times = WholeTimes(spacing, train_steps, steps, steps_offset);
+  EXPECT_TRUE(times.ok()) << times.status();
+  return times.value_or(std::vector<int64_t>{});
+}
+
+TEST(WholeTimes, Leading) {
+  EXPECT_THAT(Times(Spacing::kLeading, 1000, 7), ElementsAre(852, 710, 568, 426, 284, 142, 0));
+  EXPECT_THAT(Times(Spacing::kLeading, 1000, 4, 1), ElementsAre(751, 501, 251, 1));
+  EXPECT_THAT(Times(Spacing::kLeading, 10, 10), ElementsAre(9, 8, 7, 6, 5, 4, 3, 2, 1, 0));
+}
+
+TEST(WholeTimes, Trailing) {
+  EXPECT_THAT(Times(Spacing::kTrailing, 1000, 7), ElementsAre(999, 856, 713, 570, 428, 285, 142));
+  // 2.5 and 7.5 go to the even neighbour, 2 and 8.
+  EXPECT_THAT(Times(Spacing::kTrailing, 10, 4), ElementsAre(9, 7, 4, 1));
+  EXPECT_THAT(Times(Spacing::kTrailing, 10, 1), ElementsAre(9));
+}
+
+TEST(WholeTimes, Linspace) {
+  // 832.5, 499.5 and 166.5 go to even neighbours.
+  EXPECT_THAT(Times(Spacing::kLinspace, 1000, 7), ElementsAre(999, 832, 666, 500, 333, 166, 0));
+  EXPECT_THAT(Times(Spacing::kLinspace, 1000, 2), ElementsAre(999, 0));
+  EXPECT_THAT(Times(Spacing::kLinspace, 1000, 1), ElementsAre(0));
+}
+
+TEST(WholeTimes, OnlyLeadingIsOffset) {
+  EXPECT_EQ(Times(Spacing::kTrailing, 1000, 50, 1), Times(Spacing::kTrailing, 1000, 50));
+  EXPECT_EQ(Times(Spacing::kLinspace, 1000, 50, 1), Times(Spacing::kLinspace, 1000, 50));
+}
+
+TEST(WholeTimes, AreTrainedTimesInDescendingOrder) {
+  for (const Spacing spacing : {Spacing::kLeading, Spacing::kTrailing, Spacing::kLinspace}) {
+    for (const int64_t train_steps : {1, 2, 7, 100, 333}) {
+      for (int64_t steps = 1; steps <= train_steps; ++steps) {
+        const std::vector<int64_t> times = Times(spacing, train_steps, steps);
+        ASSERT_EQ(static_cast<int64_t>(times.size()), steps);
+        ASSERT_LT(times.front(), train_steps);
+        ASSERT_GE(times.back(), 0);
+        for (size_t i = 1; i < times.size(); ++i) ASSERT_LT(times[i], times[i - 1]);
+      }
+    }
+  }
+}
+
+TEST(WholeTimes, RefusesStepsOutOfRange) {
+  for (const int64_t steps : {0, 1001}) {
+    const auto times = WholeTimes(Spacing::kLeading, 1000, steps, 0);
+    EXPECT_EQ(FieldOf(times.status()), "sampler.steps");
+    EXPECT_THAT(std::string(times.status().message()), HasSubstr("is not in 1..1000"));
+  }
+}
+
+TEST(WholeTimes, RefusesAnOffsetPastTheLastTime) {
+  const auto times = WholeTimes(Spacing::kLeading, 1000, 1000, 1);
+  EXPECT_EQ(FieldOf(times.status()), "sampler.steps");
+  EXPECT_THAT(std::string(times.status().message()), HasSubstr("t = 1000"));
+  EXPECT_TRUE(WholeTimes(Spacing::kLeading, 1000, 999, 1).ok());
+  EXPECT_TRUE(WholeTimes(Spacing::kTrailing, 1000, 1000, 1).ok());
+}
+
+}  // namespace
+}  // namespace denoise
