@@ -18,10 +18,11 @@ class Histogram;
 
 namespace denoise {
 
-// Handles of one engine thread (label device="cpu:0"); made once, so that the hot path never looks
-// a metric up.
+// Handles of one engine thread; made once, so that the hot path never looks a metric up. The
+// seconds of ticks and of denoiser calls are labelled device="cpu:0", the others are shared by all
+// engines.
 struct EngineMetrics {
-  prometheus::Gauge* chains_active;
+  prometheus::Gauge* chains_active;  // this engine's own; a scrape shows the sum
   prometheus::Histogram* tick_seconds;
   prometheus::Histogram* denoiser_seconds;
   prometheus::Histogram* batch_rows;               // denoiser rows of a call, without padding
@@ -44,7 +45,8 @@ class Metrics {
   ModelMetrics ForModel(const std::string& model);
 
   // requests_total{model,method,code} and request_seconds{method}; `code` is the canonical name
-  // ("OK", "CANCELLED").
+  // ("OK", "CANCELLED"). `model` is empty where the request named none that is served: labels come
+  // from a bounded set, never from callers.
   void RequestDone(const std::string& model, const std::string& method, const std::string& code,
                    double seconds);
   void QueueSeconds(double seconds);
@@ -54,11 +56,12 @@ class Metrics {
   void ChainFailed(const std::string& reason);
   void RequestRejected(const std::string& reason);
   void ModelLoaded(const std::string& model, double seconds);
-  // requests_waiting, read at every scrape.
+  // requests_waiting, read at every scrape, on the scraper's thread; unset it (nullptr) before what
+  // it reads is destroyed.
   void SetRequestsWaiting(std::function<double()> read);
 
-  // Serves GET /metrics on HOST:PORT (port 0: any). UNAVAILABLE, naming the address, where it
-  // cannot be bound. Returns the port.
+  // Serves GET /metrics on HOST:PORT (port 0: any) until destroyed. Once; returns the port.
+  // INVALID_ARGUMENT where it is no HOST:PORT, UNAVAILABLE where it cannot be bound; both name it.
   absl::StatusOr<int> Listen(absl::string_view address);
 
   // The text exposition format, for tests.

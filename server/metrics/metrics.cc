@@ -1,0 +1,262 @@
+#include "server/metrics/metrics.h"
+
+#include <exception>
+#include <iterator>
+#include <map>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "prometheus/counter.h"
+#include "prometheus/exposer.h"
+#include "prometheus/family.h"
+#include "prometheus/gauge.h"
+#include "prometheus/histogram.h"
+#include "prometheus/registry.h"
+#include "prometheus/text_serializer.h"
+#include "server/metrics/process_collector.h"
+
+namespace denoise {
+namespace {
+
+using prometheus::Counter;
+using prometheus::Family;
+using prometheus::Gauge;
+using prometheus::Histogram;
+using prometheus::MetricFamily;
+using prometheus::Registry;
+using Buckets = Histogram::BucketBoundaries;
+
+// Seconds of one turn of an engine: 100 us of a null denoiser to 10 s of a big one.
+const Buckets kTickBuckets = {0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025,
+                              0.05,   0.1,     0.25,   0.5,   1,      2.5,   5,    10};
+// Seconds outside the denoiser call, which are to stay below 100 us.
+const Buckets kOverheadBuckets = {0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005,
+                                  0.001,   0.0025,   0.005,   0.01,   0.1,     1};
+// Seconds that a caller sees.
+const Buckets kRequestBuckets = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
+                                 1,     2.5,    5,     10,   30,    60,   120, 300,  600};
+const Buckets kRowBuckets = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512};
+
+std::string Compiler() {
+#if defined(__clang__)
+  return absl::StrCat("clang ", __clang_major__, ".", __clang_minor__, ".", __clang_patchlevel__);
+#else
+  return absl::StrCat("gcc ", __GNUC__, ".", __GNUC_MINOR__, ".", __GNUC_PATCHLEVEL__);
+#endif
+}
+
+MetricFamily GaugeFamily(std::string name, std::string help, double value) {
+  MetricFamily family{std::move(name), std::move(help), prometheus::MetricType::Gauge,
+                      std::vector<prometheus::ClientMetric>(1)};
+  family.metric[0].gauge.value = value;
+  return family;
+}
+
+// All that a scrape answers: the registry, and what is computed for it.
+//
+// std::mutex and not absl::Mutex: ThreadSanitizer does not see through distributions' Abseil.
+class Everything : public prometheus::Collectable {
+ public:
+  Registry& registry() { return registry_; }
+
+  Gauge* ChainsActive(const std::string& device) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    return &chains_active_[device];
+  }
+
+  void SetRequestsWaiting(std::function<double()> read) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    requests_waiting_ = std::move(read);
+  }
+
+  std::vector<MetricFamily> Collect() const override {
+    std::vector<MetricFamily> families = registry_.Collect();
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      double chains = 0;
+      for (const auto& [device, gauge] : chains_active_) chains += gauge.Value();
+      families.push_back(GaugeFamily("denoise_chains_active", "Chains being sampled.", chains));
+      families.push_back(GaugeFamily("denoise_requests_waiting", "Requests in the waiting queue.",
+                                     requests_waiting_ ? requests_waiting_() : 0));
+    }
+    std::vector<MetricFamily> process = process_.Collect();
+    families.insert(families.end(), std::make_move_iterator(process.begin()),
+                    std::make_move_iterator(process.end()));
+    return families;
+  }
+
+ private:
+  Registry registry_;
+  ProcessCollector process_;
+
+  mutable std::mutex mutex_;
+  std::map<std::string, Gauge> chains_active_;  // by device; shown as their sum
+  std::function<double()> requests_waiting_;    // also called under mutex_, so that it can be unset
+};
+
+Family<Counter>& CounterFamily(Registry& registry, const char* name, const char* help) {
+  return prometheus::BuildCounter().Name(name).Help(help).Register(registry);
+}
+
+Family<Histogram>& HistogramFamily(Registry& registry, const char* name, const char* help) {
+  return prometheus::BuildHistogram().Name(name).Help(help).Register(registry);
+}
+
+// HOST:PORT, HOST not empty; anything else would be taken for civetweb's own notation of lists,
+// of TLS and of redirects.
+absl::Status CheckAddress(absl::string_view address) {
+  const size_t colon = address.rfind(':');
+  int port;
+  if (colon == absl::string_view::npos || colon == 0 ||
+      address.find(',') != absl::string_view::npos ||
+      !absl::SimpleAtoi(address.substr(colon + 1), &port) || port < 0 || port > 65535) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the metrics address is '", address,
+                     "': must be HOST:PORT with a port from 0 (any) to 65535"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+// Family::Add returns the metric that already has these labels, so families are their own caches.
+struct Metrics::Impl {
+  std::shared_ptr<Everything> everything = std::make_shared<Everything>();
+  Registry& registry = everything->registry();
+
+  Family<Counter>& requests = CounterFamily(registry, "denoise_requests_total",
+                                            "Calls that ended, by canonical status code.");
+  Family<Histogram>& request_seconds = HistogramFamily(
+      registry, "denoise_request_seconds", "From a call's arrival to the end of its answer.");
+  Family<Counter>& rejected = CounterFamily(registry, "denoise_requests_rejected_total",
+                                            "Requests that were not admitted.");
+  Family<Counter>& failed =
+      CounterFamily(registry, "denoise_chains_failed_total", "Chains that ended in an error.");
+  Family<Counter>& rows =
+      CounterFamily(registry, "denoise_rows_total", "Rows evaluated by the denoiser.");
+  Family<Histogram>& tick_seconds =
+      HistogramFamily(registry, "denoise_tick_seconds", "One turn of an engine's loop.");
+  Family<Histogram>& denoiser_seconds = HistogramFamily(
+      registry, "denoise_denoiser_seconds", "The denoiser call of one turn of an engine's loop.");
+  Family<Gauge>& load_seconds =
+      prometheus::BuildGauge()
+          .Name("denoise_model_load_seconds")
+          .Help("Loading, examining and warming the model, the last time.")
+          .Register(registry);
+
+  Histogram& queue_seconds =
+      HistogramFamily(registry, "denoise_queue_seconds",
+                      "From a request's admission to its first chain becoming active.")
+          .Add({}, kRequestBuckets);
+  Histogram& first_state_seconds =
+      HistogramFamily(registry, "denoise_first_state_seconds",
+                      "From a request's admission to its first streamed state.")
+          .Add({}, kRequestBuckets);
+  Histogram& batch_rows =
+      HistogramFamily(registry, "denoise_batch_rows", "Rows of a denoiser call, without padding.")
+          .Add({}, kRowBuckets);
+  Histogram& overhead_seconds =
+      HistogramFamily(registry, "denoise_engine_overhead_seconds",
+                      "One turn of an engine's loop outside the denoiser call.")
+          .Add({}, kOverheadBuckets);
+  Counter& padding_rows =
+      CounterFamily(registry, "denoise_padding_rows_total",
+                    "Rows that only filled a denoiser call up to an allowed batch size.")
+          .Add({});
+  Counter& states_sent =
+      CounterFamily(registry, "denoise_states_sent_total", "States handed to gRPC.").Add({});
+  Counter& states_dropped =
+      CounterFamily(registry, "denoise_states_dropped_total",
+                    "States that a newer one replaced because their reader was slow.")
+          .Add({});
+
+  // Last, so that no scrape is under way when the rest goes.
+  std::unique_ptr<prometheus::Exposer> exposer;
+
+  Impl() {
+    prometheus::BuildGauge()
+        .Name("denoise_build_info")
+        .Help("Always 1; the labels say what is running.")
+        .Register(registry)
+        .Add({{"version", DENOISE_VERSION}, {"compiler", Compiler()}})
+        .Set(1);
+  }
+};
+
+Metrics::Metrics() : impl_(std::make_unique<Impl>()) {}
+Metrics::~Metrics() = default;
+
+EngineMetrics Metrics::ForEngine(const std::string& device) {
+  return {.chains_active = impl_->everything->ChainsActive(device),
+          .tick_seconds = &impl_->tick_seconds.Add({{"device", device}}, kTickBuckets),
+          .denoiser_seconds = &impl_->denoiser_seconds.Add({{"device", device}}, kTickBuckets),
+          .batch_rows = &impl_->batch_rows,
+          .engine_overhead_seconds = &impl_->overhead_seconds,
+          .padding_rows_total = &impl_->padding_rows};
+}
+
+ModelMetrics Metrics::ForModel(const std::string& model) {
+  return {.rows_total = &impl_->rows.Add({{"model", model}})};
+}
+
+void Metrics::RequestDone(const std::string& model, const std::string& method,
+                          const std::string& code, double seconds) {
+  impl_->requests.Add({{"model", model}, {"method", method}, {"code", code}}).Increment();
+  impl_->request_seconds.Add({{"method", method}}, kRequestBuckets).Observe(seconds);
+}
+
+void Metrics::QueueSeconds(double seconds) { impl_->queue_seconds.Observe(seconds); }
+
+void Metrics::FirstStateSeconds(double seconds) { impl_->first_state_seconds.Observe(seconds); }
+
+void Metrics::StatesSent(uint64_t count) {
+  impl_->states_sent.Increment(static_cast<double>(count));
+}
+
+void Metrics::StatesDropped(uint64_t count) {
+  impl_->states_dropped.Increment(static_cast<double>(count));
+}
+
+void Metrics::ChainFailed(const std::string& reason) {
+  impl_->failed.Add({{"reason", reason}}).Increment();
+}
+
+void Metrics::RequestRejected(const std::string& reason) {
+  impl_->rejected.Add({{"reason", reason}}).Increment();
+}
+
+void Metrics::ModelLoaded(const std::string& model, double seconds) {
+  impl_->load_seconds.Add({{"model", model}}).Set(seconds);
+}
+
+void Metrics::SetRequestsWaiting(std::function<double()> read) {
+  impl_->everything->SetRequestsWaiting(std::move(read));
+}
+
+absl::StatusOr<int> Metrics::Listen(absl::string_view address) {
+  if (absl::Status status = CheckAddress(address); !status.ok()) return status;
+  try {
+    // Few threads and short patience: a scraper is one client, and a slow one is cut off.
+    auto exposer = std::make_unique<prometheus::Exposer>(std::vector<std::string>{
+        "listening_ports", std::string(address), "num_threads", "2", "request_timeout_ms", "5000"});
+    exposer->RegisterCollectable(impl_->everything);
+    const std::vector<int> ports = exposer->GetListeningPorts();
+    if (ports.size() != 1) return absl::InternalError("the metrics server has no port");
+    impl_->exposer = std::move(exposer);
+    return ports[0];
+  } catch (const std::exception&) {  // civetweb's says nothing of the cause
+    return absl::UnavailableError(
+        absl::StrCat("the metrics address ", address,
+                     " cannot be bound: is its port taken, or is the host not this machine's?"));
+  }
+}
+
+std::string Metrics::Text() const {
+  return prometheus::TextSerializer().Serialize(impl_->everything->Collect());
+}
+
+}  // namespace denoise
