@@ -1,0 +1,77 @@
+"""Model folders made for one test."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import torch
+
+SCHEDULER = {
+    "_class_name": "DDPMScheduler",
+    "num_train_timesteps": 1000,
+    "beta_start": 0.0001,
+    "beta_end": 0.02,
+    "beta_schedule": "linear",
+    "prediction_type": "epsilon",
+    "variance_type": "fixed_small",
+    "clip_sample": False,
+    "timestep_spacing": "leading",
+    "steps_offset": 0,
+}
+
+
+class GaussianDenoiser(torch.nn.Module):
+    """The optimal denoiser (epsilon) of data that is N(0, deviation²) in every element."""
+
+    def __init__(self, deviation: float = 0.5):
+        super().__init__()
+        betas = torch.linspace(0.0001, 0.02, 1000, dtype=torch.float64)
+        alpha_bars = torch.cumprod(1 - betas, 0)
+        variance = alpha_bars * deviation**2 + 1 - alpha_bars
+        self.register_buffer("gain", ((1 - alpha_bars).sqrt() / variance).float())
+
+    def forward(self, x, t):
+        return self.gain[t.long()].view(-1, 1, 1, 1) * x
+
+
+class TimelessDenoiser(torch.nn.Module):
+    """Ignores t, as a module does that was traced with a Python number for it."""
+
+    def forward(self, x, t):
+        return 0.5 * x
+
+
+class NanDenoiser(torch.nn.Module):
+    """Fails on pictures whose first element is huge: NaN in that row alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = GaussianDenoiser()
+
+    def forward(self, x, t):
+        sick = (x[:, :1, :1, :1] > 1e6).to(x.dtype)
+        return self.inner(x, t) + sick / (1 - sick) * 0
+
+
+def write_model(folder: Path, module: torch.nn.Module, shape=(3, 8, 8), **model_json) -> Path:
+    """Writes a model folder; its name is the folder's unless `name` is given."""
+    folder.mkdir(parents=True)
+    torch.jit.script(module.eval()).save(str(folder / "denoiser.pt"))
+    (folder / "scheduler_config.json").write_text(json.dumps(SCHEDULER))
+    digest = hashlib.sha256((folder / "denoiser.pt").read_bytes()).hexdigest()
+    described = {"sample_shape": list(shape), "default_steps": 10, "sha256": digest} | model_json
+    (folder / "model.json").write_text(json.dumps(described))
+    return folder
+
+
+def copy_model(source: Path, target: Path, **model_json) -> Path:
+    """Copies the files of a model that are served; keys given here replace those of model.json, and
+    None removes them."""
+    target.mkdir(parents=True)
+    for name in ("denoiser.pt", "scheduler_config.json"):
+        shutil.copy(source / name, target / name)
+    described = json.loads((source / "model.json").read_text()) | model_json
+    described = {k: v for k, v in described.items() if v is not None}
+    (target / "model.json").write_text(json.dumps(described))
+    return target

@@ -1,0 +1,16 @@
+"""Where the programs and the bundled model lie."""
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+BIN = Path(os.environ.get("DENOISE_BUILD", ROOT / "build")).resolve() / "bin"
+DENOISED = BIN / "denoised"
+DENOISE = BIN / "denoise"
+# The bundled model; another with the same shape and classes can take its place.
+DIGITS = Path(os.environ.get("DENOISE_TEST_MODEL", ROOT / "models" / "digits")).resolve()
+
+
+def clean_environment() -> dict[str, str]:
+    """This process's environment without the variables that are flags of the programs under test."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(("DENOISED_", "DENOISE_"))}

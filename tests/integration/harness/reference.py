@@ -1,0 +1,83 @@
+"""What diffusers makes of the same model: the judge of samples."""
+
+import functools
+import json
+from pathlib import Path
+
+import diffusers
+import numpy as np
+import torch
+
+SCHEDULERS = {"ddim": diffusers.DDIMScheduler, "ddpm": diffusers.DDPMScheduler}
+KINDS = {"ddim": "KIND_DDIM", "ddpm": "KIND_DDPM"}
+
+
+def generators(seed: int, n: int) -> list[torch.Generator]:
+    """The noise streams that a request's seed means."""
+    return [torch.Generator("cpu").manual_seed(seed + i) for i in range(n)]
+
+
+def draw(streams: list[torch.Generator], shape) -> torch.Tensor:
+    """One draw of each stream, [n, C, H, W]."""
+    return torch.cat([torch.randn((1, *shape), generator=g) for g in streams])
+
+
+class Reference:
+    """A model folder, sampled by TorchScript and diffusers in Python."""
+
+    def __init__(self, folder: Path):
+        self.denoiser = torch.jit.load(str(folder / "denoiser.pt")).eval()
+        self.config = json.loads((folder / "scheduler_config.json").read_text())
+        self.model = json.loads((folder / "model.json").read_text())
+        self.shape = tuple(self.model["sample_shape"])
+
+    def scheduler(self, name: str, **overrides):
+        config = {k: v for k, v in (self.config | overrides).items() if not k.startswith("_")}
+        return SCHEDULERS[name].from_config(config)
+
+    @functools.cached_property
+    def alpha_bars(self) -> np.ndarray:
+        """[T], double precision."""
+        c = self.config
+        assert c["beta_schedule"] == "linear" and not c.get("trained_betas"), c
+        betas = np.linspace(c["beta_start"], c["beta_end"], c["num_train_timesteps"])
+        return np.cumprod(1 - betas)
+
+    def _predict(self, x, t, labels, guidance):
+        n = x.shape[0]
+        times = torch.full((n,), int(t), dtype=torch.int64)
+        if labels is None:
+            return self.denoiser(x, times)
+        conditional = self.denoiser(x, times, labels)
+        if guidance in (0, 1):
+            return conditional
+        null = torch.full_like(labels, self.model["null_class"])
+        unconditional = self.denoiser(x, times, null)
+        return unconditional + guidance * (conditional - unconditional)
+
+    @torch.inference_mode()
+    def sample(
+        self, name: str, steps: int, seed: int, n: int = 1, labels=None, guidance=1.0, eta=0.0,
+        **overrides,
+    ) -> np.ndarray:
+        """[n, C, H, W]. `labels`: [n], or None: the null class where there is one. `overrides` go to
+        the scheduler's configuration."""
+        scheduler = self.scheduler(name, **overrides)
+        scheduler.set_timesteps(steps)
+        if labels is None and self.model.get("null_class") is not None:
+            labels = [self.model["null_class"]] * n
+        if labels is not None:
+            labels = torch.tensor(labels, dtype=torch.int64)
+        streams = generators(seed, n)
+        x = draw(streams, self.shape) * scheduler.init_noise_sigma
+        options = {"eta": eta} if name == "ddim" else {}
+        for t in scheduler.timesteps:
+            out = self._predict(x, t, labels, guidance)
+            x = scheduler.step(out, t, x, generator=streams, **options).prev_sample
+        return x.numpy()
+
+
+def error_of(a: np.ndarray, b: np.ndarray) -> float:
+    """max|a-b| / max(1, max|b|): how far a is from the reference b."""
+    assert a.shape == b.shape, (a.shape, b.shape)
+    return float(np.max(np.abs(a - b)) / max(1.0, float(np.max(np.abs(b)))))

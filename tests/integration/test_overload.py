@@ -1,0 +1,111 @@
+"""Deadlines, and a queue that is full."""
+
+import time
+
+import grpc
+import pytest
+
+from harness.api import CALL_TIMEOUT, Outcome, next_of, pb, sample
+from harness.errors import DOMAIN, failing
+
+
+def request(steps: int = 1000, n: int = 1, **changes) -> pb.SampleRequest:
+    fields = dict(
+        num_samples=n, seed=1, guidance_scale=1, sampler=dict(kind="KIND_DDIM", steps=steps)
+    )
+    return pb.SampleRequest(**fields | changes)
+
+
+@pytest.fixture
+def narrow(start_server):
+    """A server that runs one chain and lets one request wait."""
+    return start_server("--max-active", "1", "--max-waiting", "1", "--devices", "cpu:1")
+
+
+def test_a_deadline_that_passes_in_the_queue_costs_no_row(narrow):
+    running = narrow.stub.Sample(request(), timeout=CALL_TIMEOUT)
+    narrow.until_busy()
+
+    failure = failing(narrow.stub.Sample, request(), timeout=0.3)
+
+    assert failure.code == grpc.StatusCode.DEADLINE_EXCEEDED
+    metrics = narrow.until(lambda m: m.total("requests_waiting") == 0)
+    assert metrics.total("chains_active") == 1, "the other one still runs"
+    assert Outcome.of(running).result.denoiser_rows == 1000
+    metrics = narrow.until_idle()
+    assert metrics.total("rows_total") == 1000
+    assert metrics.total("requests_total", code="DEADLINE_EXCEEDED") == 1
+    assert metrics.total("requests_total", code="OK") == 1
+
+
+def test_a_deadline_that_passes_while_sampling_frees_the_chains(server):
+    before = server.metrics()
+    start = time.monotonic()
+    failure = failing(server.stub.Sample, request(n=64), timeout=0.5)
+    assert failure.code == grpc.StatusCode.DEADLINE_EXCEEDED
+    assert time.monotonic() - start < 5
+    metrics = server.until_idle(within=2)
+    assert metrics.total("rows_total") - before.total("rows_total") < 64 * 1000
+    code = dict(code="DEADLINE_EXCEEDED")
+    server.until(
+        lambda m: m.total("requests_total", **code) - before.total("requests_total", **code) == 1
+    )
+
+
+def test_a_full_queue_says_so_at_once_and_when_to_come_back(narrow):
+    running = narrow.stub.Sample(request(), timeout=CALL_TIMEOUT)
+    narrow.until_busy()
+    waiting = narrow.stub.Sample(request(n=2), timeout=CALL_TIMEOUT)
+    accepted = next_of(waiting, "accepted")
+    assert accepted.queue_position == 0
+
+    start = time.monotonic()
+    failure = failing(narrow.stub.Sample, request(), timeout=CALL_TIMEOUT)
+
+    assert time.monotonic() - start < 1
+    assert failure.code == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert (failure.reason, failure.domain) == ("QUEUE_FULL", DOMAIN)
+    assert failure.retry_seconds > 0
+    assert narrow.metric("requests_rejected_total", reason="QUEUE_FULL") == 1
+
+    running.cancel()
+    waiting.cancel()
+    narrow.until_idle()
+    assert sample(narrow.stub, seed=1, sampler=dict(steps=2)).result, "and takes requests again"
+
+
+def test_accepted_tells_how_many_are_before_it_and_how_long_it_will_take(start_server):
+    server = start_server("--max-active", "1", "--devices", "cpu:1")
+    streams = [server.stub.Sample(request(), timeout=CALL_TIMEOUT)]
+    server.until_busy()
+    accepted = []
+    for _ in range(3):
+        streams.append(server.stub.Sample(request(), timeout=CALL_TIMEOUT))
+        accepted.append(next_of(streams[-1], "accepted"))
+    assert [a.queue_position for a in accepted] == [0, 1, 2]
+    waits = [a.estimated_wait.ToTimedelta().total_seconds() for a in accepted]
+    assert 0 < waits[0] < waits[1] < waits[2] < 60, waits
+    for stream in streams:
+        stream.cancel()
+
+
+def test_requests_leave_the_queue_in_the_order_in_which_they_came(start_server):
+    server = start_server("--max-active", "1", "--devices", "cpu:1")
+    first = server.stub.Sample(request(steps=300), timeout=CALL_TIMEOUT)
+    server.until_busy()
+    streams = []
+    for i in range(5):
+        streams.append(server.stub.Sample(request(steps=20 * (5 - i)), timeout=CALL_TIMEOUT))
+        next_of(streams[-1], "accepted")
+    Outcome.of(first)
+    queued = [
+        next_of(s, "result").timing.queue.ToTimedelta().total_seconds() for s in streams
+    ]
+    assert queued == sorted(queued)
+
+
+def test_more_samples_than_may_run_at_once(narrow):
+    """They wait for each other, and the answer is whole."""
+    got = sample(narrow.stub, num_samples=5, seed=3, sampler=dict(steps=4), guidance_scale=1)
+    assert got.samples.shape[0] == 5
+    assert got.result.denoiser_rows == 20
