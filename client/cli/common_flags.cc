@@ -1,0 +1,99 @@
+#include "client/cli/common_flags.h"
+
+#include <algorithm>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+
+namespace denoise::cli {
+namespace {
+
+// Where 28 pixels become a thumb's width.
+constexpr int kComfortableSide = 112;
+
+void AddDuration(CLI::App* app, const std::string& name, const std::string& variable,
+                 absl::Duration* value, const std::string& help) {
+  app->add_option_function<std::string>(
+         name,
+         [name, value](const std::string& text) {
+           double seconds = 0;
+           absl::Duration parsed;
+           if (absl::SimpleAtod(text, &seconds)) {
+             parsed = absl::Seconds(seconds);
+           } else if (!absl::ParseDuration(text, &parsed)) {
+             parsed = absl::ZeroDuration();
+           }
+           if (parsed <= absl::ZeroDuration()) {
+             throw CLI::ValidationError(
+                 name, "'" + text + "' is no duration: write for example 500ms, 10s or 2m");
+           }
+           *value = parsed;
+         },
+         help)
+      ->type_name("DURATION")
+      ->envname(variable);
+}
+
+}  // namespace
+
+CallOptions CommonFlags::call_options() const {
+  CallOptions options;
+  options.request_id = request_id;
+  return options;
+}
+
+void AddCommonFlags(CLI::App* app, CommonFlags* flags) {
+  app->add_option("--address", flags->address,
+                  "Server: HOST:PORT, dns:///NAME:PORT, or several as ipv4:A:1,B:2")
+      ->envname("DENOISE_ADDRESS")
+      ->capture_default_str();
+  AddDuration(app, "--connect-timeout", "DENOISE_CONNECT_TIMEOUT", &flags->connect_timeout,
+              "For how long a server is looked for [3s]");
+  AddDuration(app, "--timeout", "DENOISE_TIMEOUT", &flags->timeout,
+              "After this a call is given up, on the server too [none]");
+  app->add_option("--request-id", flags->request_id, "Name of the call in the server's log");
+  app->add_flag("--json", flags->json, "Write one JSON document to stdout, and nothing else");
+  app->add_flag("-q,--quiet", flags->quiet, "Show no progress");
+}
+
+void AddModelFlags(CLI::App* app, ModelFlags* flags) {
+  app->add_option("--model", flags->name, "Name of the model [the only one that is served]")
+      ->envname("DENOISE_MODEL");
+  app->add_option("--model-version", flags->version, "Its version [the newest]")
+      ->check(CLI::NonNegativeNumber);
+}
+
+absl::StatusOr<Client> Connect(const CommonFlags& flags) {
+  ClientOptions options;
+  options.connect_timeout = flags.connect_timeout;
+  options.default_timeout = flags.timeout;
+  options.user_agent = "denoise";
+  auto client = Client::Connect(flags.address, options);
+  if (absl::IsUnavailable(client.status())) {
+    return absl::UnavailableError(absl::StrCat(
+        std::string(client.status().message()),
+        " (is denoised running there? name another server by --address or DENOISE_ADDRESS)"));
+  }
+  return client;
+}
+
+absl::StatusOr<SampleFormat> FormatOf(const Model& model) {
+  const int64_t channels = model.sample_shape[0];
+  if (channels != 1 && channels != 3) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("samples of '", model.name, "' have ", channels,
+                     " channels, and pictures 1 or 3: write the numbers, with --out FILE.npy"));
+  }
+  return SampleFormat{.channels = static_cast<int>(channels),
+                      .height = static_cast<int>(model.sample_shape[1]),
+                      .width = static_cast<int>(model.sample_shape[2]),
+                      .value_min = model.value_min,
+                      .value_max = model.value_max};
+}
+
+int ScaleFor(int scale, const SampleFormat& format) {
+  if (scale > 0) return scale;
+  return std::max(1, kComfortableSide / std::max(format.width, format.height));
+}
+
+}  // namespace denoise::cli

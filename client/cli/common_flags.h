@@ -1,0 +1,48 @@
+// Flags of every command.
+#ifndef DENOISE_CLIENT_CLI_COMMON_FLAGS_H_
+#define DENOISE_CLIENT_CLI_COMMON_FLAGS_H_
+
+#include <cstdint>
+#include <string>
+
+#include "CLI/CLI.hpp"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "client/cli/picture.h"
+#include "denoise/client.h"
+
+namespace denoise::cli {
+
+struct CommonFlags {
+  std::string address = "127.0.0.1:8500";
+  absl::Duration connect_timeout = absl::Seconds(3);
+  absl::Duration timeout = absl::InfiniteDuration();
+  std::string request_id;
+  bool json = false;
+  bool quiet = false;
+
+  CallOptions call_options() const;
+};
+
+void AddCommonFlags(CLI::App* app, CommonFlags* flags);
+
+// Which model is meant.
+struct ModelFlags {
+  std::string name;
+  int64_t version = 0;
+};
+
+void AddModelFlags(CLI::App* app, ModelFlags* flags);
+
+absl::StatusOr<Client> Connect(const CommonFlags& flags);
+
+// How the model's samples are drawn. INVALID_ARGUMENT for those with neither 1 nor 3 channels.
+absl::StatusOr<SampleFormat> FormatOf(const Model& model);
+
+// Pixels a side of what a sample's pixel becomes in a picture: `scale`, or, for 0, as many as it
+// takes to see small samples.
+int ScaleFor(int scale, const SampleFormat& format);
+
+}  // namespace denoise::cli
+
+#endif  // DENOISE_CLIENT_CLI_COMMON_FLAGS_H_

@@ -1,0 +1,39 @@
+// denoise diffuse
+#ifndef DENOISE_CLIENT_CLI_DIFFUSE_COMMAND_H_
+#define DENOISE_CLIENT_CLI_DIFFUSE_COMMAND_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "client/cli/common_flags.h"
+#include "client/cli/console.h"
+#include "client/cli/interrupt.h"
+
+namespace denoise::cli {
+
+struct DiffuseFlags {
+  CommonFlags common;
+  ModelFlags model;
+  std::vector<std::string> images;  // .png or .npy
+  std::vector<uint32_t> timesteps;  // none: eight, evenly from 0 to T-1
+  std::optional<uint64_t> seed;
+  bool chain = false;
+  std::string out;  // .png or .npy
+  int scale = 0;
+};
+
+void AddDiffuseFlags(CLI::App* app, DiffuseFlags* flags);
+
+// The samples in the files, [n, C, H, W] in the model's range, or the exit code of what was told to
+// be wrong.
+int ReadImages(const std::vector<std::string>& paths, const Model& model, Console& console,
+               Tensor* samples);
+
+// Diffuses and writes. Gives the exit code.
+int RunDiffuse(const DiffuseFlags& flags, Client& client, Console& console, Interrupt& interrupt);
+
+}  // namespace denoise::cli
+
+#endif  // DENOISE_CLIENT_CLI_DIFFUSE_COMMAND_H_

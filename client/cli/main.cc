@@ -1,0 +1,78 @@
+// denoise: the command line of Denoised.
+#include <string>
+
+#include "client/cli/console.h"
+#include "client/cli/diffuse_command.h"
+#include "client/cli/exit_codes.h"
+#include "client/cli/interrupt.h"
+#include "client/cli/models_command.h"
+#include "client/cli/sample_command.h"
+
+namespace {
+
+using denoise::cli::CommonFlags;
+using denoise::cli::Console;
+using denoise::cli::Interrupt;
+
+// Connects, and runs the command.
+template <typename Command>
+int Run(const CommonFlags& flags, Command command) {
+  Interrupt interrupt;
+  const denoise::cli::SignalWatcher watcher(&interrupt);
+  Console console = Console::OfProcess();
+  console.json = flags.json;
+  console.quiet = flags.quiet;
+  auto client = denoise::cli::Connect(flags);
+  if (!client.ok()) {
+    // A bad address is a bad flag.
+    const bool usage = absl::IsInvalidArgument(client.status());
+    return console.Fail(client.status(),
+                        usage ? EX_USAGE : denoise::cli::ExitCodeOf(client.status()));
+  }
+  return command(*client, console, interrupt);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("denoise draws from the diffusion models of a Denoised server", "denoise");
+  app.set_version_flag("--version", std::string("denoise ") + DENOISE_VERSION);
+  app.require_subcommand(1);
+  app.fallthrough(false);
+  app.footer(denoise::cli::kExitCodesHelp);
+  app.get_formatter()->column_width(34);
+
+  denoise::cli::SampleFlags sample;
+  auto* sample_app = app.add_subcommand("sample", "Draw samples: run the reverse process");
+  AddSampleFlags(sample_app, &sample);
+  denoise::cli::DiffuseFlags diffuse;
+  auto* diffuse_app =
+      app.add_subcommand("diffuse", "Add noise to samples: run the forward process");
+  AddDiffuseFlags(diffuse_app, &diffuse);
+  denoise::cli::ModelsFlags models;
+  auto* models_app = app.add_subcommand("models", "List the models that are served");
+  AddModelsFlags(models_app, &models);
+  for (auto* command : {sample_app, diffuse_app, models_app}) {
+    command->footer(denoise::cli::kExitCodesHelp);
+    command->get_formatter()->column_width(34);
+  }
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? EX_OK : EX_USAGE;
+  }
+  if (sample_app->parsed()) {
+    return Run(sample.common, [&](auto& client, auto& console, auto& interrupt) {
+      return RunSample(sample, client, console, interrupt);
+    });
+  }
+  if (diffuse_app->parsed()) {
+    return Run(diffuse.common, [&](auto& client, auto& console, auto& interrupt) {
+      return RunDiffuse(diffuse, client, console, interrupt);
+    });
+  }
+  return Run(models.common, [&](auto& client, auto& console, auto& interrupt) {
+    return RunModels(models, client, console);
+  });
+}

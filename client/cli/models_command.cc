@@ -1,0 +1,75 @@
+#include "client/cli/models_command.h"
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "client/cli/exit_codes.h"
+
+namespace denoise::cli {
+namespace {
+
+nlohmann::json ToJson(const Model& model) {
+  nlohmann::json inputs = nlohmann::json::array();
+  for (const auto& input : model.inputs) {
+    inputs.push_back({{"name", input.name}, {"kind", input.kind}, {"shape", input.shape}});
+  }
+  nlohmann::json json = {
+      {"name", model.name},
+      {"version", model.version},
+      {"status", Name(model.status)},
+      {"sample_shape", model.sample_shape},
+      {"value_range", {model.value_min, model.value_max}},
+      {"num_classes", model.num_classes},
+      {"null_class", nullptr},
+      {"inputs", inputs},
+      {"prediction_type", model.prediction_type},
+      {"scheduler", model.scheduler},
+      {"num_train_timesteps", model.num_train_timesteps},
+      {"alpha_bars", model.alpha_bars},
+      {"default_steps", model.default_steps},
+      {"default_guidance_scale", model.default_guidance_scale},
+      {"layout", model.layout},
+      {"precision", model.precision},
+      {"executor", model.executor},
+      {"replicas", model.replicas},
+      {"threads", model.threads},
+      {"batch_sizes", model.batch_sizes},
+      {"sha256", model.sha256},
+  };
+  if (model.null_class) json["null_class"] = *model.null_class;
+  return json;
+}
+
+std::string Describe(const Model& model) {
+  std::string classes = "unconditional";
+  if (model.num_classes > 0) {
+    classes = absl::StrCat(model.num_classes, " classes",
+                           model.null_class ? ", can be guided" : ", no null class");
+  }
+  return absl::StrCat(
+      model.name, "  version ", model.version, "  ", Name(model.status), "\n  samples  [",
+      absl::StrJoin(model.sample_shape, ", "), "] in ", model.value_min, "..", model.value_max,
+      ", ", classes, "\n  process  ", model.num_train_timesteps, " steps, ", model.scheduler,
+      ", predicts ", model.prediction_type, "\n  defaults ", model.default_steps,
+      " steps, guidance ", model.default_guidance_scale, "\n  runs as  ", model.executor, " ",
+      model.precision, " ", model.layout, ", ", model.replicas, " replicas of ", model.threads,
+      " threads, batches of ", absl::StrJoin(model.batch_sizes, ", "));
+}
+
+}  // namespace
+
+void AddModelsFlags(CLI::App* app, ModelsFlags* flags) { AddCommonFlags(app, &flags->common); }
+
+int RunModels(const ModelsFlags& flags, Client& client, Console& console) {
+  const auto models = client.ListModels(flags.common.call_options());
+  if (!models.ok()) return console.Fail(models.status());
+  nlohmann::json list = nlohmann::json::array();
+  for (const Model& model : *models) {
+    list.push_back(ToJson(model));
+    console.Say(Describe(model));
+  }
+  if (models->empty()) console.Say("no models are served");
+  if (console.json) console.Write({{"models", list}});
+  return EX_OK;
+}
+
+}  // namespace denoise::cli

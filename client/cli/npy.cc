@@ -1,0 +1,112 @@
+#include "client/cli/npy.h"
+
+#include <bit>
+#include <cstdint>
+#include <cstring>
+#include <regex>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+
+namespace denoise::cli {
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "values are copied as they are");
+
+constexpr char kMagic[] = "\x93NUMPY";
+constexpr size_t kMagicSize = 6;
+
+absl::Status Bad(const std::string& what) {
+  return absl::InvalidArgumentError(
+      absl::StrCat("not an array that can be read: ", what,
+                   "; write it with numpy.save(file, array.astype('<f4'))"));
+}
+
+// The header's dictionary, and where the values begin.
+absl::StatusOr<std::pair<std::string, size_t>> ReadHeader(const std::string& bytes) {
+  if (bytes.size() < 12 || bytes.compare(0, kMagicSize, kMagic, kMagicSize) != 0) {
+    return Bad("it is no .npy file");
+  }
+  const auto byte = [&bytes](size_t i) { return static_cast<size_t>(uint8_t(bytes[i])); };
+  const bool short_length = byte(6) == 1;
+  const size_t begin = short_length ? 10 : 12;
+  const size_t length = short_length ? byte(8) | byte(9) << 8
+                                     : byte(8) | byte(9) << 8 | byte(10) << 16 | byte(11) << 24;
+  if (length > bytes.size() - begin || length > 4096) return Bad("its header is cut off");
+  return std::make_pair(bytes.substr(begin, length), begin + length);
+}
+
+template <typename T>
+std::vector<float> ReadValues(const std::string& bytes, size_t begin, size_t count) {
+  std::vector<float> values(count);
+  for (size_t i = 0; i < count; ++i) {
+    T value;
+    std::memcpy(&value, bytes.data() + begin + i * sizeof(T), sizeof(T));
+    values[i] = static_cast<float>(value);
+  }
+  return values;
+}
+
+}  // namespace
+
+std::string EncodeNpy(const Tensor& tensor) {
+  // A tuple of one needs its comma.
+  std::string header =
+      absl::StrCat("{'descr': '<f4', 'fortran_order': False, 'shape': (",
+                   absl::StrJoin(tensor.shape, ", "), tensor.shape.size() == 1 ? "," : "", "), }");
+  // Padded so that the values are aligned to 64 bytes.
+  const size_t prefix = kMagicSize + 4;
+  header.append(63 - (prefix + header.size()) % 64, ' ');
+  header.push_back('\n');
+  std::string bytes(kMagic, kMagicSize);
+  bytes +=
+      {'\x01', '\x00', static_cast<char>(header.size()), static_cast<char>(header.size() >> 8)};
+  bytes += header;
+  bytes.append(reinterpret_cast<const char*>(tensor.values.data()),
+               tensor.values.size() * sizeof(float));
+  return bytes;
+}
+
+absl::StatusOr<Tensor> DecodeNpy(const std::string& bytes) {
+  const auto header = ReadHeader(bytes);
+  if (!header.ok()) return header.status();
+  const auto& [text, begin] = *header;
+
+  static const std::regex kDescr(R"('descr'\s*:\s*'([^']*)')");
+  static const std::regex kOrder(R"('fortran_order'\s*:\s*(True|False))");
+  static const std::regex kShape(R"('shape'\s*:\s*\(([0-9, ]*)\))");
+  std::smatch descr, order, shape;
+  if (!std::regex_search(text, descr, kDescr) || !std::regex_search(text, order, kOrder) ||
+      !std::regex_search(text, shape, kShape)) {
+    return Bad("its header is not understood");
+  }
+  if (descr[1] != "<f4" && descr[1] != "<f8") {
+    return Bad(absl::StrCat("its values are '", descr[1].str(), "', not float32"));
+  }
+  if (order[1] == "True") return Bad("it is in Fortran's order");
+
+  const size_t element = descr[1] == "<f4" ? 4 : 8;
+  const size_t count = (bytes.size() - begin) / element;
+  Tensor tensor;
+  uint64_t product = 1;
+  static const std::regex kNumber("[0-9]+");
+  const std::string extents = shape[1];
+  for (std::sregex_iterator it(extents.begin(), extents.end(), kNumber), end; it != end; ++it) {
+    int64_t extent = 0;
+    if (!absl::SimpleAtoi(it->str(), &extent) || extent <= 0 ||
+        static_cast<uint64_t>(extent) > count / product) {
+      return Bad(absl::StrCat("shape (", extents, ") does not go with its size"));
+    }
+    product *= static_cast<uint64_t>(extent);
+    tensor.shape.push_back(extent);
+  }
+  if (product * element != bytes.size() - begin) {
+    return Bad(absl::StrCat("shape (", extents, ") does not go with its size"));
+  }
+  tensor.values = element == 4 ? ReadValues<float>(bytes, begin, product)
+                               : ReadValues<double>(bytes, begin, product);
+  return tensor;
+}
+
+}  // namespace denoise::cli

@@ -1,0 +1,21 @@
+// NumPy's file format for arrays (numpy.lib.format), as far as samples need it.
+#ifndef DENOISE_CLIENT_CLI_NPY_H_
+#define DENOISE_CLIENT_CLI_NPY_H_
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "denoise/types.h"
+
+namespace denoise::cli {
+
+// Little-endian float32, row-major, version 1.0.
+std::string EncodeNpy(const Tensor& tensor);
+
+// Reads float32 or float64, little-endian, row-major. INVALID_ARGUMENT, with the mend, for anything
+// else.
+absl::StatusOr<Tensor> DecodeNpy(const std::string& bytes);
+
+}  // namespace denoise::cli
+
+#endif  // DENOISE_CLIENT_CLI_NPY_H_
