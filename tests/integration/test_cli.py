@@ -1,0 +1,306 @@
+"""denoise, the command line."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+
+import numpy as np
+import pytest
+from PIL import Image, ImageSequence
+
+from harness.api import diffuse, sample, tensor
+from harness.paths import DENOISE, clean_environment
+from harness.waiting import PATIENCE
+
+USAGE, DATAERR, NOINPUT, UNAVAILABLE, CANTCREAT, TEMPFAIL = 64, 65, 66, 69, 73, 75
+
+
+def denoise(server, *arguments, environment=None, cwd=None) -> subprocess.CompletedProcess:
+    address = [] if server is None else ["--address", server.address]
+    command, rest = arguments[:1], arguments[1:]
+    return subprocess.run(
+        [DENOISE, *command, *address, *map(str, rest)],
+        capture_output=True, text=True, timeout=60 * PATIENCE, cwd=cwd,
+        env=clean_environment() | (environment or {}),
+    )
+
+
+def succeeds(server, *arguments, **options) -> str:
+    done = denoise(server, *arguments, **options)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def fails(status: int, server, *arguments, **options) -> str:
+    done = denoise(server, *arguments, **options)
+    assert done.returncode == status, (done.returncode, done.stdout, done.stderr)
+    assert done.stderr.strip(), "says why"
+    return done.stderr
+
+
+FEW = ("--sampler", "ddim", "--steps", "8", "--seed", "1")
+API_FEW = dict(sampler=dict(kind="KIND_DDIM", steps=8), seed=1)
+
+
+# --- sample
+
+
+def test_numbers_are_those_of_the_api(server, tmp_path):
+    out = tmp_path / "x.npy"
+    succeeds(server, "sample", "--class", "7", "--n", "3", "--guidance", "2", *FEW, "--out", out)
+    expected = sample(
+        server.stub, num_samples=3, class_labels=[7], guidance_scale=2, **API_FEW
+    ).samples
+    got = np.load(out)
+    assert got.dtype == np.float32
+    np.testing.assert_allclose(got, expected, atol=1e-4)
+
+
+def test_a_grid_of_pictures(server, tmp_path):
+    out = tmp_path / "digits.png"
+    succeeds(server, "sample", "--class", "7", "--n", "16", *FEW, "--scale", "2", "--out", out)
+    image = Image.open(out)
+    side = 4 * 56 + 3 * 2  # pixels of four samples and three gaps
+    assert image.mode == "L" and image.size == (side, side)
+    expected = sample(server.stub, num_samples=16, class_labels=[7], **API_FEW).samples
+    pixels = np.asarray(image)
+    for i in (0, 5, 15):
+        top, left = (i // 4) * 58, (i % 4) * 58
+        tile = pixels[top : top + 56 : 2, left : left + 56 : 2]
+        assert np.max(np.abs(tile - np.clip((expected[i, 0] + 1) / 2, 0, 1) * 255)) <= 0.52
+
+
+@pytest.mark.parametrize("name", ["chain.gif", "chain.png"])
+def test_an_animation_of_the_chain(server, tmp_path, name):
+    out = tmp_path / name
+    shown = succeeds(
+        server, "sample", "--class", "3", "--n", "4", *FEW, "--animate", out, "--every", "1",
+        "--scale", "1", "--json",
+    )
+    image = Image.open(out)
+    frames = [f.convert("L").copy() for f in ImageSequence.Iterator(image)]
+    assert len(frames) == 9, "x_T and the state after each of 8 steps"
+    assert json.loads(shown)["frames"] == 9
+    first, last = (np.asarray(f).astype(float) for f in (frames[0], frames[-1]))
+    expected = sample(server.stub, num_samples=4, class_labels=[3], **API_FEW).samples[0, 0]
+    shades = np.clip((expected + 1) / 2, 0, 1) * 255
+    assert np.mean(np.abs(last[:28, :28] - shades)) < 6, "ends in the sample"
+    assert np.mean(np.abs(first[:28, :28] - shades)) > 30, "begins as noise"
+
+
+def test_states_as_numbers(server, tmp_path):
+    out = tmp_path / "states.npy"
+    succeeds(
+        server, "sample", "--class", "3", "--n", "2", *FEW, "--states", out, "--every", "4",
+        "--content", "x_t,x_0",
+    )
+    states = np.load(out)
+    assert states.shape == (3, 2, 2, 1, 28, 28), "steps 0, 4 and 8; two contents; two samples"
+    expected = sample(server.stub, num_samples=2, class_labels=[3], **API_FEW).samples
+    np.testing.assert_allclose(states[-1, 0], expected, atol=1e-4)
+    assert np.all(np.isnan(states[0, 1])), "nothing is predicted at step 0"
+
+
+def test_json_is_one_document_and_nothing_else(server):
+    done = denoise(server, "sample", "--class", "1", *FEW, "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["seed"] == 1
+    assert document["model"] == "digits"
+    assert document["shape"] == [1, 1, 28, 28]
+    assert len(document["timesteps"]) == 8 and len(document["alpha_bars"]) == 9
+    assert document["denoiser_rows"] == 16
+    assert document["timing"]["total_seconds"] > 0
+
+
+def test_several_classes_are_taken_in_turn(server, tmp_path):
+    out = tmp_path / "x.npy"
+    succeeds(server, "sample", "--class", "1,2", "--n", "5", *FEW, "--out", out)
+    expected = sample(
+        server.stub, num_samples=5, class_labels=[1, 2, 1, 2, 1], **API_FEW
+    ).samples
+    np.testing.assert_allclose(np.load(out), expected, atol=1e-4)
+
+
+def test_initial_noise_from_a_file(server, tmp_path):
+    noise = np.random.default_rng(5).standard_normal((2, 1, 28, 28)).astype(np.float32)
+    np.save(tmp_path / "noise.npy", noise)
+    out = tmp_path / "x.npy"
+    succeeds(
+        server, "sample", "--n", "2", *FEW, "--initial-noise", tmp_path / "noise.npy", "--out", out
+    )
+    expected = sample(server.stub, num_samples=2, initial_noise=tensor(noise), **API_FEW).samples
+    np.testing.assert_allclose(np.load(out), expected, atol=1e-4)
+
+
+def test_no_control_characters_where_there_is_no_terminal(server):
+    done = denoise(server, "sample", "--class", "1", *FEW)
+    assert done.returncode == 0
+    for text in (done.stdout, done.stderr):
+        assert "\x1b" not in text and "\r" not in text
+    assert "seed 1" in done.stdout
+
+
+def test_the_address_from_the_environment(server):
+    environment = {"DENOISE_ADDRESS": server.address}
+    assert "digits" in succeeds(None, "models", environment=environment)
+
+
+def test_the_first_of_several_addresses_that_answers(server):
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        dead = unused.getsockname()[1]
+    port = server.address.rsplit(":", 1)[1]
+    address = f"ipv4:127.0.0.1:{dead},127.0.0.1:{port}"
+    assert "digits" in succeeds(None, "models", "--address", address)
+
+
+# --- models, diffuse
+
+
+def test_models(server):
+    shown = succeeds(server, "models")
+    assert "digits" in shown and "10 classes" in shown
+    [model] = json.loads(succeeds(server, "models", "--json"))["models"]
+    assert model["name"] == "digits" and model["status"].lower().endswith("serving")
+    assert model["sample_shape"] == [1, 28, 28]
+    assert len(model["alpha_bars"]) == 1000
+
+
+@pytest.mark.parametrize("chain", [False, True])
+def test_diffuse(server, tmp_path, chain):
+    x_0 = np.random.default_rng(3).uniform(-1, 1, (2, 1, 28, 28)).astype(np.float32)
+    np.save(tmp_path / "x_0.npy", x_0)
+    out = tmp_path / "noisy.npy"
+    flags = ["--chain"] if chain else []
+    succeeds(
+        server, "diffuse", "--image", tmp_path / "x_0.npy", "--timesteps", "0,100,999",
+        "--seed", "4", "--out", out, *flags,
+    )
+    expected = diffuse(
+        server.stub, x_0=tensor(x_0), seed=4, timesteps=[0, 100, 999], chain=chain
+    )
+    got = np.load(out)
+    assert got.shape == (2, 3, 1, 28, 28)
+    for state in expected.states:
+        mine = got[state.sample_index, state.step - 1].ravel()
+        assert np.array_equal(mine, np.frombuffer(state.tensor.data, "<f4"))
+
+
+def test_what_was_sampled_can_be_diffused(server, tmp_path):
+    succeeds(server, "sample", "--class", "4", *FEW, "--scale", "1", "--out", tmp_path / "x.png")
+    succeeds(
+        server, "diffuse", "--image", tmp_path / "x.png", "--timesteps", "10,500",
+        "--out", tmp_path / "noisy.png", "--scale", "1",
+    )
+    assert Image.open(tmp_path / "noisy.png").size == (2 * 28 + 2, 28)
+
+
+# --- exit codes
+
+
+@pytest.mark.parametrize(
+    "arguments,said",
+    [
+        ((), ""),
+        (("dance",), ""),
+        (("sample", "--frobnicate"), "--frobnicate"),
+        (("sample", "--steps", "many"), "--steps"),
+        (("sample", "--sampler", "euler"), "--sampler"),
+        (("sample", "--out", "x.jpg"), "x.jpg"),
+        (("sample", "--animate", "x.mp4"), "x.mp4"),
+        (("sample", "--clip", "--no-clip"), "clip"),
+        (("diffuse",), "--out"),
+        (("models", "--timeout", "soon"), "soon"),
+    ],
+    ids=lambda a: " ".join(a) if isinstance(a, tuple) else None,
+)
+def test_bad_flags(server, arguments, said):
+    environment = {"DENOISE_ADDRESS": server.address}
+    assert said in fails(USAGE, None, *arguments, environment=environment)
+
+
+def test_a_bad_address():
+    fails(USAGE, None, "models", "--address", "no such thing")
+
+
+def test_refused_by_the_server(server):
+    said = fails(DATAERR, server, "sample", "--class", "12", *FEW)
+    assert "12" in said and "class_labels" in said
+    assert "cats" in fails(DATAERR, server, "sample", "--model", "cats")
+    assert "1001" in fails(DATAERR, server, "sample", "--steps", "1001")
+
+
+def test_files_that_are_not_right(server, tmp_path):
+    (tmp_path / "bad.npy").write_bytes(b"hello")
+    fails(DATAERR, server, "sample", "--initial-noise", tmp_path / "bad.npy")
+    fails(NOINPUT, server, "sample", "--initial-noise", tmp_path / "nowhere.npy")
+    out = ("--out", tmp_path / "x.npy")
+    fails(DATAERR, server, "diffuse", "--image", tmp_path / "bad.npy", *out)
+    fails(NOINPUT, server, "diffuse", "--image", tmp_path / "nowhere.npy", *out)
+
+
+def test_a_file_that_cannot_be_written_is_known_before_the_work(server):
+    before = server.metric("rows_total")
+    said = fails(CANTCREAT, server, "sample", *FEW, "--out", "/nowhere/x.png")
+    assert "/nowhere/x.png" in said
+    assert server.metric("rows_total") == before
+
+
+def test_no_server():
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        address = f"127.0.0.1:{unused.getsockname()[1]}"
+    said = fails(
+        UNAVAILABLE, None, "models", "--address", address, "--connect-timeout", "500ms"
+    )
+    assert address in said and len(said.splitlines()) <= 2
+
+
+def test_out_of_time(server):
+    fails(
+        TEMPFAIL, server, "sample", "--n", "64", "--sampler", "ddpm", "--steps", "1000",
+        "--timeout", "500ms",
+    )
+    server.until_idle(within=2)
+
+
+def test_errors_with_json_leave_stdout_parseable(server):
+    done = denoise(server, "sample", "--class", "12", "--json")
+    assert done.returncode == DATAERR
+    assert done.stdout == "" or json.loads(done.stdout)
+    assert "class_labels" in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_an_interrupt_cancels_on_the_server_too(server, number, tmp_path):
+    out = tmp_path / "x.png"
+    before = server.metrics()
+    process = subprocess.Popen(
+        [DENOISE, "sample", "--address", server.address, "--n", "16", "--sampler", "ddpm",
+         "--steps", "1000", "--out", out],
+        env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )
+    try:
+        server.until_busy(16)
+        process.send_signal(number)
+        process.communicate(timeout=10 * PATIENCE)
+    finally:
+        process.kill()
+    assert process.returncode == 128 + number
+    server.until_idle(within=2)
+    cancelled = server.until(
+        lambda m: m.total("requests_total", code="CANCELLED")
+        > before.total("requests_total", code="CANCELLED")
+    )
+    assert cancelled.total("rows_total") - before.total("rows_total") < 16 * 1000
+    assert not out.exists()
+    assert os.listdir(tmp_path) == [], "nothing half-written is left behind"
+
+
+def test_help():
+    for command in ((), ("sample",), ("diffuse",), ("models",)):
+        shown = subprocess.run(
+            [DENOISE, *command, "--help"], capture_output=True, text=True, timeout=10
+        )
+        assert shown.returncode == 0 and "Exit status" in shown.stdout

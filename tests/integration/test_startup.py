@@ -1,0 +1,264 @@
+"""Starting: what is refused, in one line, and what is not."""
+
+import hashlib
+import json
+import re
+import socket
+import subprocess
+
+import pytest
+import torch
+
+from harness.api import pb, sample
+from harness.models import GaussianDenoiser, TimelessDenoiser, copy_model, write_model
+from harness.paths import DENOISED, DIGITS, clean_environment
+
+ANYWHERE = ("--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0")
+
+
+def refusal(process) -> str:
+    """The one line that a server says that does not start."""
+    status = process.wait(within=30)
+    assert status not in (0, None) and status > 0, f"exit status {status}\n{process.stderr}"
+    assert "ready" not in process.stdout
+    lines = [line for line in process.stderr.splitlines() if line.strip()]
+    assert len(lines) == 1, process.stderr
+    assert lines[0].startswith("denoised: "), lines[0]
+    assert len(lines[0]) < 600, lines[0]
+    return lines[0]
+
+
+@pytest.fixture
+def refused(start_process):
+    """refused(*flags): the refusal of a server with these flags."""
+
+    def start(*flags: str) -> str:
+        return refusal(start_process("--log-level", "warn", *flags))
+
+    return start
+
+
+# --- Flags and ports.
+
+
+@pytest.mark.parametrize(
+    "flags,said",
+    [
+        (("--frobnicate",), "--frobnicate"),
+        (("--max-waiting", "many"), "--max-waiting"),
+        (("--max-waiting", "0"), "--max-waiting"),
+        (("--batching", "sometimes"), "sometimes"),
+        (("--devices", "tpu"), "tpu"),
+        (("--write-timeout", "soon"), "soon"),
+        (("--listen", "nowhere"), "nowhere"),
+        (("--listen", "127.0.0.1:99999"), "99999"),
+        (("--layout", "diagonal"), "diagonal"),
+        (("--config", "/nowhere.toml"), "/nowhere.toml"),
+    ],
+)
+def test_bad_flags(refused, flags, said):
+    line = refused("--model", str(DIGITS), *flags)
+    assert said in line
+    assert "denoised --help" in line
+
+
+def test_no_model(refused):
+    assert "--model" in refused(*ANYWHERE)
+
+
+def test_bad_environment(start_process):
+    process = start_process(
+        "--model", str(DIGITS), "--log-level", "warn",
+        environment={"DENOISED_MAX_WAITING": "a lot"},
+    )
+    line = refusal(process)
+    assert "a lot" in line
+
+
+@pytest.mark.parametrize("flag", ["--listen", "--metrics-listen"])
+def test_a_port_in_use(refused, flag):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        flags = dict(zip(ANYWHERE[::2], ANYWHERE[1::2])) | {flag: address}
+        line = refused("--model", str(DIGITS), *(word for pair in flags.items() for word in pair))
+    assert address in line
+    assert flag in line, "says which flag to change"
+
+
+# --- Models.
+
+
+def scheduler_with(folder, **changes):
+    path = folder / "scheduler_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def model_with(folder, **changes):
+    path = folder / "model.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def truncate(folder, keep_hash: bool):
+    path = folder / "denoiser.pt"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    if not keep_hash:
+        model_with(folder, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+DAMAGE = {
+    "no denoiser.pt": (lambda f: (f / "denoiser.pt").unlink(), ["denoiser.pt"]),
+    "no scheduler_config.json": (
+        lambda f: (f / "scheduler_config.json").unlink(),
+        ["scheduler_config.json"],
+    ),
+    "no model.json": (lambda f: (f / "model.json").unlink(), ["model.json"]),
+    "empty denoiser.pt": (lambda f: (f / "denoiser.pt").write_bytes(b""), ["denoiser.pt", "empty"]),
+    "truncated": (lambda f: truncate(f, keep_hash=True), ["denoiser.pt", "sha256"]),
+    "truncated, hash made to fit": (lambda f: truncate(f, keep_hash=False), ["denoiser.pt"]),
+    "no TorchScript": (
+        lambda f: ((f / "denoiser.pt").write_bytes(b"PK hello"), model_with(f, sha256=None)),
+        ["denoiser.pt"],
+    ),
+    "wrong sha256": (lambda f: model_with(f, sha256="0" * 64), ["denoiser.pt", "sha256", "0" * 64]),
+    "bad model.json": (lambda f: (f / "model.json").write_text("{"), ["model.json", "JSON"]),
+    "bad scheduler_config.json": (
+        lambda f: (f / "scheduler_config.json").write_text("[1, 2"),
+        ["scheduler_config.json", "JSON"],
+    ),
+    "bad shape": (
+        lambda f: model_with(f, sample_shape=[1, 0, 28]),
+        ["model.json", "sample_shape", "[1,0,28]"],
+    ),
+    "another shape": (lambda f: model_with(f, sample_shape=[2, 28, 28]), ["denoiser.pt"]),
+    "unknown beta_schedule": (
+        lambda f: scheduler_with(f, beta_schedule="quintic"),
+        ["beta_schedule", "quintic", "linear"],
+    ),
+    "unknown scheduler": (
+        lambda f: scheduler_with(f, _class_name="FancyScheduler"),
+        ["_class_name", "FancyScheduler", "DDIMScheduler"],
+    ),
+    "unknown prediction_type": (
+        lambda f: scheduler_with(f, prediction_type="vibes"),
+        ["prediction_type", "vibes", "epsilon"],
+    ),
+    "too many default_steps": (
+        lambda f: model_with(f, default_steps=1001),
+        ["model.json", "default_steps", "1001"],
+    ),
+    "classes that the module does not take": (
+        lambda f: model_with(f, num_classes=0, null_class=None, default_guidance_scale=1),
+        ["denoiser.pt"],
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_bad_model(refused, tmp_path, damage):
+    folder = copy_model(DIGITS, tmp_path / "broken")
+    break_it, said = DAMAGE[damage]
+    break_it(folder)
+    # JSON's null is no value: keys that were set to None are taken out.
+    path = folder / "model.json"
+    if path.exists() and damage != "bad model.json":
+        described = {k: v for k, v in json.loads(path.read_text()).items() if v is not None}
+        path.write_text(json.dumps(described))
+    line = refused("--model", str(folder), *ANYWHERE)
+    for words in [*said, str(folder)]:
+        assert words in line, line
+
+
+def test_a_folder_that_is_not_there(refused, tmp_path):
+    line = refused("--model", str(tmp_path / "nowhere"), *ANYWHERE)
+    assert str(tmp_path / "nowhere") in line
+
+
+def test_a_model_that_ignores_t(refused, tmp_path):
+    folder = write_model(tmp_path / "timeless", TimelessDenoiser())
+    line = refused("--model", str(folder), *ANYWHERE)
+    assert "t is ignored" in line
+    assert "trace with a tensor of shape [N]" in line
+
+
+def test_a_model_that_mixes_rows(refused, tmp_path):
+    class Mixing(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = GaussianDenoiser()
+
+        def forward(self, x, t):
+            return self.inner(x - x.mean(0, keepdim=True), t)
+
+    folder = write_model(tmp_path / "mixing", Mixing())
+    line = refused("--model", str(folder), *ANYWHERE)
+    assert "beside it in a batch" in line
+
+
+def test_a_model_that_draws_random_numbers(refused, tmp_path):
+    class Random(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = GaussianDenoiser()
+
+        def forward(self, x, t):
+            return self.inner(x, t) + torch.rand_like(x)
+
+    folder = write_model(tmp_path / "random", Random())
+    assert "eval()" in refused("--model", str(folder), *ANYWHERE)
+
+
+# --- What does start.
+
+
+def test_the_ready_line_says_the_ports_and_the_model(server):
+    host, port = server.address.rsplit(":", 1)
+    assert host == "127.0.0.1" and int(port) > 0
+    assert server.metrics_address != server.address
+    assert server.models == ["digits"]
+    assert len(server.stdout.splitlines()) == 1, "stdout is for the ready line alone"
+
+
+def test_flags_from_the_environment_and_from_a_file(start_server, tmp_path):
+    config = tmp_path / "denoised.toml"
+    config.write_text("max-samples = 3\nmax-waiting = 7\n")
+    server = start_server(
+        "--config", str(config), model=None,
+        environment={"DENOISED_MODEL": str(DIGITS), "DENOISED_DEVICES": "cpu:1"},
+    )
+    assert server.stub.GetModel(pb.GetModelRequest()).replicas == 1
+    assert sample(server.stub, num_samples=3, sampler=dict(steps=2)).result
+    with pytest.raises(Exception, match="num_samples"):
+        sample(server.stub, num_samples=4, sampler=dict(steps=2))
+
+
+def test_replicas_and_threads(start_server):
+    server = start_server("--devices", "cpu:3", "--threads", "1")
+    model = server.stub.GetModel(pb.GetModelRequest())
+    assert (model.replicas, model.threads) == (3, 1)
+
+
+def test_help_groups_the_flags():
+    shown = subprocess.run(
+        [DENOISED, "--help"], capture_output=True, text=True, timeout=10, env=clean_environment()
+    )
+    assert shown.returncode == 0 and not shown.stderr
+    for flag in ("--model", "--listen", "--batching", "--max-waiting", "--drain-grace"):
+        assert flag in shown.stdout
+    assert re.search(r"^Limits", shown.stdout, re.M | re.I)
+
+
+def test_probe(server):
+    def probe(address: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [DENOISED, "--probe", "--listen", address],
+            capture_output=True, text=True, timeout=20, env=clean_environment(),
+        )
+
+    assert probe(server.address).returncode == 0
+    # What a container listens on is not what it can be reached at.
+    assert probe(server.address.replace("127.0.0.1", "0.0.0.0")).returncode == 0
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        nobody = f"127.0.0.1:{unused.getsockname()[1]}"
+    failed = probe(nobody)
+    assert failed.returncode == 1
+    assert len(failed.stderr.splitlines()) <= 1
