@@ -78,9 +78,6 @@ bool EventStream::Activate() {
   MutexLock lock(mutex_);
   if (active_since_.has_value()) return false;
   active_since_ = clock_->Now();
-  if (options_.keep_samples && !terminal_.has_value()) {
-    samples_.resize(options_.num_samples * options_.values_per_sample);
-  }
   return true;
 }
 
@@ -125,6 +122,7 @@ bool EventStream::Finish(uint32_t index, absl::Span<const float> x) {
     MutexLock lock(mutex_);
     if (terminal_.has_value()) return false;
     if (options_.keep_samples) {
+      samples_.resize(options_.num_samples * options_.values_per_sample);  // by the first to finish
       std::copy(x.begin(), x.end(), samples_.begin() + index * options_.values_per_sample);
     }
     if (--samples_left_ > 0) return false;

@@ -331,7 +331,7 @@ TEST_F(EngineTest, OutOfMemoryGoesToSmallerBatches) {
 TEST_F(EngineTest, StopEndsWhatIsActive) {
   Gate gate;
   Start([&](absl::Span<const RowTask> tasks) { return gate.Pass(tasks); });
-  Submitted submitted = Make(1'000'000);
+  Submitted submitted = Make(100'000);
   Push(submitted);
   gate.WaitForTick();
   std::thread stopper([&] { engines_[0]->Stop(); });
