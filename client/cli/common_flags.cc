@@ -1,38 +1,16 @@
 #include "client/cli/common_flags.h"
 
 #include <algorithm>
+#include <limits>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "client/cli/flag_types.h"
 
 namespace denoise::cli {
 namespace {
 
 // Where 28 pixels become a thumb's width.
 constexpr int kComfortableSide = 112;
-
-void AddDuration(CLI::App* app, const std::string& name, const std::string& variable,
-                 absl::Duration* value, const std::string& help) {
-  app->add_option_function<std::string>(
-         name,
-         [name, value](const std::string& text) {
-           double seconds = 0;
-           absl::Duration parsed;
-           if (absl::SimpleAtod(text, &seconds)) {
-             parsed = absl::Seconds(seconds);
-           } else if (!absl::ParseDuration(text, &parsed)) {
-             parsed = absl::ZeroDuration();
-           }
-           if (parsed <= absl::ZeroDuration()) {
-             throw CLI::ValidationError(
-                 name, "'" + text + "' is no duration: write for example 500ms, 10s or 2m");
-           }
-           *value = parsed;
-         },
-         help)
-      ->type_name("DURATION")
-      ->envname(variable);
-}
 
 }  // namespace
 
@@ -47,10 +25,12 @@ void AddCommonFlags(CLI::App* app, CommonFlags* flags) {
                   "Server: HOST:PORT, dns:///NAME:PORT, or several as ipv4:A:1,B:2")
       ->envname("DENOISE_ADDRESS")
       ->capture_default_str();
-  AddDuration(app, "--connect-timeout", "DENOISE_CONNECT_TIMEOUT", &flags->connect_timeout,
-              "For how long a server is looked for [3s]");
-  AddDuration(app, "--timeout", "DENOISE_TIMEOUT", &flags->timeout,
-              "After this a call is given up, on the server too [none]");
+  AddDuration(app, "--connect-timeout", &flags->connect_timeout,
+              "For how long a server is looked for [3s]")
+      ->envname("DENOISE_CONNECT_TIMEOUT");
+  AddDuration(app, "--timeout", &flags->timeout,
+              "After this a call is given up, on the server too [none]")
+      ->envname("DENOISE_TIMEOUT");
   app->add_option("--request-id", flags->request_id, "Name of the call in the server's log");
   app->add_flag("--json", flags->json, "Write one JSON document to stdout, and nothing else");
   app->add_flag("-q,--quiet", flags->quiet, "Show no progress");
@@ -60,7 +40,7 @@ void AddModelFlags(CLI::App* app, ModelFlags* flags) {
   app->add_option("--model", flags->name, "Name of the model [the only one that is served]")
       ->envname("DENOISE_MODEL");
   app->add_option("--model-version", flags->version, "Its version [the newest]")
-      ->check(CLI::NonNegativeNumber);
+      ->check(Whole(0, std::numeric_limits<int64_t>::max()));
 }
 
 absl::StatusOr<Client> Connect(const CommonFlags& flags) {

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "client/cli/exit_codes.h"
 #include "client/cli/files.h"
+#include "client/cli/flag_types.h"
 #include "client/cli/npy.h"
 
 namespace denoise::cli {
@@ -90,24 +91,21 @@ void AddDiffuseFlags(CLI::App* app, DiffuseFlags* flags) {
   app->add_option("--out", flags->out,
                   "Write a .png with a row a sample and a column a timestep, or the numbers as "
                   ".npy, [n, timesteps, C, H, W]")
-      ->required();
+      ->required()
+      ->check(FileNamed({".png", ".npy"}));
   app->add_option("--scale", flags->scale, "Size of a sample's pixel in pictures [by its size]")
-      ->check(CLI::Range(1, 64));
+      ->check(Whole(1, 64));
+  app->callback([flags] {
+    if (flags->images.empty()) {
+      throw CLI::ValidationError("diffuse needs something to diffuse",
+                                 "give --image FILE, a .png or .npy of the model's shape (see "
+                                 "denoise models)");
+    }
+  });
 }
 
 int RunDiffuse(const DiffuseFlags& flags, Client& client, Console& console, Interrupt& interrupt) {
-  if (flags.images.empty()) {
-    return console.Fail(
-        absl::InvalidArgumentError("diffuse needs something to diffuse: give --image FILE.png or "
-                                   "--image FILE.npy, of the model's shape (see denoise models)"),
-        EX_USAGE);
-  }
   const bool numbers = HasExtension(flags.out, ".npy");
-  if (!numbers && !HasExtension(flags.out, ".png")) {
-    return console.Fail(absl::InvalidArgumentError(
-                            absl::StrCat("--out '", flags.out, "' must end with .png or .npy")),
-                        EX_USAGE);
-  }
   if (auto status = CheckWritable(flags.out); !status.ok()) {
     return console.Fail(status, EX_CANTCREAT);
   }

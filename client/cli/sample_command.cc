@@ -22,26 +22,6 @@ struct Outcome {
   Result result;
 };
 
-absl::Status CheckFlags(const SampleFlags& flags) {
-  if (!flags.out.empty() && !HasExtension(flags.out, ".png") && !HasExtension(flags.out, ".npy")) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--out '", flags.out, "' must end with .png or .npy"));
-  }
-  if (!flags.animate.empty() && !HasExtension(flags.animate, ".gif") &&
-      !HasExtension(flags.animate, ".png")) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--animate '", flags.animate, "' must end with .gif or .png"));
-  }
-  if (!flags.states.empty() && !HasExtension(flags.states, ".npy")) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--states '", flags.states, "' must end with .npy"));
-  }
-  if (!flags.content.empty() && !flags.wants_states()) {
-    return absl::InvalidArgumentError("--content needs --animate or --states to go to");
-  }
-  return absl::OkStatus();
-}
-
 absl::Duration SteadyNow() {
   return absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch());
 }
@@ -172,7 +152,6 @@ void Summarise(const Outcome& outcome, Console& console) {
 }  // namespace
 
 int RunSample(const SampleFlags& flags, Client& client, Console& console, Interrupt& interrupt) {
-  if (auto status = CheckFlags(flags); !status.ok()) return console.Fail(status, EX_USAGE);
   for (const auto& path : {flags.out, flags.animate, flags.states}) {
     if (path.empty()) continue;
     if (auto status = CheckWritable(path); !status.ok()) return console.Fail(status, EX_CANTCREAT);

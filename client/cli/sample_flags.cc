@@ -1,6 +1,8 @@
 #include <algorithm>
+#include <limits>
 #include <utility>
 
+#include "client/cli/flag_types.h"
 #include "client/cli/sample_command.h"
 
 namespace denoise::cli {
@@ -11,23 +13,16 @@ constexpr uint32_t kFrames = 58;
 // Enough for a bar that moves.
 constexpr uint32_t kProgressStates = 100;
 
-template <typename E>
-CLI::Option* AddChoice(CLI::App* app, const char* name, E* value, const char* help,
-                       std::vector<std::pair<std::string, E>> choices) {
-  return app->add_option(name, *value, help)
-      ->transform(CLI::CheckedTransformer(std::move(choices), CLI::ignore_case));
-}
-
 uint32_t DivideUp(uint32_t a, uint32_t b) { return a / b + (a % b != 0); }
 
 void AddSamplerFlags(CLI::App* app, SampleFlags* flags) {
   const std::string group = "Sampler";
   Sampler* sampler = &flags->sampler;
-  AddChoice<Sampler::Kind>(app, "--sampler", &sampler->kind, "[the model's]",
+  AddChoice<Sampler::Kind>(app, "--sampler", &sampler->kind, "How chains are walked [the model's]",
                            {{"ddpm", Sampler::Kind::kDdpm}, {"ddim", Sampler::Kind::kDdim}})
       ->group(group);
   app->add_option("--steps", sampler->steps, "Transitions from noise to sample [the model's]")
-      ->check(CLI::PositiveNumber)
+      ->check(Whole(1, std::numeric_limits<uint32_t>::max()))
       ->group(group);
   app->add_option("--eta", sampler->eta,
                   "DDIM's noise: 0 (none, the default) to 1 (as much as DDPM's)")
@@ -59,28 +54,34 @@ void AddOutputFlags(CLI::App* app, SampleFlags* flags) {
   const std::string group = "Output";
   app->add_option("--out", flags->out,
                   "Write the samples: a .png of all of them in a grid, or their numbers as .npy")
+      ->check(FileNamed({".png", ".npy"}))
       ->group(group);
   app->add_option("--animate", flags->animate,
                   "Write how they came about: a .gif, or an animated .png")
+      ->check(FileNamed({".gif", ".png"}))
       ->group(group);
   app->add_option("--states", flags->states,
                   "Write the streamed states' numbers: .npy, [steps, content, n, C, H, W]")
+      ->check(FileNamed({".npy"}))
       ->group(group);
   app->add_option("--every", flags->every,
                   "Stream every so many steps [about 60 a chain for --animate]")
-      ->check(CLI::PositiveNumber)
+      ->check(Whole(1, std::numeric_limits<uint32_t>::max()))
       ->group(group);
-  app->add_option(
-         "--content", flags->content,
+  app->add_option_function<std::vector<std::string>>(
+         "--content",
+         [flags](const std::vector<std::string>& names) {
+           for (const auto& name : names) {
+             flags->content.push_back(Choose<Content>(
+                 "--content", name, {{"x_t", Content::kXt}, {"x_0", Content::kPredictedX0}}));
+           }
+         },
          "What of each step, for --animate and --states: x_t (the default), x_0 (as predicted)")
-      ->transform(CLI::CheckedTransformer(
-          std::vector<std::pair<std::string, Content>>{{"x_t", Content::kXt},
-                                                       {"x_0", Content::kPredictedX0}},
-          CLI::ignore_case))
+      ->type_name("x_t|x_0")
       ->delimiter(',')
       ->group(group);
   app->add_option("--scale", flags->scale, "Size of a sample's pixel in pictures [by its size]")
-      ->check(CLI::Range(1, 64))
+      ->check(Whole(1, 64))
       ->group(group);
   app->add_flag("--no-preview", flags->no_preview, "Do not draw samples in the terminal")
       ->group(group);
@@ -95,7 +96,7 @@ void AddSampleFlags(CLI::App* app, SampleFlags* flags) {
                   "Class of the samples; several (7,3,9) are taken in turn [none]")
       ->delimiter(',');
   app->add_option("--n", flags->num_samples, "Samples [one, or one for each class]")
-      ->check(CLI::PositiveNumber);
+      ->check(Whole(1, std::numeric_limits<uint32_t>::max()));
   app->add_option("--guidance", flags->guidance,
                   "Scale of classifier-free guidance; 0 or 1: none [the model's]");
   app->add_option("--seed", flags->seed, "Sample i is that of seed + i [the server picks one]");
@@ -103,6 +104,11 @@ void AddSampleFlags(CLI::App* app, SampleFlags* flags) {
                   "x_T as .npy, [n, C, H, W], standard normal [drawn from the seed]");
   AddSamplerFlags(app, flags);
   AddOutputFlags(app, flags);
+  app->callback([flags] {
+    if (!flags->content.empty() && !flags->wants_states()) {
+      throw CLI::ValidationError("--content", "needs --animate or --states to go to");
+    }
+  });
 }
 
 SampleRequest MakeSampleRequest(const SampleFlags& flags, const Model& model, Tensor noise) {

@@ -1,0 +1,62 @@
+// Kinds of flags, with messages that say what would be right.
+#ifndef DENOISE_CLIENT_CLI_FLAG_TYPES_H_
+#define DENOISE_CLIENT_CLI_FLAG_TYPES_H_
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "CLI/CLI.hpp"
+#include "absl/time/time.h"
+
+namespace denoise::cli {
+
+template <typename E>
+using Choices = std::vector<std::pair<std::string, E>>;
+
+// "ddpm|ddim"
+template <typename E>
+std::string NamesOf(const Choices<E>& choices) {
+  std::string names;
+  for (const auto& [name, value] : choices) names += (names.empty() ? "" : "|") + name;
+  return names;
+}
+
+// What `text` stands for. Throws CLI::ValidationError where that is nothing.
+template <typename E>
+E Choose(const std::string& flag, const std::string& text, const Choices<E>& choices) {
+  for (const auto& [name, value] : choices) {
+    if (name == text) return value;
+  }
+  throw CLI::ValidationError(flag, "'" + text + "' is none of " + NamesOf(choices));
+}
+
+// A flag for one of a few names.
+template <typename E>
+CLI::Option* AddChoice(CLI::App* app, const std::string& flag, E* value, const std::string& help,
+                       Choices<E> choices) {
+  const std::string names = NamesOf(choices);
+  return app
+      ->add_option_function<std::string>(
+          flag,
+          [flag, value, choices = std::move(choices)](const std::string& text) {
+            *value = Choose(flag, text, choices);
+          },
+          help)
+      ->type_name(names);
+}
+
+// A flag for "500ms", "10s", "2m", or seconds as a number; positive.
+CLI::Option* AddDuration(CLI::App* app, const std::string& flag, absl::Duration* value,
+                         const std::string& help);
+
+// A whole number in min..max.
+CLI::Validator Whole(int64_t min, int64_t max);
+
+// A file's name with one of those endings (".png").
+CLI::Validator FileNamed(std::vector<std::string> extensions);
+
+}  // namespace denoise::cli
+
+#endif  // DENOISE_CLIENT_CLI_FLAG_TYPES_H_
