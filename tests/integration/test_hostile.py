@@ -105,12 +105,37 @@ def test_control_characters_do_not_reach_the_log(server):
     assert not any(line.startswith("2026-01-01 denoised:") for line in server.stderr.splitlines())
 
 
-def test_a_request_id_cannot_forge_the_log(server):
-    """gRPC's metadata has printable ASCII only; what is long is bounded."""
-    got = sample(
-        server.stub, seed=1, sampler=dict(steps=1), metadata=[("x-request-id", "a" * 5000)]
+@pytest.mark.parametrize("request_id", ["a" * 129, "two words", "a" * 5000, " "])
+def test_a_request_id_that_does_not_fit_a_log_line_is_refused(server, request_id):
+    failure = failing(
+        server.stub.Sample, pb.SampleRequest(), timeout=20, metadata=[("x-request-id", request_id)]
     )
-    assert len(got.accepted.request_id) <= 256
+    assert failure.code == grpc.StatusCode.INVALID_ARGUMENT
+    assert "x-request-id" in failure.violations
+
+
+def test_huge_metadata(server):
+    for _ in range(3):
+        failure = failing(
+            server.stub.Sample, pb.SampleRequest(), timeout=20, metadata=[("x-much", "m" * 200_000)]
+        )
+        assert failure.code == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert_serves(server)
+
+
+def test_compressed_messages_are_refused_before_they_are_unpacked(server):
+    before = server.rss_bytes()
+    request = pb.SampleRequest(initial_noise=tensor(np.zeros((10_000, 1, 28, 28))))
+    failure = failing(
+        server.stub.Sample, request, timeout=20, compression=grpc.Compression.Gzip
+    )
+    assert failure.code in (
+        grpc.StatusCode.UNIMPLEMENTED,
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+    )
+    assert server.rss_bytes() - before < 16 << 20
+    assert_serves(server)
 
 
 @pytest.fixture(scope="module")

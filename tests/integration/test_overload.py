@@ -66,7 +66,7 @@ def test_a_full_queue_says_so_at_once_and_when_to_come_back(narrow):
     assert failure.code == grpc.StatusCode.RESOURCE_EXHAUSTED
     assert (failure.reason, failure.domain) == ("QUEUE_FULL", DOMAIN)
     assert failure.retry_seconds > 0
-    assert narrow.metric("requests_rejected_total", reason="QUEUE_FULL") == 1
+    assert narrow.metric("requests_rejected_total", reason="queue_full") == 1
 
     running.cancel()
     waiting.cancel()

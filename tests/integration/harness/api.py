@@ -5,8 +5,10 @@ import shutil
 import sys
 import tempfile
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import grpc
+import grpc_tools
 import numpy as np
 from grpc_tools import protoc
 
@@ -21,6 +23,7 @@ def _generate() -> str:
         [
             "protoc",
             f"--proto_path={ROOT / 'proto'}",
+            f"--proto_path={Path(grpc_tools.__file__).parent / '_proto'}",
             f"--python_out={folder}",
             f"--grpc_python_out={folder}",
             "denoise/v1/diffusion.proto",
