@@ -1,12 +1,13 @@
 #include "server/model/batch_sizes.h"
 
 #include <algorithm>
-#include <chrono>
-#include <limits>
+#include <ctime>
 #include <utility>
 
+#include "ATen/Parallel.h"
 #include "absl/strings/str_cat.h"
 #include "server/model/batch_inputs.h"
+#include "server/model/denoiser.h"
 #include "server/model/torch_error.h"
 
 namespace denoise {
@@ -15,31 +16,52 @@ namespace {
 constexpr int64_t kSizes[] = {1,  2,  3,  4,  5,  6,  7,  8,  10, 12,
                               14, 16, 20, 24, 28, 32, 40, 48, 56, 64};
 constexpr double kNearBest = 0.97;
-// Sizes one after another that must be slower than the best before growing ends, and the size from
-// which that counts: single sizes may be odd ones out.
-constexpr int kSlowerInARow = 2;
-constexpr int64_t kEndsFrom = 8;
-constexpr double kMostSeconds = 1.2;
+// Doubling goes on to this size at least, because a single size may be an odd one out, unless it
+// takes too long.
+constexpr int64_t kDoubleTo = 16;
+constexpr double kMostSeconds = 0.8;
 
 double RowsPerSecond(const BatchTime& time) { return time.rows / time.seconds; }
 
-double SecondsSince(std::chrono::steady_clock::time_point begin) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+// Time as a call takes it. With one thread its CPU time, so that neighbours on the machine, who
+// would pass for a slow batch size, are left out.
+double Now() {
+  timespec time;
+  clock_gettime(at::get_num_threads() == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &time);
+  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
 }
 
-// The quickest of a few calls after one that warms: what a neighbour on the machine adds is none of
-// the model's time.
-absl::StatusOr<double> TimeCall(const Denoiser& denoiser, const BatchInputs& inputs, int64_t rows) {
-  constexpr int kFewest = 3, kMost = 8;
-  constexpr double kEnough = 0.02;  // seconds
-  double best = std::numeric_limits<double>::infinity();
-  const auto begin = std::chrono::steady_clock::now();
-  for (int call = 0; call < kFewest || (call < kMost && SecondsSince(begin) < kEnough); ++call) {
-    const auto start = std::chrono::steady_clock::now();
-    if (const auto answer = inputs.Run(denoiser, rows); !answer.ok()) return answer.status();
-    if (call > 0) best = std::min(best, SecondsSince(start));
+// Calls `calls` times and lowers `time->seconds` to the quickest.
+absl::Status TimeCalls(const Denoiser& denoiser, const BatchInputs& inputs, int calls,
+                       BatchTime* time) {
+  for (int call = 0; call < calls; ++call) {
+    const double begin = Now();
+    if (const auto answer = inputs.Run(denoiser, time->rows); !answer.ok()) return answer.status();
+    time->seconds = std::min(time->seconds, Now() - begin);
   }
-  return best;
+  return absl::OkStatus();
+}
+
+// The first size, of 1, 2, 4, … up to `most`, after which doubling gains next to nothing.
+absl::StatusOr<int64_t> Saturation(const Denoiser& denoiser, const BatchInputs& inputs,
+                                   int64_t least, int64_t most) {
+  const double begin = Now();
+  double best = 0;
+  int64_t saturation = 1;
+  for (int64_t rows = 1; rows <= most; rows *= 2) {
+    if (rows > least && Now() - begin > kMostSeconds) break;
+    BatchTime time = {rows};
+    // The first call of a size warms, and is never the quickest.
+    if (absl::Status status = TimeCalls(denoiser, inputs, 3, &time); !status.ok()) return status;
+    const double speed = RowsPerSecond(time);
+    if (speed * kNearBest > best) {
+      saturation = rows;
+    } else if (rows >= kDoubleTo) {
+      break;
+    }
+    best = std::max(best, speed);
+  }
+  return std::max(saturation, least);
 }
 
 }  // namespace
@@ -85,22 +107,24 @@ absl::StatusOr<std::vector<BatchTime>> MeasureBatchSizes(const Denoiser& denoise
   const auto sizes = CandidateSizes(options, may_be_guided);
   if (!sizes.ok()) return sizes.status();
   const bool free = options.sizes.empty() && options.max_rows == 0;
-  const size_t least = may_be_guided ? 2 : 1;
+  const int64_t least = may_be_guided ? 2 : 1;
 
   const BatchInputs inputs(info.shape, denoiser.layout(), info.integer_time, sizes->back());
-  const auto begin = std::chrono::steady_clock::now();
+  int64_t most = sizes->back();
+  if (free) {
+    const absl::StatusOr<int64_t> saturation = Saturation(denoiser, inputs, least, most);
+    if (!saturation.ok()) return saturation.status();
+    most = *saturation;
+  }
   std::vector<BatchTime> times;
-  double best = 0;
-  int slower = 0;
   for (const int64_t rows : *sizes) {
-    if (free && times.size() >= least && SecondsSince(begin) > kMostSeconds) break;
-    const auto seconds = TimeCall(denoiser, inputs, rows);
-    if (!seconds.ok()) return seconds.status();
-    times.push_back({rows, *seconds});
-    const double speed = RowsPerSecond(times.back());
-    slower = speed < kNearBest * best ? slower + 1 : 0;
-    best = std::max(best, speed);
-    if (free && rows > kEndsFrom && slower >= kSlowerInARow) break;
+    if (rows <= most) times.push_back({rows});
+  }
+  // In two rounds, because what disturbs a measurement lasts for a while.
+  for (int round = 0; round < 2; ++round) {
+    for (BatchTime& time : times) {
+      if (absl::Status status = TimeCalls(denoiser, inputs, 2, &time); !status.ok()) return status;
+    }
   }
   if (free) times.resize(KneeOf(times, least));
   return times;

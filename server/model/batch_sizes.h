@@ -3,23 +3,26 @@
 #define DENOISE_SERVER_MODEL_BATCH_SIZES_H_
 
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "server/engine/model_info.h"
-#include "server/model/denoiser.h"
 
 namespace denoise {
 
+class Denoiser;
+
 // The operator's wishes.
 struct BatchSizeOptions {
-  int64_t max_rows = 0;        // 0: where the device is saturated
-  std::vector<int64_t> sizes;  // empty: chosen here
+  int64_t max_rows = 0;          // 0: where the device is saturated
+  std::vector<int64_t> sizes{};  // empty: chosen here
 };
 
 struct BatchTime {
   int64_t rows = 0;
-  double seconds = 0;  // of one call
+  // Of one call, the quickest of several.
+  double seconds = std::numeric_limits<double>::infinity();
 };
 
 // The sizes to be measured, ascending: those given, up to max_rows; otherwise 1 to 8 and then
@@ -34,8 +37,9 @@ absl::StatusOr<std::vector<int64_t>> CandidateSizes(const BatchSizeOptions& opti
 size_t KneeOf(const std::vector<BatchTime>& times, size_t least);
 
 // Warms the denoiser at each candidate and times it: on the thread of an engine, while the others
-// are idle. Unless the operator said otherwise, stops growing when rows a second fall, or after
-// about a second, and cuts at the knee. `info` with the examination's findings.
+// are idle. Unless the operator said otherwise, only up to the size past which doubling gains next
+// to nothing (or takes more than about a second to find out), cut at the knee. `info` with the
+// examination's findings.
 absl::StatusOr<std::vector<BatchTime>> MeasureBatchSizes(const Denoiser& denoiser,
                                                          const ModelInfo& info,
                                                          const BatchSizeOptions& options);

@@ -16,7 +16,7 @@ namespace denoise {
 struct ModelFolder {
   std::string path;
   // Empty: the `name` of model.json, or else the folder's own.
-  std::string name;
+  std::string name{};
   int64_t version = 1;
 };
 

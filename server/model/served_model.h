@@ -22,8 +22,8 @@ struct LoadOptions {
   // answers the same but for rounding. A fixed rule and not a timing, so that equal servers choose
   // equally.
   std::string layout = "auto";
-  int64_t max_batch_rows = 0;        // 0: where the device is saturated
-  std::vector<int64_t> batch_sizes;  // empty: chosen by measuring
+  int64_t max_batch_rows = 0;          // 0: where the device is saturated
+  std::vector<int64_t> batch_sizes{};  // empty: chosen by measuring
   // Told on in ModelInfo.
   int replicas = 1;
   int threads = 1;

@@ -1,0 +1,221 @@
+"""Writes the small TorchScript models, good and bad, that the tests of server/model load.
+
+    python make_models.py FOLDER
+
+Each becomes FOLDER/NAME/ with denoiser.pt, scheduler_config.json and model.json. FOLDER/noise.txt has what torch.randn
+gives: lines of "seed count values…", count numbers for each of two draws in a row.
+"""
+
+import json
+import pathlib
+import sys
+import warnings
+
+import torch
+from torch import Tensor, nn
+
+Shape = list[int]
+CLASSES = {"num_classes": 10, "null_class": 10}
+
+
+class Formula(nn.Module):
+    """x/2 + t/1000 + y: known by heart. A row that begins with 1234 raises, one with 4321 gives NaN."""
+
+    def forward(self, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
+        first = x[:, 0, 0, 0]
+        if bool((first == 1234.0).any()):
+            raise ValueError("a row begins with 1234")
+        shift = t.to(torch.float32) / 1000.0 + y.to(torch.float32)
+        shift = torch.where(first == 4321.0, torch.full_like(shift, float("nan")), shift)
+        return 0.5 * x + shift.view(-1, 1, 1, 1)
+
+
+class LearnedVariance(nn.Module):
+    """x/2 + t/1000, and x as the variance channels."""
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        return torch.cat([0.5 * x + t.to(torch.float32).view(-1, 1, 1, 1) / 1000.0, x], dim=1)
+
+
+class Net(nn.Module):
+    """Convolutions with time and class; whatever is wanted can be put wrong."""
+
+    def __init__(self, channels: int = 1, channels_out: int = 1, middle: nn.Module | None = None):
+        super().__init__()
+        self.enter = nn.Conv2d(channels, 16, 3, padding=1)
+        self.middle = middle if middle is not None else nn.Identity()
+        self.label = nn.Embedding(11, 16)
+        self.leave = nn.Conv2d(16, channels_out, 3, padding=1)
+
+    def forward(self, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
+        h = self.middle(self.enter(x))
+        h = h + self.label(y).view(-1, 16, 1, 1) + torch.sin(t.to(torch.float32) / 100.0).view(-1, 1, 1, 1)
+        return self.leave(torch.relu(h))
+
+
+class NoLabels(nn.Module):
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        return x + t.to(torch.float32).view(-1, 1, 1, 1)
+
+
+class IntegerTime(nn.Module):
+    """Looks t up, as models with learned embeddings of time do: float32 cannot be an index."""
+
+    def __init__(self):
+        super().__init__()
+        self.time = nn.Embedding(1000, 1)
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        return x + self.time(t).view(-1, 1, 1, 1)
+
+
+class Wrapped(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = Net()
+
+
+class InTuple(Wrapped):
+    def forward(self, x: Tensor, t: Tensor, y: Tensor) -> tuple[Tensor]:
+        return (self.net(x, t, y),)
+
+
+class InDict(Wrapped):
+    def forward(self, x: Tensor, t: Tensor, y: Tensor) -> dict[str, Tensor]:
+        return {"sample": self.net(x, t, y)}
+
+
+class InList(Wrapped):
+    def forward(self, x: Tensor, t: Tensor, y: Tensor) -> list[Tensor]:
+        return [self.net(x, t, y)]
+
+
+class TakesNumber(nn.Module):
+    """What a diffusers pipeline does with the timestep when it is given as a Python number."""
+
+    def forward(self, x: Tensor, t, y: Tensor) -> Tensor:
+        t = t if isinstance(t, Tensor) else torch.tensor([t])
+        return x + torch.sin(t.float() / 100.0).view(-1, 1, 1, 1) + y.view(-1, 1, 1, 1)
+
+
+class TimeBakedIn(nn.Module):
+    """Traced: the number's way into the module leaves no trace."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = TakesNumber()
+
+    def forward(self, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
+        return self.inner(x, t[0].item(), y)
+
+
+class FirstTime(nn.Module):
+    def forward(self, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
+        return x + y.view(-1, 1, 1, 1) + t[:1].to(torch.float32).view(-1, 1, 1, 1)
+
+
+class FirstLabel(nn.Module):
+    def forward(self, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
+        return x + y[:1].view(-1, 1, 1, 1) + t.to(torch.float32).view(-1, 1, 1, 1)
+
+
+class NoLabelUsed(nn.Module):
+    def forward(self, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
+        return x + t.to(torch.float32).view(-1, 1, 1, 1)
+
+
+class NotFinite(nn.Module):
+    def forward(self, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
+        return x / (t * 0).view(-1, 1, 1, 1)
+
+
+class InDouble(nn.Module):
+    def forward(self, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
+        return x.double()
+
+
+class Raises(nn.Module):
+    def forward(self, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
+        raise ValueError("never works")
+
+
+class BatchBakedIn(nn.Module):
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        return x + t.to(torch.float32).view(1, 1, 1, 1)
+
+
+class FewClasses(nn.Module):
+    """An embedding without room for the last classes."""
+
+    def __init__(self):
+        super().__init__()
+        self.label = nn.Embedding(5, 1)
+
+    def forward(self, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
+        return x + self.label(y).view(-1, 1, 1, 1) + t.to(torch.float32).view(-1, 1, 1, 1)
+
+
+def trace(module: nn.Module, shape: Shape) -> torch.jit.ScriptModule:
+    example = (torch.randn(2, *shape), torch.tensor([3, 500]), torch.tensor([1, 2]))
+    return torch.jit.trace(module, example, check_trace=False)
+
+
+def save(folder: pathlib.Path, module: torch.jit.ScriptModule, shape: Shape, model: dict, config: dict | None = None) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    module.save(str(folder / "denoiser.pt"))
+    config = {"_class_name": "DDPMScheduler", "num_train_timesteps": 1000} | (config or {})
+    (folder / "scheduler_config.json").write_text(json.dumps(config))
+    (folder / "model.json").write_text(json.dumps({"sample_shape": shape} | model))
+
+
+def write_noise(path: pathlib.Path) -> None:
+    lines = []
+    for seed in (0, 1, 42, 2**32 + 5):
+        for shape in ([1, 1, 2, 3], [1, 2, 3, 4], [1, 1, 28, 28]):  # below and above 16, where torch changes its way
+            generator = torch.Generator("cpu").manual_seed(seed)
+            draws = [torch.randn(shape, generator=generator).flatten().tolist() for _ in range(2)]
+            lines.append(" ".join(map(str, [seed, *shape[1:], *draws[0], *draws[1]])))
+    path.write_text("\n".join(lines) + "\n")
+
+
+def main(out: pathlib.Path) -> None:
+    warnings.simplefilter("ignore", torch.jit.TracerWarning)  # what it warns of is what is wanted here
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    grey = [1, 8, 8]
+    script = torch.jit.script
+
+    save(out / "formula", script(Formula()), [2, 3, 4], CLASSES)
+    for shape in ([1, 2, 3], [2, 3, 4], [1, 28, 28]):
+        save(out / ("plain_" + "x".join(map(str, shape))), script(NoLabels()), shape, {})
+    learned_range = {"variance_type": "learned_range"}
+    save(out / "learned_variance", script(LearnedVariance()), [2, 3, 4], {}, learned_range)
+    save(out / "convolutions", script(Net(3, 3)), [3, 8, 8], CLASSES)
+    save(out / "traced", trace(Net().eval(), grey), grey, CLASSES)
+    save(out / "tuple", trace(InTuple().eval(), grey), grey, CLASSES)
+    save(out / "dict", script(InDict()), grey, CLASSES)
+    save(out / "integer_time", script(IntegerTime()), grey, {})
+
+    save(out / "time_baked_in", trace(TimeBakedIn(), grey), grey, CLASSES)
+    # Right behind a convolution it would be folded into that when the module is frozen, and do no harm.
+    save(out / "batch_norm_training", trace(Net(middle=nn.Sequential(nn.ReLU(), nn.BatchNorm2d(16))).train(), grey), grey, CLASSES)
+    save(out / "dropout", trace(Net(middle=nn.Dropout(0.5)).train(), grey), grey, CLASSES)
+    save(out / "wrong_channels", script(Net(channels_out=3)), grey, CLASSES)
+    save(out / "not_finite", script(NotFinite()), grey, CLASSES)
+    save(out / "first_time", script(FirstTime()), grey, CLASSES)
+    save(out / "first_label", script(FirstLabel()), grey, CLASSES)
+    save(out / "no_label_used", script(NoLabelUsed()), grey, CLASSES)
+    save(out / "two_arguments", script(NoLabels()), grey, CLASSES)
+    save(out / "three_arguments", script(Net()), grey, {})
+    save(out / "list", script(InList()), grey, CLASSES)
+    save(out / "double", script(InDouble()), grey, CLASSES)
+    save(out / "raises", script(Raises()), grey, CLASSES)
+    save(out / "batch_baked_in", script(BatchBakedIn()), grey, {})
+    save(out / "few_classes", script(FewClasses()), grey, CLASSES)
+    save(out / "no_variance", script(Net()), grey, CLASSES, learned_range)
+
+    write_noise(out / "noise.txt")
+
+
+if __name__ == "__main__":
+    main(pathlib.Path(sys.argv[1]))

@@ -1,0 +1,333 @@
+// The executor on models whose answers are known: see make_models.py.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cmath>
+#include <fstream>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "tests/unit/model/served_test_model.h"
+
+namespace denoise {
+namespace {
+
+using ::testing::Each;
+using ::testing::ElementsAreArray;
+using ::testing::FloatEq;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::Pointwise;
+
+// A served model, one executor of it, and what tests do with chains.
+class Fixture {
+ public:
+  explicit Fixture(const char* name, const LoadOptions& options = {.batch_sizes = {1, 2, 4, 8}}) {
+    auto model = ServeTestModel(name, options);
+    if (!model.ok()) {
+      ADD_FAILURE() << model.status();
+      return;
+    }
+    served = *model;
+    auto made = served->MakeExecutor();
+    if (made.ok()) executor = *std::move(made);
+    values = served->info()->shape.values();
+  }
+
+  SlotId Start(std::vector<float> x, int registers = 1) {
+    ChainStart start;
+    start.registers = registers;
+    start.x = x;
+    const auto slot = executor->Start(start);
+    EXPECT_TRUE(slot.ok());
+    return slot.value_or(-1);
+  }
+  // A chain whose x is `value` everywhere.
+  SlotId StartAt(float value) { return Start(std::vector<float>(values, value)); }
+
+  std::vector<float> Read(SlotId slot) const {
+    std::vector<float> x(values);
+    executor->Read(slot, x.data());
+    return x;
+  }
+
+  absl::Status Execute(const std::vector<RowTask>& tasks, int64_t padded_rows) {
+    finite.fill(false);
+    return executor->Execute(tasks, padded_rows, absl::MakeSpan(finite.data(), tasks.size()));
+  }
+
+  std::shared_ptr<ServedModel> served;
+  std::unique_ptr<Executor> executor;
+  int64_t values = 0;
+  std::array<bool, 8> finite;
+};
+
+// A row that leaves the denoiser's answer as x.
+Row AnswerRow(double t) {
+  Row row;
+  row.timestep = t;
+  row.p = 2;
+  row.q = 1;
+  row.w[0][kColOut] = 1;
+  return row;
+}
+
+float Formula(float x, double t, int64_t y) { return 0.5f * x + t / 1000 + y; }
+
+TEST(TorchExecutor, StartsFromTheCallersXTimesScale) {
+  Fixture f("formula");
+  std::vector<float> x(f.values);
+  for (int64_t i = 0; i < f.values; ++i) x[i] = i;
+  ChainStart start;
+  start.x = x;
+  start.scale = 0.5;
+  const auto slot = f.executor->Start(start);
+  ASSERT_TRUE(slot.ok());
+  for (float& value : x) value *= 0.5f;
+  EXPECT_EQ(f.Read(*slot), x);
+}
+
+TEST(TorchExecutor, RowsOfAnyTimeAndLabelShareACall) {
+  Fixture f("formula");
+  const Row early = AnswerRow(900), late = AnswerRow(12.5);
+  std::vector<RowTask> tasks(3);
+  for (int i = 0; i < 3; ++i) {
+    tasks[i].slot = f.StartAt(i + 1);
+    tasks[i].row = i == 1 ? &late : &early;
+    tasks[i].label = 3 * i;
+  }
+  ASSERT_TRUE(f.Execute(tasks, 4).ok());  // one row of padding
+  EXPECT_THAT(f.Read(tasks[0].slot), Each(FloatEq(Formula(1, 900, 0))));
+  EXPECT_THAT(f.Read(tasks[1].slot), Each(FloatEq(Formula(2, 12.5, 3))));
+  EXPECT_THAT(f.Read(tasks[2].slot), Each(FloatEq(Formula(3, 900, 6))));
+  EXPECT_TRUE(f.finite[0] && f.finite[1] && f.finite[2]);
+  EXPECT_GT(f.executor->denoiser_seconds(), 0);
+}
+
+TEST(TorchExecutor, GuidanceTakesBothRowsOfItsOwnChain) {
+  Fixture f("formula");
+  const Row row = AnswerRow(100);
+  std::vector<RowTask> tasks(3);
+  for (int i = 0; i < 3; ++i) {
+    tasks[i] = {.slot = f.StartAt(i), .row = &row, .label = 5};
+    tasks[i].guided = i != 1;
+    tasks[i].null_label = 2;
+    tasks[i].guidance = 3;
+  }
+  ASSERT_TRUE(f.Execute(tasks, 8).ok());
+  // out_u + 3 (out_c - out_u), the labels' difference being 3.
+  EXPECT_THAT(f.Read(tasks[0].slot), Each(FloatEq(Formula(0, 100, 2) + 9)));
+  EXPECT_THAT(f.Read(tasks[1].slot), Each(FloatEq(Formula(1, 100, 5))));
+  EXPECT_THAT(f.Read(tasks[2].slot), Each(FloatEq(Formula(2, 100, 2) + 9)));
+}
+
+TEST(TorchExecutor, WritesTheStatesThatAreAskedFor) {
+  Fixture f("formula");
+  const Row row = AnswerRow(0);
+  std::vector<float> x(f.values), x0(f.values);
+  RowTask task = {.slot = f.StartAt(4), .row = &row, .label = 1};
+  task.x_out = x.data();
+  task.x0_out = x0.data();
+  ASSERT_TRUE(f.Execute({task}, 1).ok());
+  EXPECT_THAT(x, Each(3.0f));
+  EXPECT_THAT(x0, Each(11.0f));  // 2 x + out
+}
+
+TEST(TorchExecutor, LeavesEveryChainAsItWasWhenTheDenoiserThrows) {
+  Fixture f("formula");
+  ChainStart start;
+  start.seed = 7;
+  start.stochastic = true;
+  const SlotId stochastic = *f.executor->Start(start);
+  const SlotId guilty = f.StartAt(1234);
+  const std::vector<float> before = f.Read(stochastic);
+  Row row = AnswerRow(10);
+  row.noise = true;
+  row.w[0][kColZ] = 1;
+  const Row plain = AnswerRow(10);
+
+  const absl::Status status =
+      f.Execute({{.slot = stochastic, .row = &row}, {.slot = guilty, .row = &plain}}, 2);
+  EXPECT_TRUE(absl::IsInternal(status));
+  EXPECT_EQ(status.message(), "a row begins with 1234");
+  EXPECT_EQ(f.Read(stochastic), before);
+  EXPECT_THAT(f.Read(guilty), Each(1234.0f));
+
+  // No noise has been drawn either: the second try gives what an undisturbed chain gives.
+  const SlotId undisturbed = *f.executor->Start(start);
+  ASSERT_TRUE(f.Execute({{.slot = stochastic, .row = &row}}, 1).ok());
+  ASSERT_TRUE(f.Execute({{.slot = undisturbed, .row = &row}}, 1).ok());
+  EXPECT_EQ(f.Read(stochastic), f.Read(undisturbed));
+}
+
+TEST(TorchExecutor, TellsWhichChainIsNotFinite) {
+  Fixture f("formula");
+  const Row row = AnswerRow(10);
+  const std::vector<RowTask> tasks = {{.slot = f.StartAt(1), .row = &row},
+                                      {.slot = f.StartAt(4321), .row = &row},
+                                      {.slot = f.StartAt(2), .row = &row}};
+  ASSERT_TRUE(f.Execute(tasks, 4).ok());
+  EXPECT_TRUE(f.finite[0]);
+  EXPECT_FALSE(f.finite[1]);
+  EXPECT_TRUE(f.finite[2]);
+}
+
+TEST(TorchExecutor, ForwardRowsNeedNoDenoiser) {
+  Fixture f("formula");
+  Row forward;
+  forward.denoise = false;
+  forward.w[0][kColX] = 0.25;
+  RowTask task = {.slot = f.StartAt(1234), .row = &forward};  // the denoiser would throw
+  ASSERT_TRUE(f.Execute({task}, 0).ok());
+  EXPECT_EQ(f.executor->denoiser_seconds(), 0);
+  EXPECT_THAT(f.Read(task.slot), Each(308.5f));
+
+  // And share a batch with rows that do: they do not take the others' answers.
+  const Row reverse = AnswerRow(0);
+  const std::vector<RowTask> tasks = {{.slot = task.slot, .row = &forward},
+                                      {.slot = f.StartAt(2), .row = &reverse}};
+  ASSERT_TRUE(f.Execute(tasks, 1).ok());
+  EXPECT_THAT(f.Read(tasks[0].slot), Each(77.125f));
+  EXPECT_THAT(f.Read(tasks[1].slot), Each(1.0f));
+}
+
+TEST(TorchExecutor, GivesLearnedVarianceToTheRow) {
+  Fixture f("learned_variance");
+  ChainStart start;
+  start.seed = 3;
+  start.stochastic = true;
+  start.scale = 0;
+  const SlotId slot = *f.executor->Start(start);  // x = 0, so f is ½
+  Row row = AnswerRow(500);
+  row.noise = true;
+  row.w[0][kColZ] = 1;
+  row.variance = RowVariance::kLearnedRange;
+  row.log_var_min = std::log(4.0);
+  row.log_var_max = std::log(16.0);
+  ASSERT_TRUE(f.Execute({{.slot = slot, .row = &row}}, 2).ok());
+  const std::vector<float> x = f.Read(slot);
+
+  // The same chain with z alone.
+  const SlotId other = *f.executor->Start(start);
+  row = AnswerRow(0);
+  row.noise = true;
+  row.w[0][kColOut] = 0;
+  row.w[0][kColZ] = 1;
+  ASSERT_TRUE(f.Execute({{.slot = other, .row = &row}}, 1).ok());
+  const std::vector<float> z = f.Read(other);
+  for (int64_t i = 0; i < f.values; ++i) {
+    EXPECT_NEAR(x[i], 0.5 + z[i] * std::sqrt(8.0), 1e-5) << i;
+  }
+}
+
+TEST(TorchExecutor, TakesTheNearestWholeTimeWhereTimeIsWhole) {
+  Fixture f("integer_time");
+  const Row whole = AnswerRow(3), next = AnswerRow(2.75);
+  const std::vector<RowTask> tasks = {{.slot = f.StartAt(1), .row = &whole},
+                                      {.slot = f.StartAt(1), .row = &next}};
+  ASSERT_TRUE(f.Execute(tasks, 2).ok());
+  EXPECT_EQ(f.Read(tasks[0].slot), f.Read(tasks[1].slot));
+}
+
+TEST(TorchExecutor, LayoutMakesNoDifferenceToValues) {
+  Fixture contiguous("convolutions", {.layout = "contiguous", .batch_sizes = {4}});
+  Fixture channels_last("convolutions", {.layout = "channels_last", .batch_sizes = {4}});
+  ASSERT_EQ(channels_last.served->info()->layout, "channels_last");
+  const Row row = AnswerRow(250);
+  std::vector<std::vector<float>> answers;
+  for (Fixture* f : {&contiguous, &channels_last}) {
+    std::vector<RowTask> tasks;
+    for (uint64_t seed = 0; seed < 3; ++seed) {
+      const SlotId slot = *f->executor->Start({.seed = seed});
+      tasks.push_back({.slot = slot, .row = &row, .label = static_cast<int64_t>(seed)});
+    }
+    ASSERT_TRUE(f->Execute(tasks, 4).ok());
+    for (const RowTask& task : tasks) answers.push_back(f->Read(task.slot));
+  }
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_THAT(answers[i + 3], Pointwise(::testing::FloatNear(1e-5), answers[i]));
+    EXPECT_THAT(answers[i], Not(Each(answers[i][0])));
+  }
+}
+
+TEST(TorchExecutor, RefusesBatchesThatWereNotMeasured) {
+  Fixture f("formula");
+  const Row row = AnswerRow(0);
+  const RowTask task = {.slot = f.StartAt(1), .row = &row};
+  EXPECT_TRUE(absl::IsInternal(f.Execute({task}, 0)));
+  EXPECT_TRUE(absl::IsInternal(f.Execute({task}, 3)));
+  EXPECT_TRUE(absl::IsInternal(f.Execute({task}, 16)));
+  Row noisy = row;
+  noisy.noise = true;
+  EXPECT_TRUE(absl::IsInternal(f.Execute({{.slot = task.slot, .row = &noisy}}, 1)));
+  EXPECT_THAT(f.Read(task.slot), Each(1.0f));
+}
+
+TEST(TorchExecutor, SaysSoWhenThereIsNoMemoryForAChain) {
+  Fixture f("formula");
+  ChainStart start;
+  start.registers = std::numeric_limits<int>::max();
+  // 206 GB.
+  const auto slot = f.executor->Start(start);
+  EXPECT_TRUE(absl::IsResourceExhausted(slot.status())) << slot.status();
+}
+
+TEST(TorchExecutor, UsesFreedSlotsAgain) {
+  Fixture f("formula");
+  const SlotId a = f.StartAt(1), b = f.StartAt(2);
+  EXPECT_NE(a, b);
+  f.executor->Free(a);
+  EXPECT_EQ(f.StartAt(3), a);
+  EXPECT_THAT(f.Read(b), Each(2.0f));
+  EXPECT_THAT(f.Read(a), Each(3.0f));
+}
+
+// Noise against numbers that Python's torch.randn has written.
+TEST(Noise, IsWhatTorchDraws) {
+  std::ifstream file(TestModelFolder("noise.txt"));
+  std::string line;
+  int lines = 0;
+  while (std::getline(file, line)) {
+    ++lines;
+    SCOPED_TRACE(line.substr(0, 30));
+    std::istringstream words(line);
+    uint64_t seed;
+    int64_t c, h, w;
+    ASSERT_TRUE(words >> seed >> c >> h >> w);
+    Fixture f(absl::StrCat("plain_", c, "x", h, "x", w).c_str());
+    std::vector<float> first(f.values), second(f.values);
+    for (std::vector<float>* draw : {&first, &second}) {
+      for (float& value : *draw) {
+        double number;
+        ASSERT_TRUE(words >> number);
+        value = static_cast<float>(number);
+      }
+    }
+    const SlotId plain = *f.executor->Start({.seed = seed});
+    EXPECT_THAT(f.Read(plain), Pointwise(::testing::FloatNear(1e-5), first));
+
+    const SlotId stochastic = *f.executor->Start({.seed = seed, .stochastic = true});
+    EXPECT_EQ(f.Read(stochastic), f.Read(plain));
+    Row row;
+    row.denoise = false;
+    row.noise = true;
+    row.w[0][kColZ] = 1;
+    ASSERT_TRUE(f.Execute({{.slot = stochastic, .row = &row}}, 0).ok());
+    EXPECT_THAT(f.Read(stochastic), Pointwise(::testing::FloatNear(1e-5), second));
+  }
+  EXPECT_EQ(lines, 12);
+}
+
+TEST(Noise, OnlyTheLow32BitsOfASeedCount) {
+  Fixture f("plain_1x28x28");
+  const SlotId a = *f.executor->Start({.seed = 5}),
+               b = *f.executor->Start({.seed = 5 + (1ull << 32)}),
+               c = *f.executor->Start({.seed = 6});
+  EXPECT_EQ(f.Read(a), f.Read(b));
+  EXPECT_NE(f.Read(a), f.Read(c));
+}
+
+}  // namespace
+}  // namespace denoise
