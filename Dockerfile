@@ -1,0 +1,39 @@
+# The server with the bundled model, on all addresses: gRPC on port 8500, metrics on 8501.
+#   docker run --rm -p 8500:8500 -p 8501:8501 denoised
+FROM debian:bookworm-slim AS build
+WORKDIR /src
+COPY dev ./
+COPY requirements requirements
+RUN ./dev setup
+COPY CMakeLists.txt CMakePresets.json ./
+COPY proto proto
+COPY client client
+COPY server server
+# Of LibTorch only those libraries that the server loads, beside the server, where its RPATH looks.
+RUN cmake --preset release -DDENOISE_BUILD_TESTS=OFF \
+    && cmake --build --preset release --target denoised \
+    && cmake --install build --prefix /opt/denoised --strip \
+    && mkdir -p /opt/denoised/lib \
+    && ldd build/bin/denoised | awk '/\/torch\/lib\// { print $3 }' \
+       | xargs cp -L -t /opt/denoised/lib
+
+FROM debian:bookworm-slim
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends \
+       libgrpc++1.51 libprometheus-cpp-core1.0 libprometheus-cpp-pull1.0 libpng16-16 \
+       libprotobuf32 libspdlog1.10 libssl3 \
+    && rm -rf /var/lib/apt/lists/*
+COPY --from=build /opt/denoised /opt/denoised
+COPY models/digits/denoiser.pt models/digits/model.json models/digits/scheduler_config.json \
+     models/digits/README.md /models/digits/
+LABEL org.opencontainers.image.title="denoised" \
+      org.opencontainers.image.description="Samples diffusion models over gRPC" \
+      org.opencontainers.image.licenses="Apache-2.0"
+ENV DENOISED_LISTEN=0.0.0.0:8500 \
+    DENOISED_METRICS_LISTEN=0.0.0.0:8501
+EXPOSE 8500 8501
+USER 65532:65532
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["/opt/denoised/bin/denoised", "--probe"]
+ENTRYPOINT ["/opt/denoised/bin/denoised"]
+CMD ["--model", "/models/digits"]
