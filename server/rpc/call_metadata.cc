@@ -1,0 +1,57 @@
+#include "server/rpc/call_metadata.h"
+
+#include <algorithm>
+#include <chrono>
+#include <random>
+
+#include "absl/strings/str_cat.h"
+#include "grpc/support/time.h"
+#include "server/diffusion/field_error.h"
+#include "server/rpc/text.h"
+
+namespace denoise {
+namespace {
+
+constexpr char kRequestId[] = "x-request-id";
+constexpr size_t kMaxRequestIdLength = 128;
+constexpr int64_t kYearSeconds = 365 * 24 * 3600;
+
+}  // namespace
+
+std::string MakeRequestId() {
+  thread_local std::mt19937_64 generator = [] {
+    std::random_device device;
+    std::seed_seq seed{device(), device(), device(), device()};
+    return std::mt19937_64(seed);
+  }();
+  return absl::StrCat(absl::Hex(generator(), absl::kZeroPad16),
+                      absl::Hex(generator(), absl::kZeroPad16));
+}
+
+absl::StatusOr<std::string> RequestIdOf(const grpc::CallbackServerContext& context) {
+  const auto [begin, end] = context.client_metadata().equal_range(kRequestId);
+  if (begin == end) return MakeRequestId();
+  const grpc::string_ref id = begin->second;
+  if (std::next(begin) != end) {
+    return FieldError(kRequestId, "sent more than once; send one");
+  }
+  const bool printable =
+      std::all_of(id.begin(), id.end(), [](char c) { return c > 0x20 && c < 0x7F; });
+  if (id.empty() || id.size() > kMaxRequestIdLength || !printable) {
+    return FieldError(kRequestId, absl::StrCat(Quote(absl::string_view(id.data(), id.size())),
+                                               " is not 1..", kMaxRequestIdLength,
+                                               " printable ASCII characters without blanks"));
+  }
+  return std::string(id.data(), id.size());
+}
+
+std::optional<SteadyTime> DeadlineOf(const grpc::CallbackServerContext& context, SteadyTime now) {
+  const gpr_timespec deadline = context.raw_deadline();
+  if (gpr_time_cmp(deadline, gpr_inf_future(deadline.clock_type)) == 0) return std::nullopt;
+  const gpr_timespec left = gpr_time_sub(deadline, gpr_now(deadline.clock_type));
+  if (left.tv_sec > kYearSeconds) return std::nullopt;
+  if (left.tv_sec < 0) return now;
+  return now + std::chrono::seconds(left.tv_sec) + std::chrono::nanoseconds(left.tv_nsec);
+}
+
+}  // namespace denoise

@@ -1,0 +1,27 @@
+// What a call says about itself besides its message.
+#ifndef DENOISE_SERVER_RPC_CALL_METADATA_H_
+#define DENOISE_SERVER_RPC_CALL_METADATA_H_
+
+#include <optional>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "grpcpp/server_context.h"
+#include "server/engine/clock.h"
+
+namespace denoise {
+
+// A new id, 32 hexadecimal digits, random.
+std::string MakeRequestId();
+
+// The caller's x-request-id, or a new one where it sent none. A FieldError "x-request-id" unless it
+// is one value of 1..128 printable ASCII characters without blanks, so that it fits into logs.
+absl::StatusOr<std::string> RequestIdOf(const grpc::CallbackServerContext& context);
+
+// The call's deadline in steady time, converted here and nowhere else; nullopt: none, or more than
+// a year away.
+std::optional<SteadyTime> DeadlineOf(const grpc::CallbackServerContext& context, SteadyTime now);
+
+}  // namespace denoise
+
+#endif  // DENOISE_SERVER_RPC_CALL_METADATA_H_

@@ -1,0 +1,100 @@
+#include "server/rpc/diffusion_service.h"
+
+#include <utility>
+
+#include "server/rpc/call_metadata.h"
+#include "server/rpc/model_proto.h"
+#include "server/rpc/sample_reactor.h"
+#include "server/rpc/status.h"
+
+namespace denoise {
+
+DiffusionService::DiffusionService(Backend backend)
+    : backend_(std::move(backend)), validator_(backend_.limits, &tables_) {}
+
+CallRecord DiffusionService::NewRecord(const char* method) const {
+  CallRecord record;
+  record.method = method;
+  record.arrival = backend_.clock->Now();
+  return record;
+}
+
+template <typename Message>
+absl::StatusOr<Validated> DiffusionService::Validate(const grpc::CallbackServerContext& context,
+                                                     const Message& message,
+                                                     CallRecord* record) const {
+  absl::StatusOr<std::string> id = RequestIdOf(context);
+  record->id = id.ok() ? *id : MakeRequestId();
+  if (!id.ok()) return id.status();
+  if (draining_.load(std::memory_order_relaxed)) {
+    return WithReason(
+        absl::UnavailableError("the server is shutting down: send the request to another one"),
+        kDraining);
+  }
+  const auto model = backend_.catalog->FindServing(message.model(), message.model_version());
+  if (!model.ok()) return model.status();
+  record->model = (*model)->name;
+  return validator_.Validate(message, *model);
+}
+
+template <typename Event, typename Message>
+grpc::ServerWriteReactor<Event>* DiffusionService::StartStream(const char* method,
+                                                               grpc::CallbackServerContext* context,
+                                                               const Message& message) {
+  calls_in_flight_.fetch_add(1, std::memory_order_relaxed);
+  CallRecord record = NewRecord(method);
+  absl::StatusOr<Validated> validated = Validate(*context, message, &record);
+  return SampleReactor<Event>::Start(
+      &backend_, context, std::move(record), std::move(validated),
+      [this] { calls_in_flight_.fetch_sub(1, std::memory_order_relaxed); });
+}
+
+grpc::ServerWriteReactor<v1::SampleEvent>* DiffusionService::Sample(
+    grpc::CallbackServerContext* context, const v1::SampleRequest* request) {
+  return StartStream<v1::SampleEvent>("Sample", context, *request);
+}
+
+grpc::ServerWriteReactor<v1::DiffuseEvent>* DiffusionService::Diffuse(
+    grpc::CallbackServerContext* context, const v1::DiffuseRequest* request) {
+  return StartStream<v1::DiffuseEvent>("Diffuse", context, *request);
+}
+
+grpc::ServerUnaryReactor* DiffusionService::FinishUnary(grpc::CallbackServerContext* context,
+                                                        const CallRecord& record,
+                                                        const absl::Status& status) {
+  RecordCall(record, status, backend_.clock->Now(), backend_.metrics);
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  reactor->Finish(ToGrpc(status));
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* DiffusionService::ListModels(grpc::CallbackServerContext* context,
+                                                       const v1::ListModelsRequest* request,
+                                                       v1::ListModelsResponse* response) {
+  CallRecord record = NewRecord("ListModels");
+  const absl::StatusOr<std::string> id = RequestIdOf(*context);
+  record.id = id.ok() ? *id : MakeRequestId();
+  if (!id.ok()) return FinishUnary(context, record, id.status());
+  for (const CatalogEntry& entry : backend_.catalog->Entries()) {
+    EncodeModel(entry, response->add_models());
+  }
+  return FinishUnary(context, record, absl::OkStatus());
+}
+
+grpc::ServerUnaryReactor* DiffusionService::GetModel(grpc::CallbackServerContext* context,
+                                                     const v1::GetModelRequest* request,
+                                                     v1::Model* response) {
+  CallRecord record = NewRecord("GetModel");
+  const absl::StatusOr<std::string> id = RequestIdOf(*context);
+  record.id = id.ok() ? *id : MakeRequestId();
+  if (!id.ok()) return FinishUnary(context, record, id.status());
+  const absl::StatusOr<CatalogEntry> entry =
+      backend_.catalog->Find(request->model(), request->model_version());
+  if (entry.ok()) {
+    record.model = entry->model->name;
+    EncodeModel(*entry, response);
+  }
+  return FinishUnary(context, record, entry.status());
+}
+
+}  // namespace denoise

@@ -1,0 +1,116 @@
+#include "server/rpc/grpc_server.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "grpc/grpc.h"
+#include "grpc/support/log.h"
+#include "grpcpp/ext/proto_server_reflection_plugin.h"
+#include "grpcpp/health_check_service_interface.h"
+#include "grpcpp/resource_quota.h"
+#include "grpcpp/security/server_credentials.h"
+#include "grpcpp/server_builder.h"
+#include "server/rpc/text.h"
+#include "spdlog/spdlog.h"
+
+namespace denoise {
+namespace {
+
+// What gRPC itself has to say, most of it about peers, goes the way of our own log.
+void Log(gpr_log_func_args* args) {
+  const auto level =
+      args->severity == GPR_LOG_SEVERITY_ERROR ? spdlog::level::warn : spdlog::level::debug;
+  spdlog::log(level, "grpc: {}", OneLine(args->message, 512));
+}
+
+// Before the first server: gRPC's plugins and its log are the process's.
+void InitOnce() {
+  static const bool done = [] {
+    grpc::EnableDefaultHealthCheckService(true);
+    grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+    gpr_set_log_function(&Log);
+    return true;
+  }();
+  (void)done;
+}
+
+int Milliseconds(absl::Duration duration) {
+  return static_cast<int>(absl::ToInt64Milliseconds(duration));
+}
+
+void SetLimits(const GrpcServer::Options& options, grpc::ServerBuilder* builder) {
+  const auto max_message = static_cast<int>(
+      std::min<uint64_t>(options.max_message_bytes, std::numeric_limits<int>::max()));
+  builder->SetMaxReceiveMessageSize(max_message);
+  builder->SetMaxSendMessageSize(max_message);
+  // Identity only: a small message that unpacks to a huge one is refused before it does.
+  for (const grpc_compression_algorithm algorithm : {GRPC_COMPRESS_DEFLATE, GRPC_COMPRESS_GZIP}) {
+    builder->SetCompressionAlgorithmSupportStatus(algorithm, false);
+  }
+  builder->AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, 16 << 10);
+  builder->AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS,
+                              static_cast<int>(options.max_concurrent_streams));
+  // A peer that is gone without a word is found out, whether it has a call or not; one that pings
+  // too often is sent away.
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, Milliseconds(options.keepalive_time));
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS,
+                              Milliseconds(options.keepalive_timeout));
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  builder->AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  builder->AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 5'000);
+  builder->AddChannelArgument(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 3);
+  // Slow starters.
+  builder->AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, 10'000);
+  // Else a second server on the same port would be silently given half of its connections.
+  builder->AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+
+  // Of all connections' buffers. Reflection is the only service with threads of its own.
+  grpc::ResourceQuota quota("denoised");
+  quota.Resize(std::max<size_t>(size_t{512} << 20, options.max_message_bytes * 8));
+  quota.SetMaxThreads(16);
+  builder->SetResourceQuota(quota);
+  builder->SetSyncServerOption(grpc::ServerBuilder::NUM_CQS, 1);
+  builder->SetSyncServerOption(grpc::ServerBuilder::MAX_POLLERS, 2);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const Options& options,
+                                                              grpc::Service* service) {
+  InitOnce();
+  grpc::ServerBuilder builder;
+  int port = 0;
+  builder.AddListeningPort(options.address, grpc::InsecureServerCredentials(), &port);
+  builder.RegisterService(service);
+  SetLimits(options, &builder);
+  std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
+  if (server == nullptr || port <= 0) {
+    return absl::UnavailableError(
+        absl::StrCat("cannot listen on ", Quote(options.address),
+                     ": the port is in use, or this is no HOST:PORT of this machine"));
+  }
+  auto made = std::unique_ptr<GrpcServer>(new GrpcServer(std::move(server), port));
+  made->SetServing(false);
+  return made;
+}
+
+GrpcServer::GrpcServer(std::unique_ptr<grpc::Server> server, int port)
+    : server_(std::move(server)), port_(port) {}
+
+GrpcServer::~GrpcServer() { Shutdown(std::chrono::system_clock::now()); }
+
+void GrpcServer::SetServing(bool serving) {
+  server_->GetHealthCheckService()->SetServingStatus("", serving);
+}
+
+void GrpcServer::SetModelServing(const std::string& model, bool serving) {
+  server_->GetHealthCheckService()->SetServingStatus(model, serving);
+}
+
+void GrpcServer::Shutdown(std::chrono::system_clock::time_point deadline) {
+  server_->GetHealthCheckService()->Shutdown();
+  server_->Shutdown(deadline);
+}
+
+}  // namespace denoise

@@ -1,0 +1,56 @@
+// The gRPC server: ports, limits, health, reflection.
+#ifndef DENOISE_SERVER_RPC_GRPC_SERVER_H_
+#define DENOISE_SERVER_RPC_GRPC_SERVER_H_
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "grpcpp/impl/service_type.h"
+#include "grpcpp/server.h"
+
+namespace denoise {
+
+// Public functions are thread-safe, but for the destructor.
+class GrpcServer {
+ public:
+  struct Options {
+    std::string address = "127.0.0.1:8500";  // HOST:PORT; port 0: any
+    uint64_t max_message_bytes = 64 << 20;   // either way
+    uint32_t max_concurrent_streams = 1024;  // of one connection
+    // A connection that is silent for so long is asked, and closed when it does not answer in time.
+    absl::Duration keepalive_time = absl::Seconds(20);
+    absl::Duration keepalive_timeout = absl::Seconds(10);
+  };
+
+  // Binds and serves `service`, which outlives the server; health says NOT_SERVING. UNAVAILABLE,
+  // naming the address, where it cannot be bound.
+  static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(const Options& options,
+                                                           grpc::Service* service);
+
+  // Shutdown(now).
+  ~GrpcServer();
+
+  int port() const { return port_; }
+
+  // What grpc.health.v1 says of "" (the server), and of one model.
+  void SetServing(bool serving);
+  void SetModelServing(const std::string& model, bool serving);
+
+  // Health says NOT_SERVING for good, new calls are refused, running ones are cancelled at
+  // `deadline`; returns when all are over. A second call does nothing.
+  void Shutdown(std::chrono::system_clock::time_point deadline);
+
+ private:
+  GrpcServer(std::unique_ptr<grpc::Server> server, int port);
+
+  const std::unique_ptr<grpc::Server> server_;
+  const int port_;
+};
+
+}  // namespace denoise
+
+#endif  // DENOISE_SERVER_RPC_GRPC_SERVER_H_

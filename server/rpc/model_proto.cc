@@ -1,0 +1,58 @@
+#include "server/rpc/model_proto.h"
+
+#include <string>
+
+#include "server/diffusion/scheduler_config.h"
+
+namespace denoise {
+namespace {
+
+v1::Model::Status StatusOf(ModelStatus status) {
+  switch (status) {
+    case ModelStatus::kLoading:
+      return v1::Model::STATUS_LOADING;
+    case ModelStatus::kServing:
+      return v1::Model::STATUS_SERVING;
+    case ModelStatus::kDraining:
+      return v1::Model::STATUS_DRAINING;
+  }
+  return v1::Model::STATUS_UNSPECIFIED;
+}
+
+}  // namespace
+
+void EncodeModel(const CatalogEntry& entry, v1::Model* message) {
+  const ModelInfo& model = *entry.model;
+  message->set_name(model.name);
+  message->set_version(model.version);
+  message->set_status(StatusOf(entry.status));
+  for (const int64_t extent : {model.shape.channels, model.shape.height, model.shape.width}) {
+    message->add_sample_shape(extent);
+  }
+  message->set_value_min(model.value_min);
+  message->set_value_max(model.value_max);
+  message->set_num_classes(model.num_classes);
+  if (model.null_class.has_value()) message->set_null_class(*model.null_class);
+  if (model.num_classes > 0) {
+    v1::ModelInput* input = message->add_inputs();
+    input->set_name("class_labels");
+    input->set_kind("class_labels");
+    input->set_dtype(v1::DATA_TYPE_INT64);
+  }
+  message->set_prediction_type(std::string(Name(model.config.prediction)));
+  message->set_scheduler(model.config.class_name);
+  message->set_num_train_timesteps(static_cast<uint32_t>(model.schedule.size()));
+  message->mutable_alpha_bars()->Assign(model.schedule.alpha_bars().begin(),
+                                        model.schedule.alpha_bars().end());
+  message->set_default_steps(model.default_steps);
+  message->set_default_guidance_scale(model.default_guidance_scale);
+  message->set_layout(model.layout);
+  message->set_precision(model.precision);
+  message->set_executor(model.executor);
+  message->set_replicas(model.replicas);
+  message->set_threads(model.threads);
+  message->mutable_batch_sizes()->Assign(model.batch_sizes.begin(), model.batch_sizes.end());
+  message->set_sha256(model.sha256);
+}
+
+}  // namespace denoise

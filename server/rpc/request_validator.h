@@ -1,0 +1,53 @@
+// From a message of the API to a request that the engines can run. Everything that a caller sends
+// is checked here, and nothing of its size is allocated before all of it was found right.
+#ifndef DENOISE_SERVER_RPC_REQUEST_VALIDATOR_H_
+#define DENOISE_SERVER_RPC_REQUEST_VALIDATOR_H_
+
+#include <cstdint>
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "denoise/v1/diffusion.pb.h"
+#include "server/engine/request.h"
+#include "server/rpc/table_cache.h"
+
+namespace denoise {
+
+// What a caller may ask for.
+struct Limits {
+  uint32_t max_samples = 64;              // chains of a request
+  uint64_t max_message_bytes = 64 << 20;  // of a message, either way
+  uint64_t max_state_bytes = 256 << 10;   // of a request's states waiting for their reader
+};
+
+// A checked request. `request` lacks what is not in the message: id, arrival, deadline and stream.
+struct Validated {
+  Request request;
+  bool png_states = false;
+  bool png_samples = false;
+};
+
+// Thread-safe.
+class RequestValidator {
+ public:
+  // `tables` outlives it.
+  RequestValidator(Limits limits, TableCache* tables) : limits_(limits), tables_(tables) {}
+
+  // `model` is the one that the message names. An error is a FieldError that says the value and
+  // what would be right.
+  absl::StatusOr<Validated> Validate(const v1::SampleRequest& message,
+                                     const std::shared_ptr<const ModelInfo>& model) const;
+  absl::StatusOr<Validated> Validate(const v1::DiffuseRequest& message,
+                                     const std::shared_ptr<const ModelInfo>& model) const;
+
+ private:
+  absl::Status CheckAnswerSize(const ModelInfo& model, uint64_t samples, bool png,
+                               absl::string_view field) const;
+
+  const Limits limits_;
+  TableCache* const tables_;
+};
+
+}  // namespace denoise
+
+#endif  // DENOISE_SERVER_RPC_REQUEST_VALIDATOR_H_

@@ -1,0 +1,262 @@
+#include "server/rpc/sample_reactor.h"
+
+#include <chrono>
+#include <optional>
+#include <utility>
+#include <variant>
+
+#include "absl/strings/str_cat.h"
+#include "server/rpc/call_metadata.h"
+#include "server/rpc/duration.h"
+#include "server/rpc/event_encoder.h"
+#include "server/rpc/status.h"
+#include "server/rpc/wait_estimate.h"
+
+namespace denoise {
+namespace {
+
+// gRPC's timers are in milliseconds, so a call may end that much before its deadline in steady
+// time.
+constexpr auto kTimerTolerance = std::chrono::milliseconds(5);
+
+}  // namespace
+
+template <typename Event>
+grpc::ServerWriteReactor<Event>* SampleReactor<Event>::Start(const Backend* backend,
+                                                             grpc::CallbackServerContext* context,
+                                                             CallRecord record,
+                                                             absl::StatusOr<Validated> validated,
+                                                             std::function<void()> on_done) {
+  auto reactor =
+      std::make_shared<SampleReactor>(backend, context, std::move(record), std::move(on_done));
+  reactor->self_ = reactor;
+  if (absl::Status status = reactor->Admit(std::move(validated)); !status.ok()) {
+    RecordRejection(status, backend->metrics);
+    reactor->End(std::move(status), /*with_message=*/false);
+  }
+  return reactor.get();
+}
+
+template <typename Event>
+SampleReactor<Event>::SampleReactor(const Backend* backend, grpc::CallbackServerContext* context,
+                                    CallRecord record, std::function<void()> on_done)
+    : backend_(backend),
+      on_done_(std::move(on_done)),
+      record_(std::move(record)),
+      context_(context) {}
+
+// Queues the request and starts the write of Accepted. The turn is kWriting from the beginning, so
+// that events which come at once wait until Accepted is out.
+template <typename Event>
+absl::Status SampleReactor<Event>::Admit(absl::StatusOr<Validated> validated) {
+  if (!validated.ok()) return validated.status();
+  auto request = std::make_shared<Request>(std::move(validated->request));
+  const ModelInfo& model = *request->model;
+  png_states_ = validated->png_states;
+  png_samples_ = validated->png_samples;
+  record_.num_samples = request->num_samples;
+  record_.steps = request->table->total_steps;
+  request->id = record_.id;
+  request->arrival = record_.arrival;
+  {
+    MutexLock lock(context_mutex_);
+    request->deadline = DeadlineOf(*context_, backend_->clock->Now());
+  }
+  if (request->deadline.has_value() && *request->deadline <= backend_->clock->Now()) {
+    return absl::DeadlineExceededError("the deadline had passed when the request arrived");
+  }
+
+  EventStream::Options options;
+  options.num_samples = request->num_samples;
+  options.values_per_sample = model.shape.values();
+  options.keep_samples = !kForward;
+  options.lossless = kForward;
+  options.max_pending_bytes = backend_->limits.max_state_bytes;
+  options.arrival = request->arrival;
+  request->stream = std::make_shared<EventStream>(options, backend_->clock);
+  // Weak, because the reactor holds the request and the request its stream.
+  request->stream->OnReady([weak = this->weak_from_this()] {
+    if (const auto self = weak.lock()) self->OnEvents();
+  });
+  request->stream->OnCancel(backend_->wake_engines);
+  request->stream->OnRoom(backend_->wake_engines);
+
+  // Filled before the request is queued: engines may be quick.
+  v1::Accepted* accepted = message_.mutable_accepted();
+  EncodeAccepted(*request, kForward, accepted);
+  const absl::StatusOr<WaitingQueue::Place> place = backend_->queue->TryPush(request);
+  if (!place.ok()) {
+    if (!absl::IsResourceExhausted(place.status())) return place.status();
+    const uint64_t rows = backend_->queue->rows_waiting() + backend_->rows_active();
+    return WithRetryDelay(WithReason(place.status(), kQueueFull),
+                          RetryDelay(model, rows, backend_->queue->requests_waiting()));
+  }
+  request_ = std::move(request);
+  accepted->set_queue_position(place->requests_before);
+  const uint64_t rows_before = place->rows_before + backend_->rows_active();
+  SetDuration(absl::ToDoubleSeconds(TimeFor(model, rows_before)),
+              accepted->mutable_estimated_wait());
+  {
+    MutexLock lock(mutex_);
+    write_ = backend_->writers->WriteBegun(this->shared_from_this());
+  }
+  this->StartWrite(&message_);
+  return absl::OkStatus();
+}
+
+template <typename Event>
+void SampleReactor<Event>::OnEvents() {
+  {
+    MutexLock lock(mutex_);
+    if (turn_ == Turn::kTaking) turn_ = Turn::kTakingAgain;
+    if (turn_ != Turn::kIdle) return;
+    turn_ = Turn::kReady;
+  }
+  backend_->writers->Schedule(this->shared_from_this());
+}
+
+template <typename Event>
+void SampleReactor<Event>::WriteNext() {
+  {
+    MutexLock lock(mutex_);
+    turn_ = Turn::kTaking;
+  }
+  const std::optional<StreamEvent> event = request_->stream->Take();
+  if (event.has_value()) {
+    Write(*event);
+    return;
+  }
+  {
+    MutexLock lock(mutex_);
+    if (turn_ == Turn::kTaking) {
+      turn_ = Turn::kIdle;
+      return;
+    }
+    turn_ = Turn::kReady;
+  }
+  backend_->writers->Schedule(this->shared_from_this());
+}
+
+template <typename Event>
+absl::Status SampleReactor<Event>::Encode(const StreamEvent& event) {
+  if (const auto* state = std::get_if<StateEvent>(&event)) {
+    return EncodeState(*request_, png_states_, *state, message_.mutable_state());
+  }
+  if constexpr (!kForward) {
+    if (const auto* result = std::get_if<ResultEvent>(&event)) {
+      return EncodeResult(*request_, png_samples_, *result, message_.mutable_result());
+    }
+  }
+  return absl::OkStatus();
+}
+
+template <typename Event>
+void SampleReactor<Event>::Write(const StreamEvent& event) {
+  if (const auto* status = std::get_if<absl::Status>(&event)) {
+    End(*status, /*with_message=*/false);
+    return;
+  }
+  message_.Clear();
+  if (absl::Status status = Encode(event); !status.ok()) {
+    request_->stream->Cancel(status);
+    End(std::move(status), /*with_message=*/false);
+    return;
+  }
+  if (std::holds_alternative<ResultEvent>(event)) {
+    End(absl::OkStatus(), /*with_message=*/!kForward);
+    return;
+  }
+  backend_->metrics->StatesSent(1);
+  if (!std::exchange(state_sent_, true)) {
+    backend_->metrics->FirstStateSeconds(SecondsBetween(record_.arrival, backend_->clock->Now()));
+  }
+  {
+    MutexLock lock(mutex_);
+    turn_ = Turn::kWriting;
+    write_ = backend_->writers->WriteBegun(this->shared_from_this());
+  }
+  this->StartWrite(&message_);
+}
+
+// The one place that finishes. The last write counts as in flight until OnDone, because a peer that
+// does not read holds up the status as well.
+template <typename Event>
+void SampleReactor<Event>::End(absl::Status status, bool with_message) {
+  // Chains of it that still wait need not be looked at by an engine.
+  if (!status.ok() && request_) backend_->queue->Remove(*request_);
+  grpc::Status wire = ToGrpc(status);
+  status_ = std::move(status);
+  {
+    MutexLock lock(mutex_);
+    turn_ = Turn::kFinished;
+    write_ = backend_->writers->WriteBegun(this->shared_from_this());
+  }
+  if (with_message) {
+    this->StartWriteAndFinish(&message_, grpc::WriteOptions(), std::move(wire));
+  } else {
+    this->Finish(std::move(wire));
+  }
+}
+
+template <typename Event>
+void SampleReactor<Event>::OnWriteDone(bool ok) {
+  {
+    MutexLock lock(mutex_);
+    backend_->writers->WriteEnded(write_);
+    turn_ = Turn::kReady;
+  }
+  // The peer is gone, which OnCancel may say only later; until then nothing is to be written.
+  if (!ok) request_->stream->Cancel(WhyCancelled());
+  backend_->writers->Schedule(this->shared_from_this());
+}
+
+template <typename Event>
+void SampleReactor<Event>::OnCancel() {
+  cancelled_.store(true, std::memory_order_relaxed);
+  if (!request_) return;
+  backend_->queue->Remove(*request_);
+  request_->stream->Cancel(WhyCancelled());
+}
+
+template <typename Event>
+absl::Status SampleReactor<Event>::WhyCancelled() const {
+  const bool late = request_->deadline.has_value() &&
+                    backend_->clock->Now() + kTimerTolerance >= *request_->deadline;
+  return late ? absl::DeadlineExceededError("the deadline passed")
+              : absl::CancelledError("the caller cancelled, or is gone");
+}
+
+template <typename Event>
+void SampleReactor<Event>::OnWriteStalled() {
+  if (request_) {
+    request_->stream->Cancel(WithReason(
+        absl::CancelledError("the caller did not read within the write timeout"), kReaderStalled));
+  }
+  MutexLock lock(context_mutex_);
+  if (context_ != nullptr) context_->TryCancel();
+}
+
+template <typename Event>
+void SampleReactor<Event>::OnDone() {
+  {
+    MutexLock lock(context_mutex_);
+    context_ = nullptr;
+  }
+  {
+    MutexLock lock(mutex_);
+    backend_->writers->WriteEnded(write_);
+  }
+  // OK was sent but did not arrive.
+  if (status_.ok() && cancelled_.load(std::memory_order_relaxed)) {
+    status_ = absl::CancelledError("the caller was gone before the end");
+  }
+  if (request_) backend_->metrics->StatesDropped(request_->stream->states_dropped());
+  RecordCall(record_, status_, backend_->clock->Now(), backend_->metrics);
+  const std::shared_ptr<SampleReactor> self = std::move(self_);
+  on_done_();
+}
+
+template class SampleReactor<v1::SampleEvent>;
+template class SampleReactor<v1::DiffuseEvent>;
+
+}  // namespace denoise

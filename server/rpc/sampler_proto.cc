@@ -1,0 +1,78 @@
+#include "server/rpc/sampler_proto.h"
+
+#include <optional>
+
+#include "absl/strings/str_cat.h"
+#include "server/diffusion/field_error.h"
+
+namespace denoise {
+namespace {
+
+// proto3's enums are open: any int32 arrives.
+absl::Status UnknownValue(absl::string_view field, int value, absl::string_view known) {
+  return FieldError(field, absl::StrCat(value, " is not known here; known are ", known));
+}
+
+}  // namespace
+
+absl::StatusOr<SamplerOptions> OptionsOf(const v1::Sampler& message, const ModelInfo& model) {
+  SamplerOptions options;
+  switch (message.kind()) {
+    case v1::Sampler::KIND_UNSPECIFIED:
+      options.kind = model.default_sampler;
+      break;
+    case v1::Sampler::KIND_DDPM:
+      options.kind = SamplerKind::kDdpm;
+      break;
+    case v1::Sampler::KIND_DDIM:
+      options.kind = SamplerKind::kDdim;
+      break;
+    default:
+      return UnknownValue("sampler.kind", message.kind(), "KIND_DDPM (1) and KIND_DDIM (2)");
+  }
+  switch (message.timestep_spacing()) {
+    case v1::Sampler::TIMESTEP_SPACING_UNSPECIFIED:
+      break;
+    case v1::Sampler::TIMESTEP_SPACING_LEADING:
+      options.spacing = Spacing::kLeading;
+      break;
+    case v1::Sampler::TIMESTEP_SPACING_TRAILING:
+      options.spacing = Spacing::kTrailing;
+      break;
+    case v1::Sampler::TIMESTEP_SPACING_LINSPACE:
+      options.spacing = Spacing::kLinspace;
+      break;
+    default:
+      return UnknownValue("sampler.timestep_spacing", message.timestep_spacing(),
+                          "TIMESTEP_SPACING_LEADING (1), TIMESTEP_SPACING_TRAILING (2) and "
+                          "TIMESTEP_SPACING_LINSPACE (3)");
+  }
+  switch (message.variance()) {
+    case v1::Sampler::VARIANCE_UNSPECIFIED:
+      break;
+    case v1::Sampler::VARIANCE_FIXED_SMALL:
+      options.variance = Variance::kFixedSmall;
+      break;
+    case v1::Sampler::VARIANCE_FIXED_LARGE:
+      options.variance = Variance::kFixedLarge;
+      break;
+    case v1::Sampler::VARIANCE_LEARNED:
+      options.variance = Variance::kLearned;
+      break;
+    case v1::Sampler::VARIANCE_LEARNED_RANGE:
+      options.variance = Variance::kLearnedRange;
+      break;
+    default:
+      return UnknownValue("sampler.variance", message.variance(),
+                          "VARIANCE_FIXED_SMALL (1), VARIANCE_FIXED_LARGE (2), VARIANCE_LEARNED "
+                          "(3) and VARIANCE_LEARNED_RANGE (4)");
+  }
+  options.steps = message.steps() == 0 ? model.default_steps : message.steps();
+  options.eta = message.eta();
+  if (message.has_clip_sample()) options.clip_sample = message.clip_sample();
+  if (message.has_clip_sample_range()) options.clip_sample_range = message.clip_sample_range();
+  options.use_clipped_model_output = message.use_clipped_model_output();
+  return options;
+}
+
+}  // namespace denoise
