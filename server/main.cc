@@ -25,8 +25,7 @@ bool WaitForSignal(const sigset_t& signals, std::chrono::milliseconds timeout) {
 // Lets running calls end, for `grace` at most; another signal ends the waiting.
 void Drain(denoise::Server& server, const sigset_t& signals, double grace_seconds) {
   server.StopAdmitting();
-  const auto end =
-      std::chrono::steady_clock::now() + std::chrono::duration<double>(grace_seconds);
+  const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(grace_seconds);
   while (server.calls_in_flight() > 0 && std::chrono::steady_clock::now() < end) {
     if (WaitForSignal(signals, std::chrono::milliseconds(20))) {
       spdlog::warn("a second signal: not waiting any longer");
@@ -51,7 +50,8 @@ int main(int argc, char** argv) {
   spdlog::set_level(spdlog::level::from_str(flags.log_level));
   spdlog::set_error_handler([](const std::string&) {});  // a closed stderr must not end the service
 
-  // Signals are waited for, not handled; blocked before any thread is made, so that every thread inherits it.
+  // Signals are waited for, not handled; blocked before any thread is made, so that every thread
+  // inherits it.
   signal(SIGPIPE, SIG_IGN);
   sigset_t signals;
   sigemptyset(&signals);

@@ -75,6 +75,16 @@ void WaitingQueue::Close() {
   closed_ = true;
 }
 
+std::vector<std::shared_ptr<const Request>> WaitingQueue::TakeAll() {
+  std::vector<std::shared_ptr<const Request>> all;
+  MutexLock lock(mutex_);
+  for (Entry& entry : entries_) all.push_back(std::move(entry.request));
+  entries_.clear();
+  chains_waiting_ = 0;
+  rows_waiting_ = 0;
+  return all;
+}
+
 void WaitingQueue::OnWork(int engine, std::function<void()> wake) {
   wakers_[engine] = std::move(wake);
 }

@@ -52,6 +52,9 @@ class WaitingQueue {
   // From now on nothing is taken in.
   void Close();
 
+  // Takes out all that still waits; for the caller to end.
+  std::vector<std::shared_ptr<const Request>> TakeAll();
+
   // Called, under no lock, when there may be something to pull.
   void OnWork(int engine, std::function<void()> wake);
 

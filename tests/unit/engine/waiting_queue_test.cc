@@ -93,6 +93,20 @@ TEST(WaitingQueue, ClosedTakesNothingIn) {
   EXPECT_EQ(Count(queue.Pull(0, 0, 10)), 1u);
 }
 
+TEST(WaitingQueue, TakeAllLeavesNothing) {
+  WaitingQueue queue({.max_waiting = 10, .engines = 1});
+  const auto a = NewRequest(3);
+  ASSERT_TRUE(queue.TryPush(a).ok());
+  ASSERT_TRUE(queue.TryPush(NewRequest(1)).ok());
+  (void)queue.Pull(0, 0, 1);
+  const auto all = queue.TakeAll();
+  ASSERT_EQ(all.size(), 2u);
+  EXPECT_EQ(all[0], a);
+  EXPECT_EQ(queue.requests_waiting(), 0u);
+  EXPECT_EQ(queue.rows_waiting(), 0u);
+  EXPECT_EQ(Count(queue.Pull(0, 1, 10)), 0u);
+}
+
 TEST(WaitingQueue, WakesEveryEngine) {
   WaitingQueue queue({.max_waiting = 10, .engines = 2});
   int wakes[2] = {0, 0};

@@ -1,0 +1,257 @@
+#include "server/server.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <chrono>
+#include <fstream>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "server/engine/clock.h"
+#include "server/engine/engine.h"
+#include "server/engine/waiting_queue.h"
+#include "server/metrics/metrics.h"
+#include "server/model/served_model.h"
+#include "server/model/torch_runtime.h"
+#include "server/rpc/catalog.h"
+#include "server/rpc/diffusion_service.h"
+#include "server/rpc/grpc_server.h"
+#include "server/rpc/writer_pool.h"
+#include "spdlog/spdlog.h"
+
+namespace denoise {
+namespace {
+
+// Cores that this process may use: by its affinity, and by the quota of its control group, which is
+// how containers are limited.
+int UsableCores() {
+  cpu_set_t affinity;
+  int cores = sched_getaffinity(0, sizeof(affinity), &affinity) == 0
+                  ? CPU_COUNT(&affinity)
+                  : static_cast<int>(std::thread::hardware_concurrency());
+  std::ifstream quota_file("/sys/fs/cgroup/cpu.max");  // "QUOTA PERIOD" or "max PERIOD"
+  double quota = 0;
+  double period = 0;
+  if (quota_file >> quota >> period && period > 0) {
+    cores = std::min(cores, static_cast<int>(quota / period + 0.5));
+  }
+  return std::max(cores, 1);
+}
+
+struct Replicas {
+  int count = 1;
+  int threads = 1;  // of each
+};
+
+// A replica of one thread for each core, unless the flags say otherwise: on CPUs that gives the
+// most rows a second.
+Replicas ChooseReplicas(const Flags& flags) {
+  const int cores = UsableCores();
+  Replicas replicas;
+  int asked = 0;
+  const std::vector<std::string> parts = absl::StrSplit(flags.devices, ':');
+  if (parts.size() == 2 && absl::SimpleAtoi(parts[1], &asked)) {
+    replicas.count = asked;
+  } else {
+    replicas.count = std::max(1, cores / std::max(flags.threads, 1));
+  }
+  replicas.threads = flags.threads > 0 ? flags.threads : std::max(1, cores / replicas.count);
+  if (replicas.count * replicas.threads > cores) {
+    spdlog::warn("{} replicas of {} threads share {} cores: they will slow each other down",
+                 replicas.count, replicas.threads, cores);
+  }
+  return replicas;
+}
+
+absl::StatusOr<std::vector<ModelFolder>> Folders(const Flags& flags) {
+  std::vector<ModelFolder> folders;
+  for (const std::string& path : flags.models) folders.push_back({path, "", 1});
+  if (!flags.model_repository.empty()) {
+    auto found = FindModels(flags.model_repository);
+    if (!found.ok()) return found.status();
+    folders.insert(folders.end(), found->begin(), found->end());
+  }
+  return folders;
+}
+
+}  // namespace
+
+// In the order in which they are made; destroyed the other way round.
+struct Server::Parts {
+  explicit Parts(const Flags& flags) : flags(flags) {}
+
+  absl::Status StartEngines();
+  absl::Status LoadModel(const ModelFolder& folder);
+  absl::Status OpenPorts();
+
+  const Flags flags;
+  Replicas replicas;
+  SystemClock clock;
+  Metrics metrics;
+  Catalog catalog;
+  std::unique_ptr<WaitingQueue> queue;
+  std::vector<std::unique_ptr<Engine>> engines;
+  std::unique_ptr<WriterPool> writers;
+  std::unique_ptr<DiffusionService> service;
+  std::unique_ptr<GrpcServer> grpc;
+  int metrics_port = 0;
+};
+
+absl::Status Server::Parts::StartEngines() {
+  replicas = ChooseReplicas(flags);
+  queue = std::make_unique<WaitingQueue>(
+      WaitingQueue::Options{.max_waiting = flags.max_waiting, .engines = replicas.count});
+  metrics.SetRequestsWaiting([this] { return static_cast<double>(queue->requests_waiting()); });
+  for (int i = 0; i < replicas.count; ++i) {
+    Engine::Options options;
+    options.index = i;
+    options.device = absl::StrCat("cpu:", i);
+    options.batching = flags.batching;
+    options.max_active = (flags.max_active + replicas.count - 1) / replicas.count;
+    engines.push_back(std::make_unique<Engine>(options, queue.get(), &metrics, &clock));
+    const absl::Status prepared = engines.back()->Run([threads = replicas.threads] {
+      PrepareEngineThread(threads);
+      return absl::OkStatus();
+    });
+    if (!prepared.ok()) return prepared;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Server::Parts::LoadModel(const ModelFolder& folder) {
+  const SteadyTime begin = clock.Now();
+  LoadOptions options;
+  options.layout = flags.layout;
+  options.max_batch_rows = flags.max_batch_rows;
+  options.batch_sizes = flags.batch_sizes;
+  options.replicas = replicas.count;
+  options.threads = replicas.threads;
+  auto model = ServedModel::Load(folder, options);
+  if (!model.ok()) return model.status();
+  for (const std::string& remark : (*model)->remarks()) spdlog::info("{}", remark);
+
+  // Every call of the model on an engine's thread, the first ones too.
+  absl::Status status = engines[0]->Run([&model] { return (*model)->Examine(); });
+  if (!status.ok()) return status;
+  const std::shared_ptr<const ModelInfo> info = (*model)->info();
+  for (const auto& other : catalog.All()) {
+    if (other->name == info->name && other->version == info->version) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(folder.path, ": the model ", info->name, " version ", info->version,
+                       " is there twice: change the name in model.json or the version's folder"));
+    }
+  }
+  for (const auto& engine : engines) {
+    status = engine->AddModel([model = *model] { return model->MakeExecutor(); });
+    if (!status.ok()) return status;
+  }
+  const double seconds = SecondsBetween(begin, clock.Now());
+  metrics.ModelLoaded(info->name, seconds);
+  catalog.Add(info);
+  spdlog::info(
+      "model {} version {}: {}x{}x{}, {}, {}, {} replicas of {} threads, batches of up to {} rows, "
+      "loaded in {:.1f} s",
+      info->name, info->version, info->shape.channels, info->shape.height, info->shape.width,
+      std::string(Name(info->config.prediction)), info->layout, replicas.count, replicas.threads,
+      info->batch_sizes.back(), seconds);
+  return absl::OkStatus();
+}
+
+absl::Status Server::Parts::OpenPorts() {
+  WriterPool::Options writer_options;
+  writer_options.write_timeout =
+      std::chrono::nanoseconds(static_cast<int64_t>(flags.write_timeout_seconds * 1e9));
+  writers = std::make_unique<WriterPool>(writer_options);
+
+  Backend backend;
+  backend.catalog = &catalog;
+  backend.queue = queue.get();
+  backend.writers = writers.get();
+  backend.metrics = &metrics;
+  backend.clock = &clock;
+  backend.limits = {flags.max_samples, flags.max_message_bytes, flags.max_state_bytes};
+  backend.wake_engines = [this] {
+    for (const auto& engine : engines) engine->Wake();
+  };
+  backend.rows_active = [this] {
+    uint64_t rows = 0;
+    for (const auto& engine : engines) rows += engine->rows_left();
+    return rows;
+  };
+  service = std::make_unique<DiffusionService>(std::move(backend));
+
+  if (!flags.metrics_listen.empty()) {
+    auto port = metrics.Listen(flags.metrics_listen);
+    if (!port.ok()) return port.status();
+    metrics_port = *port;
+  }
+  GrpcServer::Options options;
+  options.address = flags.listen;
+  options.max_message_bytes = flags.max_message_bytes;
+  auto started = GrpcServer::Start(options, service.get());
+  if (!started.ok()) return started.status();
+  grpc = *std::move(started);
+  for (const auto& model : catalog.All()) grpc->SetModelServing(model->name, true);
+  grpc->SetServing(true);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Flags& flags) {
+  auto folders = Folders(flags);
+  if (!folders.ok()) return folders.status();
+  auto parts = std::make_unique<Parts>(flags);
+  if (absl::Status status = parts->StartEngines(); !status.ok()) return status;
+  for (const ModelFolder& folder : *folders) {
+    if (absl::Status status = parts->LoadModel(folder); !status.ok()) return status;
+  }
+  if (absl::Status status = parts->OpenPorts(); !status.ok()) return status;
+  return std::unique_ptr<Server>(new Server(std::move(parts)));
+}
+
+Server::Server(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+
+Server::~Server() { Stop(); }
+
+std::string Server::ready_line() const {
+  const auto with_port = [](const std::string& address, int port) {
+    return absl::StrCat(address.substr(0, address.rfind(':')), ":", port);
+  };
+  std::string line =
+      absl::StrCat("denoised: ready grpc=", with_port(parts_->flags.listen, parts_->grpc->port()));
+  if (!parts_->flags.metrics_listen.empty()) {
+    absl::StrAppend(&line,
+                    " metrics=", with_port(parts_->flags.metrics_listen, parts_->metrics_port));
+  }
+  for (const auto& model : parts_->catalog.All()) absl::StrAppend(&line, " model=", model->name);
+  return line;
+}
+
+void Server::StopAdmitting() {
+  parts_->grpc->SetServing(false);
+  for (const auto& model : parts_->catalog.All()) {
+    parts_->grpc->SetModelServing(model->name, false);
+  }
+  parts_->service->Drain();
+  parts_->queue->Close();
+}
+
+int Server::calls_in_flight() const { return parts_->service->calls_in_flight(); }
+
+void Server::Stop() {
+  StopAdmitting();
+  // Engines first: what still runs ends with UNAVAILABLE by them, and not as cancelled by gRPC.
+  for (const auto& engine : parts_->engines) engine->Stop();
+  for (const auto& request : parts_->queue->TakeAll()) {
+    request->stream->Fail(
+        absl::UnavailableError("the server is shutting down: send the request to another one"));
+  }
+  parts_->grpc->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(2));
+}
+
+}  // namespace denoise
