@@ -6,10 +6,10 @@ namespace denoise {
 
 NoiseSchedule::NoiseSchedule(const std::vector<double>& betas) {
   alpha_bars_.reserve(betas.size());
-  double alpha_bar = 1;
+  double alpha_bar = 1;  // Not rounded between factors.
   for (const double beta : betas) {
-    alpha_bar *= 1 - beta;
-    alpha_bars_.push_back(alpha_bar);
+    alpha_bar *= 1.0F - static_cast<float>(beta);
+    alpha_bars_.push_back(static_cast<float>(alpha_bar));
   }
 }
 

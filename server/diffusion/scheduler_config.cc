@@ -87,11 +87,22 @@ void ValidateBetas(const char* key, const std::vector<double>& betas, ConfigRead
     }
   }
   const NoiseSchedule schedule(betas);
-  if (schedule.alpha_bars().front() == 1 || schedule.alpha_bars().back() < kMinAlphaBar) {
-    reader->Fail(key, absl::StrCat(betas.front(), "…", betas.back()),
-                 absl::StrCat("leave alpha_bar at ", schedule.alpha_bars().front(), "…",
-                              schedule.alpha_bars().back(), ", which must stay below 1 and above ",
-                              kMinAlphaBar));
+  double above = 1;
+  for (size_t t = 0; t < betas.size(); ++t) {
+    const double alpha_bar = schedule.alpha_bars()[t];
+    if (!(alpha_bar < above)) {
+      reader->Fail(
+          key, absl::StrCat(betas[t]),
+          absl::StrCat("at t = ", t, " is too small: alpha_bar stays at ", above, " (as float32)"));
+      return;
+    }
+    if (alpha_bar < kMinAlphaBar) {
+      reader->Fail(key, absl::StrCat(betas[t]),
+                   absl::StrCat("at t = ", t, " brings alpha_bar to ", alpha_bar,
+                                ", which must stay above ", kMinAlphaBar));
+      return;
+    }
+    above = alpha_bar;
   }
 }
 

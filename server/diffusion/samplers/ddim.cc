@@ -7,6 +7,29 @@
 namespace denoise {
 namespace {
 
+// Variances of the two parts that a row's x' is made of around α' x̂0, which add up to σ'².
+struct Split {
+  double noise;      // sd², of z
+  double direction;  // of ε
+};
+
+// For η > 0 in float32 and operation by operation as diffusers: with η = 1 and ᾱ ≪ ᾱ' the
+// direction's share is below float32's resolution of σ'², so that what diffusers has left of it is
+// rounding, whose root of up to 3e-4 its samples show. In double a seed would not give what it
+// gives there.
+Split SplitVariance(const Level& from, const Level& to, double eta) {
+  if (eta == 0) return {.noise = 0, .direction = to.variance};
+  const auto alpha_bar = static_cast<float>(from.alpha_bar);
+  const auto alpha_bar_to = static_cast<float>(to.alpha_bar);
+  const float variance_to = 1.0F - alpha_bar_to;
+  const float posterior_variance =
+      variance_to / (1.0F - alpha_bar) * (1.0F - alpha_bar / alpha_bar_to);
+  const float deviation = static_cast<float>(eta) * std::sqrt(posterior_variance);
+  const float noise = deviation * deviation;
+  // Never negative but by rounding: η ≤ 1 and β ≤ σ².
+  return {.noise = noise, .direction = std::max(variance_to - noise, 0.0F)};
+}
+
 void Fill(const SamplerSettings& settings, Table* table) {
   const NoiseSchedule& schedule = settings.schedule;
   const auto steps = static_cast<int64_t>(settings.times.size());
@@ -20,16 +43,14 @@ void Fill(const SamplerSettings& settings, Table* table) {
     const int64_t next = std::max<int64_t>(t - stride, -1);
     const Level from(schedule.alpha_bar(t));
     const Level to(next >= 0 ? schedule.alpha_bar(next) : final_alpha_bar);
-    const double beta = 1 - from.alpha_bar / to.alpha_bar;
-    const double noise_variance = settings.eta * settings.eta * to.variance / from.variance * beta;
+    const Split split = SplitVariance(from, to, settings.eta);
 
     Row row = DenoiseRow(settings, t, from);
     // ε is that of the denoiser, also where x̂0 is clipped, unless the request says otherwise.
     const Form epsilon = settings.use_clipped_model_output
                              ? EpsilonFromX0(from)
                              : PredictedEpsilon(settings.prediction, from);
-    // Never negative but by rounding: η ≤ 1 and β ≤ σ².
-    const double direction = std::sqrt(std::max(to.variance - noise_variance, 0.0));
+    const double direction = std::sqrt(split.direction);
     auto& x = row.w[kColX];
     x[kColX] = direction * epsilon.x;
     x[kColOut] = direction * epsilon.out;
@@ -37,7 +58,7 @@ void Fill(const SamplerSettings& settings, Table* table) {
     // Drawn for any η > 0, also where the level arrived at leaves no room for it.
     if (settings.eta > 0) {
       row.noise = true;
-      x[kColZ] = std::sqrt(noise_variance);
+      x[kColZ] = std::sqrt(split.noise);
     }
     row.step = static_cast<uint32_t>(i + 1);
     SetState(static_cast<double>(next), to, &row);

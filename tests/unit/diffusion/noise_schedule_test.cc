@@ -15,10 +15,22 @@ TEST(NoiseSchedule, MultipliesUp) {
   ASSERT_EQ(schedule.size(), 3);
   EXPECT_DOUBLE_EQ(schedule.alpha_bar(0), 0.5);
   EXPECT_DOUBLE_EQ(schedule.alpha_bar(1), 0.5 * 0.75);
-  EXPECT_DOUBLE_EQ(schedule.alpha_bar(2), 0.5 * 0.75 * 0.9);
+  EXPECT_NEAR(schedule.alpha_bar(2), 0.5 * 0.75 * 0.9, 3e-8);
   EXPECT_DOUBLE_EQ(schedule.alpha(1), std::sqrt(0.375));
   EXPECT_DOUBLE_EQ(schedule.sigma(1), std::sqrt(0.625));
   EXPECT_EQ(schedule.alpha_bars().size(), 3u);
+}
+
+// The product is not rounded between factors: 2000 roundings would be off by far more than one.
+TEST(NoiseSchedule, IsRoundedOnceATime) {
+  const std::vector<double> betas(2000, static_cast<double>(0.001F));
+  const NoiseSchedule schedule(betas);
+  const double factor = 1.0F - 0.001F;
+  for (const int t : {0, 1, 10, 500, 1999}) {
+    EXPECT_EQ(schedule.alpha_bar(t),
+              static_cast<double>(static_cast<float>(std::pow(factor, t + 1))))
+        << t;
+  }
 }
 
 // Ho et al. 2020: 1e-4 to 0.02 in 1000 steps leaves a KL to N(0, I) of about 1e-5 bits.

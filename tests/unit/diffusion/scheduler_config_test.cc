@@ -151,8 +151,10 @@ TEST(SchedulerConfig, RefusesUnknownValuesByKeyAndValue) {
        "trained_betas: 1 at t = 1 is not between 0 and 1"},
       {R"("trained_betas": [0.1, 0.2])",
        "trained_betas: a list of 2 does not fit num_train_timesteps, 1000 by default"},
-      {R"("beta_start": 0.5, "beta_end": 0.5)", "beta_schedule: 0.5…0.5 leave alpha_bar at 0.5…"},
-      {R"("beta_start": 1e-30, "num_train_timesteps": 2)", "must stay below 1"},
+      {R"("beta_start": 0.5, "beta_end": 0.5)",
+       "beta_schedule: 0.5 at t = 99 brings alpha_bar to 7.88861e-31"},
+      {R"("beta_start": 1e-30, "num_train_timesteps": 2)",
+       "beta_schedule: 1e-30 at t = 0 is too small: alpha_bar stays at 1"},
       {R"("sample_max_value": "1")", R"(sample_max_value: "1" is not a number)"},
   };
   for (const auto& [keys, message] : cases) ExpectRefused(Ddpm(keys), message);

@@ -1,0 +1,125 @@
+// Prints samplers' tables as JSON, for comparison with other implementations.
+//
+// Each line of the standard input is a request, each line of the standard output its answer:
+//
+//   {"config": {"_class_name": "DDIMScheduler"}, "learned_variance": false,
+//    "sampler": {"kind": "ddim", "steps": 7, "eta": 0.5, "spacing": "leading",
+//                "variance": "fixed_small", "clip_sample": true, "clip_sample_range": 1,
+//                "use_clipped_model_output": false}}
+//
+// Only "config", the content of a scheduler_config.json, and "sampler" with "steps" are required.
+// The answer is the table (w with one line a register), or {"error": "…"}.
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "server/diffusion/sampler.h"
+#include "server/diffusion/scheduler_config.h"
+
+namespace denoise {
+namespace {
+
+using Json = nlohmann::json;
+
+template <typename T>
+std::optional<T> Get(const Json& object, const char* key) {
+  const auto found = object.find(key);
+  return found == object.end() ? std::nullopt : std::optional<T>(found->get<T>());
+}
+
+// The one of `values` that goes by the text at `key`. Throws if none does.
+template <typename T>
+std::optional<T> GetNamed(const Json& object, const char* key, std::initializer_list<T> values) {
+  const std::optional<std::string> text = Get<std::string>(object, key);
+  if (!text.has_value()) return std::nullopt;
+  for (const T value : values) {
+    if (Name(value) == *text) return value;
+  }
+  throw std::invalid_argument(std::string(key) + ": unknown value " + *text);
+}
+
+SamplerOptions ReadOptions(const Json& sampler) {
+  SamplerOptions options;
+  options.kind = GetNamed(sampler, "kind", {SamplerKind::kDdpm, SamplerKind::kDdim});
+  options.steps = sampler.at("steps").get<uint32_t>();
+  options.eta = Get<double>(sampler, "eta").value_or(0);
+  options.spacing =
+      GetNamed(sampler, "spacing", {Spacing::kLeading, Spacing::kTrailing, Spacing::kLinspace});
+  options.variance = GetNamed(
+      sampler, "variance",
+      {Variance::kFixedSmall, Variance::kFixedLarge, Variance::kLearned, Variance::kLearnedRange});
+  options.clip_sample = Get<bool>(sampler, "clip_sample");
+  options.clip_sample_range = Get<double>(sampler, "clip_sample_range");
+  options.use_clipped_model_output = Get<bool>(sampler, "use_clipped_model_output").value_or(false);
+  return options;
+}
+
+Json RowToJson(const Row& row, int registers) {
+  Json json = {{"denoise", row.denoise},
+               {"timestep", row.timestep},
+               {"p", row.p},
+               {"q", row.q},
+               {"clip", row.clip},
+               {"clip_range", row.clip_range},
+               {"noise", row.noise},
+               {"log_var_min", row.log_var_min},
+               {"log_var_max", row.log_var_max},
+               {"step", row.step},
+               {"completes_step", row.completes_step},
+               {"state_timestep", row.state_timestep},
+               {"state_alpha_bar", row.state_alpha_bar},
+               {"state_sigma", row.state_sigma}};
+  switch (row.variance) {
+    case RowVariance::kNone:
+      json["variance"] = "none";
+      break;
+    case RowVariance::kLearned:
+      json["variance"] = "learned";
+      break;
+    case RowVariance::kLearnedRange:
+      json["variance"] = "learned_range";
+      break;
+  }
+  for (int r = 0; r < registers; ++r) json["w"].push_back(row.w[r]);
+  return json;
+}
+
+Json TableToJson(const Table& table) {
+  Json json = {{"registers", table.registers},
+               {"initial_scale", table.initial_scale},
+               {"total_steps", table.total_steps},
+               {"initial_timestep", table.initial_timestep},
+               {"initial_alpha_bar", table.initial_alpha_bar},
+               {"initial_sigma", table.initial_sigma},
+               {"stochastic", table.stochastic},
+               {"fractional_times", table.fractional_times},
+               {"rows", Json::array()}};
+  for (const Row& row : table.rows) json["rows"].push_back(RowToJson(row, table.registers));
+  return json;
+}
+
+Json Answer(const Json& request) {
+  const auto config = ParseSchedulerConfig(request.at("config").dump());
+  if (!config.ok()) return {{"error", std::string(config.status().message())}};
+  const auto table = MakeTable(*config, NoiseSchedule(config->betas),
+                               Get<bool>(request, "learned_variance").value_or(false),
+                               ReadOptions(request.at("sampler")));
+  if (!table.ok()) return {{"error", std::string(table.status().message())}};
+  return TableToJson(*table);
+}
+
+}  // namespace
+}  // namespace denoise
+
+int main() {
+  std::string line;
+  while (std::getline(std::cin, line)) {
+    try {
+      std::cout << denoise::Answer(nlohmann::json::parse(line)).dump() << '\n';
+    } catch (const std::exception& error) {
+      std::cerr << "dump_table: " << error.what() << " in: " << line << '\n';
+      return 1;
+    }
+  }
+  return 0;
+}

@@ -1,0 +1,65 @@
+"""Tables as the server makes them, and what server/diffusion/table.h says that they mean.
+
+Everything is computed in float32, as the server's executor does; only the coefficients come in
+double precision.
+"""
+
+import json
+import os
+import pathlib
+import subprocess
+
+import torch
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+
+
+def dump_table_program():
+    build = pathlib.Path(os.environ.get("DENOISE_BUILD", REPOSITORY / "build"))
+    program = build / "bin" / "dump_table"
+    if not program.exists():
+        raise FileNotFoundError(
+            f"{program} is not there: build the target dump_table, or point DENOISE_BUILD at the "
+            "build folder"
+        )
+    return program
+
+
+def make_tables(requests):
+    """The tables for `requests` (see dump_table.cc), in their order, by one run of the program."""
+    lines = "".join(json.dumps(request) + "\n" for request in requests)
+    answers = subprocess.run(
+        [dump_table_program()], input=lines, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert len(answers) == len(requests)
+    return [json.loads(answer) for answer in answers]
+
+
+def draw(generators, shape):
+    """One standard normal draw a sample, each from its own stream as [1, C, H, W]."""
+    return torch.cat([torch.randn((1, *shape[1:]), generator=g) for g in generators])
+
+
+def run_table(table, denoiser, generators, shape):
+    """The final x of len(generators) chains side by side, [n, C, H, W]."""
+    channels = shape[1]
+    x = draw(generators, shape) * table["initial_scale"]
+    registers = [x] * table["registers"]
+    for row in table["rows"]:
+        out = denoiser(registers[0], row["timestep"])
+        out, second = out[:, :channels], out[:, channels:]
+        x0 = row["p"] * registers[0] + row["q"] * out
+        if row["clip"]:
+            x0 = x0.clamp(-row["clip_range"], row["clip_range"])
+        z = draw(generators, shape) if row["noise"] else None
+        if row["variance"] == "learned":
+            z = z * torch.exp(0.5 * second)
+        elif row["variance"] == "learned_range":
+            f = (second + 1) / 2
+            z = z * torch.exp(0.5 * (f * row["log_var_max"] + (1 - f) * row["log_var_min"]))
+        columns = [*registers, *[None] * (4 - len(registers)), out, x0, z]
+        registers = [
+            sum(weight * column for weight, column in zip(weights, columns) if weight != 0)
+            for weights in row["w"]
+        ]
+    return registers[0]
