@@ -26,11 +26,13 @@ int Probe(const std::string& listen) {
   ClientOptions options;
   options.connect_timeout = kTimeout;
   absl::StatusOr<Client> client = Client::Connect(address, options);
-  absl::StatusOr<bool> healthy = client.status();
+  absl::StatusOr<bool> healthy = false;
   if (client.ok()) {
     CallOptions call;
     call.timeout = kTimeout;
     healthy = client->Healthy("", call);
+  } else {
+    healthy = client.status();
   }
   if (healthy.ok() && *healthy) {
     std::cout << "denoised: " << address << " is SERVING\n";

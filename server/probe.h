@@ -6,8 +6,8 @@
 
 namespace denoise {
 
-// Asks the server that listens on HOST:PORT `listen` (0.0.0.0 and [::] mean this machine) whether it is SERVING, says
-// the answer on stdout, and returns the exit status: 0 if it is, 1 if not.
+// Asks the server that listens on HOST:PORT `listen` (0.0.0.0 and [::] mean this machine) whether
+// it is SERVING, says the answer on stdout, and returns the exit status: 0 if it is, 1 if not.
 int Probe(const std::string& listen);
 
 }  // namespace denoise
