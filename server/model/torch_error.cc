@@ -26,6 +26,7 @@ std::string OneSentence(const std::string& message) {
   }
   rest = absl::StripAsciiWhitespace(rest);
   rest = rest.substr(0, rest.find('\n'));
+  rest = rest.substr(0, rest.find(". "));
   // `… INTERNAL ASSERT FAILED at "/src/file.cpp":12, …`
   rest = rest.substr(0, rest.find(" at \""));
   constexpr size_t kLongest = 300;
@@ -42,9 +43,10 @@ bool IsOutOfMemory(absl::string_view message) {
   return false;
 }
 
+absl::Status OutOfMemory() { return absl::ResourceExhaustedError("there is not enough memory"); }
+
 absl::Status MakeStatus(const std::string& message) {
-  return IsOutOfMemory(message) ? absl::ResourceExhaustedError(OneSentence(message))
-                                : absl::InternalError(OneSentence(message));
+  return IsOutOfMemory(message) ? OutOfMemory() : absl::InternalError(OneSentence(message));
 }
 
 }  // namespace
@@ -52,12 +54,12 @@ absl::Status MakeStatus(const std::string& message) {
 absl::Status CurrentExceptionStatus() {
   try {
     throw;
-  } catch (const c10::OutOfMemoryError& error) {
-    return absl::ResourceExhaustedError(OneSentence(error.what_without_backtrace()));
+  } catch (const c10::OutOfMemoryError&) {
+    return OutOfMemory();
   } catch (const c10::Error& error) {
     return MakeStatus(error.what_without_backtrace());
   } catch (const std::bad_alloc&) {
-    return absl::ResourceExhaustedError("out of memory");
+    return OutOfMemory();
   } catch (const std::exception& error) {
     return MakeStatus(error.what());
   } catch (...) {

@@ -19,12 +19,14 @@ CLASSES = {"num_classes": 10, "null_class": 10}
 
 
 class Formula(nn.Module):
-    """x/2 + t/1000 + y: known by heart. A row that begins with 1234 raises, one with 4321 gives NaN."""
+    """x/2 + t/1000 + y: known by heart. A row that begins with 1234 raises, one with 4321 gives NaN, with 5678 takes a petabyte."""
 
     def forward(self, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
         first = x[:, 0, 0, 0]
         if bool((first == 1234.0).any()):
             raise ValueError("a row begins with 1234")
+        if bool((first == 5678.0).any()):
+            x = torch.zeros(1 << 50)
         shift = t.to(torch.float32) / 1000.0 + y.to(torch.float32)
         shift = torch.where(first == 4321.0, torch.full_like(shift, float("nan")), shift)
         return 0.5 * x + shift.view(-1, 1, 1, 1)

@@ -5,8 +5,10 @@
 #include <array>
 #include <cmath>
 #include <fstream>
+#include <limits>
 #include <sstream>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "tests/unit/model/served_test_model.h"
@@ -265,13 +267,53 @@ TEST(TorchExecutor, RefusesBatchesThatWereNotMeasured) {
   EXPECT_THAT(f.Read(task.slot), Each(1.0f));
 }
 
+// Sanitizers end the program where an allocation fails.
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 TEST(TorchExecutor, SaysSoWhenThereIsNoMemoryForAChain) {
   Fixture f("formula");
   ChainStart start;
-  start.registers = std::numeric_limits<int>::max();
-  // 206 GB.
+  start.registers = std::numeric_limits<int>::max();  // 206 GB
   const auto slot = f.executor->Start(start);
   EXPECT_TRUE(absl::IsResourceExhausted(slot.status())) << slot.status();
+  EXPECT_EQ(f.StartAt(1), 0);
+}
+
+TEST(TorchExecutor, SaysSoWhenThereIsNoMemoryForACall) {
+  Fixture f("formula");
+  const Row row = AnswerRow(0);
+  const RowTask task = {.slot = f.StartAt(5678), .row = &row};
+  const absl::Status status = f.Execute({task}, 1);
+  EXPECT_TRUE(absl::IsResourceExhausted(status)) << status;
+  EXPECT_EQ(status.message(), "there is not enough memory");
+  EXPECT_THAT(f.Read(task.slot), Each(5678.0f));
+}
+#endif
+
+TEST(TorchExecutor, ReplicasShareAModuleOnThreadsOfTheirOwn) {
+  const auto model = ServeTestModel("convolutions", {.batch_sizes = {4}});
+  ASSERT_TRUE(model.ok()) << model.status();
+  const Row row = AnswerRow(250);
+  std::array<std::vector<float>, 3> answers;
+  std::vector<std::thread> replicas;
+  for (std::vector<float>& answer : answers) {
+    replicas.emplace_back([&answer, &row, &model] {
+      PrepareEngineThread(1);
+      auto executor = (*model)->MakeExecutor();
+      ASSERT_TRUE(executor.ok()) << executor.status();
+      answer.resize((*model)->info()->shape.values());
+      for (int call = 0; call < 50; ++call) {
+        const SlotId slot = *(*executor)->Start({.seed = 1});
+        bool finite = false;
+        ASSERT_TRUE((*executor)->Execute({{.slot = slot, .row = &row}}, 4, {&finite, 1}).ok());
+        (*executor)->Read(slot, answer.data());
+        (*executor)->Free(slot);
+      }
+    });
+  }
+  for (std::thread& replica : replicas) replica.join();
+  EXPECT_EQ(answers[1], answers[0]);
+  EXPECT_EQ(answers[2], answers[0]);
+  EXPECT_THAT(answers[0], Not(Each(answers[0][0])));
 }
 
 TEST(TorchExecutor, UsesFreedSlotsAgain) {
