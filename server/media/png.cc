@@ -19,7 +19,7 @@ uint8_t ToByte(float value, float value_min, float scale) {
   const float scaled = (value - value_min) * scale;
   if (!(scaled > 0)) return 0;  // and NaN
   if (scaled >= 255) return 255;
-  return static_cast<uint8_t>(scaled + 0.5f);
+  return static_cast<uint8_t>(std::lround(scaled));
 }
 
 }  // namespace
