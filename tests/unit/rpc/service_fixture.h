@@ -107,7 +107,7 @@ class ServiceTest : public testing::Test {
   struct Setup {
     ModelInfo model = TestModel();
     size_t max_waiting = 16;
-    Limits limits;
+    Limits limits = {};
     std::chrono::nanoseconds write_timeout = std::chrono::seconds(60);
   };
 
@@ -150,9 +150,11 @@ class ServiceTest : public testing::Test {
     return grpc::CreateCustomChannel(address(), grpc::InsecureChannelCredentials(), arguments);
   }
 
-  // Waits until every call is over, so that what they leave in the metrics can be read.
+  // Waits until every call is over by itself, so that what they leave in the metrics can be read.
   void EndServer() {
-    server_->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(30));
+    const auto deadline = std::chrono::system_clock::now() + std::chrono::seconds(30);
+    server_->Shutdown(deadline);
+    EXPECT_LT(std::chrono::system_clock::now(), deadline);
     EXPECT_EQ(service_->calls_in_flight(), 0);
   }
 
