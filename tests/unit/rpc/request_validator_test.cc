@@ -479,10 +479,10 @@ TEST_F(RequestValidatorTest, BadDiffuseRequestsAreToldFieldValueAndMend) {
        {"nan"}},
       {"out of the model's range",
        [](D* m) {
-         *m->mutable_x_0() = Values({1, 1, 2, 3}, 1.1f);
+         *m->mutable_x_0() = Values({1, 1, 2, 3}, 1.6f);
        },
        "x_0.data",
-       {"1.1", "-1.02..1.02"}},
+       {"1.6", "-1.5..1.5"}},
       {"no timesteps", [](D* m) { m->clear_timesteps(); }, "timesteps", {}},
       {"timestep T", [](D* m) { m->add_timesteps(100); }, "timesteps", {"100", "99"}},
       {"timestep 2^32-1", [](D* m) { m->add_timesteps(kMaxUint32); }, "timesteps", {"4294967295"}},
