@@ -8,6 +8,9 @@ import diffusers
 import numpy as np
 import torch
 
+# Beside a busy server more threads only wait for each other.
+torch.set_num_threads(1)
+
 SCHEDULERS = {"ddim": diffusers.DDIMScheduler, "ddpm": diffusers.DDPMScheduler}
 KINDS = {"ddim": "KIND_DDIM", "ddpm": "KIND_DDPM"}
 

@@ -152,9 +152,9 @@ class Server(Process):
 
     def stop(self, within: float = 20) -> None:
         """SIGTERM; the server must exit with 0, having nothing to complain about."""
+        self.close()  # else it waits for its clients to go
         self.signal(signal.SIGTERM)
         status = self.wait(within)
-        self.close()
         assert status == 0, f"exit status {status}\n{self.stderr}"
 
     def close(self) -> None:
