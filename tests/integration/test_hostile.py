@@ -122,9 +122,13 @@ def test_a_request_id_that_does_not_fit_a_log_line_is_refused(server, request_id
 def test_huge_metadata(server):
     for _ in range(3):
         failure = failing(
-            server.stub.Sample, pb.SampleRequest(), timeout=20, metadata=[("x-much", "m" * 200_000)]
+            server.new_stub().Sample, pb.SampleRequest(), timeout=20, metadata=[("x-much", "m" * 200_000)]
         )
-        assert failure.code == grpc.StatusCode.RESOURCE_EXHAUSTED
+        # Which one depends on whether the answer still gets out of the connection that is closed.
+        assert failure.code in (
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            grpc.StatusCode.UNAVAILABLE,
+        )
     assert_serves(server)
 
 
