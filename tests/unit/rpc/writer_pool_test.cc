@@ -12,6 +12,7 @@
 namespace denoise {
 namespace {
 
+// What its functions refer to is declared before the pool, which joins its threads when it goes.
 class FakeWriter : public Writer {
  public:
   explicit FakeWriter(std::function<void()> write, std::function<void()> stalled = nullptr)
@@ -25,9 +26,9 @@ class FakeWriter : public Writer {
 };
 
 TEST(WriterPoolTest, RunsEveryWriterOnceInOrder) {
-  WriterPool pool({.threads = 1});
   std::vector<int> order;
   std::promise<void> done;
+  WriterPool pool({.threads = 1});
   for (int i = 0; i < 100; ++i) {
     pool.Schedule(std::make_shared<FakeWriter>([&order, &done, i] {
       order.push_back(i);
@@ -40,9 +41,9 @@ TEST(WriterPoolTest, RunsEveryWriterOnceInOrder) {
 }
 
 TEST(WriterPoolTest, OneThatTakesLongDoesNotHoldUpTheOthers) {
-  WriterPool pool({.threads = 2});
   std::promise<void> release, other_ran, slow_ended;
   std::future<void> released = release.get_future();
+  WriterPool pool({.threads = 2});
   pool.Schedule(std::make_shared<FakeWriter>([&] {
     released.wait();
     slow_ended.set_value();
@@ -54,20 +55,20 @@ TEST(WriterPoolTest, OneThatTakesLongDoesNotHoldUpTheOthers) {
 }
 
 TEST(WriterPoolTest, LetsGoOfAWriterThatWasRun) {
+  std::promise<void> next;
   WriterPool pool({.threads = 1});
   auto writer = std::make_shared<FakeWriter>([] {});
   const std::weak_ptr<FakeWriter> weak = writer;
   pool.Schedule(std::move(writer));
-  std::promise<void> next;
   pool.Schedule(std::make_shared<FakeWriter>([&] { next.set_value(); }));
   next.get_future().wait();
   EXPECT_TRUE(weak.expired());
 }
 
 TEST(WriterPoolTest, OnlyAWriteThatIsNotEndedInTimeStalls) {
-  WriterPool pool({.threads = 2, .write_timeout = std::chrono::milliseconds(20)});
   std::atomic<int> quick_stalls{0};
   std::promise<void> stalled;
+  WriterPool pool({.threads = 2, .write_timeout = std::chrono::milliseconds(20)});
   const auto quick = std::make_shared<FakeWriter>([] {}, [&] { ++quick_stalls; });
   const auto slow = std::make_shared<FakeWriter>([] {}, [&] { stalled.set_value(); });
   pool.WriteEnded(pool.WriteBegun(quick));
@@ -78,10 +79,10 @@ TEST(WriterPoolTest, OnlyAWriteThatIsNotEndedInTimeStalls) {
 }
 
 TEST(WriterPoolTest, StallsAreSeenWhileThereIsWork) {
-  WriterPool pool({.threads = 1, .write_timeout = std::chrono::milliseconds(10)});
   std::atomic<bool> stop{false};
   std::promise<void> stalled, ended;
   std::shared_ptr<FakeWriter> busy;
+  WriterPool pool({.threads = 1, .write_timeout = std::chrono::milliseconds(10)});
   busy = std::make_shared<FakeWriter>([&] {
     if (stop) {
       ended.set_value();
@@ -99,10 +100,9 @@ TEST(WriterPoolTest, StallsAreSeenWhileThereIsWork) {
 TEST(WriterPoolTest, EndsWithWritersLeft) {
   std::weak_ptr<FakeWriter> left;
   {
-    WriterPool pool({.threads = 1});
-    std::promise<void> running;
-    std::promise<void> release;
+    std::promise<void> running, release;
     std::future<void> released = release.get_future();
+    WriterPool pool({.threads = 1});
     pool.Schedule(std::make_shared<FakeWriter>([&] {
       running.set_value();
       released.wait();
