@@ -19,25 +19,24 @@ constexpr Mean kMeans[] = {
     {55.0 / 24, -59.0 / 24, 37.0 / 24, -9.0 / 24},
 };
 
-// The answer that goes with x̂0 after clipping, else the denoiser's own.
+// What means are taken of: ε, or v where that is what the denoiser predicts (as in diffusers,
+// though v, unlike ε, turns along a path; diffusers has no PNDM for x_0). It is the one that goes
+// with x̂0 after clipping, if that is on.
 Form Answer(const SamplerSettings& settings, const Level& level) {
-  if (!settings.clip) return {.out = 1};
-  switch (settings.prediction) {
-    case Prediction::kEpsilon:
-      return EpsilonFromX0(level);
-    case Prediction::kV:
-      return {.x = level.alpha / level.sigma, .x0 = -1 / level.sigma};
-    case Prediction::kSample:
-      return {.x0 = 1};
+  if (settings.prediction != Prediction::kV) {
+    return settings.clip ? EpsilonFromX0(level) : PredictedEpsilon(settings.prediction, level);
   }
-  return {};
+  if (!settings.clip) return {.out = 1};
+  return {.x = level.alpha / level.sigma, .x0 = -1 / level.sigma};
 }
 
-// The DDIM step x' = (α'/α) x + (σ' - σ α'/α) ε(mean, x) as weights of x and the mean.
+// The DDIM step x' = (α'/α) x + (σ' - σ α'/α) ε, ε from the mean of answers and x, as weights of x
+// and the mean.
 Form StepForm(Prediction prediction, const Level& from, const Level& to) {
   const double scale = to.alpha / from.alpha;
   const double direction = to.sigma - from.sigma * scale;
-  const Form epsilon = PredictedEpsilon(prediction, from);
+  const Form epsilon =
+      prediction == Prediction::kV ? PredictedEpsilon(prediction, from) : Form{.out = 1};
   return {.x = scale + direction * epsilon.x, .out = direction * epsilon.out};
 }
 
