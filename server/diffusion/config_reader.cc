@@ -41,11 +41,12 @@ std::optional<bool> ConfigReader::Flag(const char* key) {
   return std::nullopt;
 }
 
-bool ConfigReader::IsOn(const char* key) {
+bool ConfigReader::Has(const char* key) {
   const nlohmann::json* value = Find(key);
-  if (value == nullptr || value->is_null()) return false;
-  return Flag(key).value_or(false);
+  return value != nullptr && !value->is_null();
 }
+
+bool ConfigReader::IsOn(const char* key) { return Has(key) && Flag(key).value_or(false); }
 
 std::optional<int64_t> ConfigReader::Integer(const char* key, int64_t min, int64_t max) {
   const nlohmann::json* value = Find(key);

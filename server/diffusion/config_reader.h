@@ -25,6 +25,8 @@ class ConfigReader {
 
   std::optional<std::string> Text(const char* key);
   std::optional<bool> Flag(const char* key);
+  // Whether the key is there and not null.
+  bool Has(const char* key);
   // Whether the key is there and true; it may also be false or null.
   bool IsOn(const char* key);
   std::optional<int64_t> Integer(const char* key, int64_t min, int64_t max);

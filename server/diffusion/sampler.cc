@@ -8,6 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "server/diffusion/field_error.h"
 #include "server/diffusion/samplers/samplers.h"
+#include "server/diffusion/sigma_grid.h"
 #include "server/diffusion/time_grid.h"
 
 namespace denoise {
@@ -45,6 +46,9 @@ absl::Status ValidateForSampler(const SamplerSpec& spec, const SamplerOptions& o
     return DoesNothing(spec, "sampler.use_clipped_model_output", "true",
                        &SamplerSpec::takes_use_clipped_model_output);
   }
+  if (options.sigmas.has_value() && !spec.takes_sigmas) {
+    return DoesNothing(spec, "sampler.sigmas", Name(*options.sigmas), &SamplerSpec::takes_sigmas);
+  }
   return absl::OkStatus();
 }
 
@@ -80,20 +84,72 @@ absl::Status ValidateVariance(Variance variance, bool learned_variance, bool fro
                    "and this model's does not; choose fixed_small or fixed_large"));
 }
 
+void SetStart(double time, const Level& level, Table* table) {
+  table->initial_timestep = time;
+  table->initial_alpha_bar = level.alpha_bar;
+  table->initial_sigma = level.sigma;
+}
+
+// The request's word first, then the file's, then the class's default.
+SamplerSettings Settle(const SamplerSpec& spec, const SchedulerConfig& config,
+                       const NoiseSchedule& schedule, const SamplerOptions& options) {
+  SamplerSettings settings{.schedule = schedule, .prediction = config.prediction};
+  const bool clip_by_default =
+      spec.heeds_clip_sample ? config.clip_sample.value_or(spec.clip_sample) : spec.clip_sample;
+  settings.clip = options.clip_sample.value_or(clip_by_default);
+  settings.clip_range =
+      options.clip_sample_range.value_or(config.clip_sample_range.value_or(spec.clip_sample_range));
+  settings.variance = options.variance.value_or(config.variance.value_or(spec.variance));
+  settings.eta = options.eta;
+  settings.use_clipped_model_output = options.use_clipped_model_output;
+  settings.set_alpha_to_one = config.set_alpha_to_one.value_or(spec.set_alpha_to_one);
+  settings.order = static_cast<int>(config.solver_order.value_or(spec.solver_order));
+  settings.solver_type = config.solver_type.value_or(settings.solver_type);
+  settings.lower_order_final = config.lower_order_final.value_or(settings.lower_order_final);
+  settings.euler_at_final = config.euler_at_final.value_or(settings.euler_at_final);
+  return settings;
+}
+
+absl::StatusOr<std::vector<GridPoint>> MakePoints(const SamplerSpec& spec,
+                                                  const SchedulerConfig& config,
+                                                  const NoiseSchedule& schedule,
+                                                  const SamplerOptions& options) {
+  const Sigmas by_default =
+      spec.heeds_sigmas ? config.sigmas.value_or(Sigmas::kSchedule) : Sigmas::kSchedule;
+  const SigmaGridOptions grid = {
+      .grid = spec.grid,
+      .spacing = options.spacing.value_or(config.spacing.value_or(spec.spacing)),
+      .steps = options.steps,
+      .steps_offset = config.steps_offset.value_or(spec.steps_offset),
+      .sigmas = options.sigmas.value_or(by_default),
+      .sigma_min = config.sigma_min,
+      .sigma_max = config.sigma_max,
+      .round_karras_times = spec.rounds_cosine_times || !config.squared_cosine,
+  };
+  const absl::StatusOr<std::vector<TimeAndSigma>> sigmas = MakeSigmaGrid(schedule, grid);
+  if (!sigmas.ok()) return sigmas.status();
+
+  std::vector<GridPoint> points;
+  points.reserve(sigmas->size() + 1);
+  for (const auto& [time, sigma] : *sigmas) points.push_back({time, Level::FromRatio(sigma)});
+  double last = 0;
+  if ((spec.heeds_final_sigma ? config.final_sigma.value_or(spec.final_sigma) : spec.final_sigma) ==
+      FinalSigma::kSigmaMin) {
+    const bool repeat = spec.repeats_last_level && grid.sigmas != Sigmas::kSchedule;
+    last = repeat ? sigmas->back().sigma : FirstSigma(schedule);
+  }
+  points.push_back({-1, Level::FromRatio(last)});
+  return points;
+}
+
 }  // namespace
 
 absl::StatusOr<Table> MakeTable(const SchedulerConfig& config, const NoiseSchedule& schedule,
                                 bool learned_variance, const SamplerOptions& options) {
   const SamplerSpec& spec = SpecOf(options.kind.value_or(config.default_sampler));
   if (absl::Status status = ValidateForSampler(spec, options); !status.ok()) return status;
-
-  // The request's word first, then the file's, then the class's default.
-  SamplerSettings settings{.schedule = schedule, .prediction = config.prediction};
-  settings.clip = options.clip_sample.value_or(config.clip_sample.value_or(spec.clip_sample));
+  SamplerSettings settings = Settle(spec, config, schedule, options);
   if (absl::Status status = ValidateClipping(settings.clip, options); !status.ok()) return status;
-  settings.clip_range =
-      options.clip_sample_range.value_or(config.clip_sample_range.value_or(spec.clip_sample_range));
-  settings.variance = options.variance.value_or(config.variance.value_or(spec.variance));
   if (spec.takes_variance) {
     if (absl::Status status =
             ValidateVariance(settings.variance, learned_variance, options.variance.has_value());
@@ -101,24 +157,27 @@ absl::StatusOr<Table> MakeTable(const SchedulerConfig& config, const NoiseSchedu
       return status;
     }
   }
-  settings.eta = options.eta;
-  settings.use_clipped_model_output = options.use_clipped_model_output;
-  settings.set_alpha_to_one = config.set_alpha_to_one.value_or(spec.set_alpha_to_one);
 
-  absl::StatusOr<std::vector<int64_t>> times =
-      WholeTimes(options.spacing.value_or(config.spacing.value_or(spec.spacing)), schedule.size(),
-                 options.steps, config.steps_offset.value_or(spec.steps_offset));
-  if (!times.ok()) return times.status();
-  settings.times = *std::move(times);
-
+  const Spacing spacing = options.spacing.value_or(config.spacing.value_or(spec.spacing));
   Table table;
-  const Level start(schedule.alpha_bar(settings.times.front()));
-  table.initial_timestep = static_cast<double>(settings.times.front());
-  table.initial_alpha_bar = start.alpha_bar;
-  table.initial_sigma = start.sigma;
   table.total_steps = options.steps;
-  table.rows.reserve(settings.times.size());
-  spec.fill(settings, &table);
+  if (spec.grid == TimeGrid::kWhole) {
+    absl::StatusOr<std::vector<int64_t>> times = WholeTimes(
+        spacing, schedule.size(), options.steps, config.steps_offset.value_or(spec.steps_offset));
+    if (!times.ok()) return times.status();
+    settings.times = *std::move(times);
+    const int64_t first = settings.times.front();
+    SetStart(static_cast<double>(first), Level(schedule.alpha_bar(first)), &table);
+  } else {
+    absl::StatusOr<std::vector<GridPoint>> points = MakePoints(spec, config, schedule, options);
+    if (!points.ok()) return points.status();
+    settings.points = *std::move(points);
+    const GridPoint& first = settings.points.front();
+    SetStart(first.time, first.level, &table);
+    if (spec.scales_start && spacing != Spacing::kLeading) table.initial_scale = first.level.sigma;
+  }
+  table.rows.reserve(options.steps);
+  if (absl::Status status = spec.fill(settings, &table); !status.ok()) return status;
   table.stochastic =
       std::any_of(table.rows.begin(), table.rows.end(), [](const Row& row) { return row.noise; });
   table.fractional_times = std::any_of(table.rows.begin(), table.rows.end(), [](const Row& row) {

@@ -18,6 +18,7 @@ struct SamplerOptions {
   uint32_t steps = 0;                              // 1..T
   double eta = 0;                                  // [0, 1]
   std::optional<Spacing> spacing = std::nullopt;
+  std::optional<Sigmas> sigmas = std::nullopt;
   std::optional<Variance> variance = std::nullopt;
   std::optional<bool> clip_sample = std::nullopt;
   std::optional<double> clip_sample_range = std::nullopt;
@@ -26,8 +27,8 @@ struct SamplerOptions {
   bool operator==(const SamplerOptions&) const = default;
   template <typename H>
   friend H AbslHashValue(H h, const SamplerOptions& o) {
-    return H::combine(std::move(h), o.kind, o.steps, o.eta, o.spacing, o.variance, o.clip_sample,
-                      o.clip_sample_range, o.use_clipped_model_output);
+    return H::combine(std::move(h), o.kind, o.steps, o.eta, o.spacing, o.sigmas, o.variance,
+                      o.clip_sample, o.clip_sample_range, o.use_clipped_model_output);
   }
 };
 

@@ -47,11 +47,41 @@ constexpr Choices<BetaSchedule> kBetaSchedules[] = {
     {"squaredcos_cap_v2", BetaSchedule::kSquaredCosCapV2},
     {"sigmoid", BetaSchedule::kSigmoid}};
 
+constexpr Choices<Sigmas> kSigmas[] = {{"schedule", Sigmas::kSchedule},
+                                       {"karras", Sigmas::kKarras},
+                                       {"exponential", Sigmas::kExponential},
+                                       {"beta", Sigmas::kBeta}};
+
+constexpr Choices<Sigmas> kSigmasSwitches[] = {{"use_karras_sigmas", Sigmas::kKarras},
+                                               {"use_exponential_sigmas", Sigmas::kExponential},
+                                               {"use_beta_sigmas", Sigmas::kBeta}};
+
+constexpr Choices<FinalSigma> kFinalSigmas[] = {{"zero", FinalSigma::kZero},
+                                                {"sigma_min", FinalSigma::kSigmaMin}};
+
+constexpr Choices<SolverType> kSolverTypes[] = {{"midpoint", SolverType::kMidpoint},
+                                                {"heun", SolverType::kHeun},
+                                                {"bh1", SolverType::kBh1},
+                                                {"bh2", SolverType::kBh2},
+                                                {"logrho", SolverType::kLogRho}};
+
+enum class Algorithm { kDpmSolver, kDpmSolverPp, kSdeDpmSolver, kSdeDpmSolverPp, kDeis };
+
+constexpr Choices<Algorithm> kAlgorithms[] = {{"dpmsolver++", Algorithm::kDpmSolverPp},
+                                              {"sde-dpmsolver++", Algorithm::kSdeDpmSolverPp},
+                                              {"deis", Algorithm::kDeis},
+                                              {"dpmsolver", Algorithm::kDpmSolver},
+                                              {"sde-dpmsolver", Algorithm::kSdeDpmSolver}};
+
 // Switches that change what is sampled and are not served: a model that has one on is refused
 // rather than sampled otherwise than it was made for.
-constexpr const char* kUnservedSwitches[] = {"thresholding",           "rescale_betas_zero_snr",
-                                             "use_flow_sigmas",        "use_karras_sigmas",
-                                             "use_exponential_sigmas", "use_beta_sigmas"};
+constexpr const char* kUnservedSwitches[] = {"thresholding", "rescale_betas_zero_snr",
+                                             "use_flow_sigmas", "use_dynamic_shifting",
+                                             "use_lu_lambdas"};
+
+// Parameters of those, which mean nothing while they are off.
+constexpr const char* kIdleParameters[] = {"dynamic_thresholding_ratio", "sample_max_value",
+                                           "flow_shift", "shift_terminal"};
 
 template <typename T, size_t n>
 absl::string_view NameIn(const Choices<T> (&choices)[n], T value) {
@@ -66,7 +96,8 @@ const SamplerSpec* ReadClass(ConfigReader* reader) {
   const std::optional<std::string> name = reader->Text("_class_name");
   for (const SamplerSpec* spec : Samplers()) {
     if (name == spec->class_name) return spec;
-    served.push_back(spec->class_name);
+    // Samplers that share a class stand side by side.
+    if (served.empty() || served.back() != spec->class_name) served.push_back(spec->class_name);
   }
   // A missing name, too; after an error that Text noted this is without effect.
   reader->Fail(
@@ -141,15 +172,113 @@ void RefuseUnservedSwitches(ConfigReader* reader) {
   }
 }
 
+// A class's other settings that are not served: each is refused unless it is off.
+void RefuseUnservedValues(ConfigReader* reader) {
+  const auto only = [&](const char* key, const char* value) {
+    if (!reader->Has(key)) return;
+    const std::optional<std::string> text = reader->Text(key);
+    if (text.has_value() && *text != value) {
+      reader->Fail(key, absl::StrCat("\"", *text, "\""),
+                   absl::StrCat("is not served; only \"", value, "\" is"));
+    }
+  };
+  only("interpolation_type", "linear");
+  only("timestep_type", "discrete");
+  only("time_shift_type", "exponential");
+  only("lambda_min_clipped", "-Infinity");
+  if (reader->Has("predict_x0") && reader->Flag("predict_x0") == false) {
+    reader->Fail("predict_x0", "false", "is not served; set it to true");
+  }
+  if (reader->Has("solver_p")) reader->Fail("solver_p", "(a scheduler)", "is not served");
+  const auto disabled = reader->Numbers("disable_corrector");
+  if (disabled.has_value() && !disabled->empty()) {
+    reader->Fail("disable_corrector", absl::StrCat("a list of ", disabled->size()),
+                 "is not served; set it to []");
+  }
+}
+
+void ReadSigmas(ConfigReader* reader, SchedulerConfig* config) {
+  const char* on = nullptr;
+  for (const auto& [key, sigmas] : kSigmasSwitches) {
+    if (!reader->IsOn(key)) continue;
+    if (on != nullptr) reader->Fail(key, "true", absl::StrCat("contradicts ", on, ", also true"));
+    on = key;
+    config->sigmas = sigmas;
+  }
+  if (reader->Has("sigma_min")) config->sigma_min = reader->Number("sigma_min", 0, kInfinity);
+  if (reader->Has("sigma_max")) config->sigma_max = reader->Number("sigma_max", 0, kInfinity);
+  config->final_sigma = reader->OneOf<FinalSigma>("final_sigmas_type", kFinalSigmas);
+}
+
+// The multistep solvers' keys; `*kind` is the first of the samplers that go by the file's class.
+void ReadSolver(ConfigReader* reader, SchedulerConfig* config, SamplerKind* kind) {
+  config->solver_order = reader->Integer("solver_order", 1, 3);
+  config->solver_type = reader->OneOf<SolverType>("solver_type", kSolverTypes);
+  config->lower_order_final = reader->Flag("lower_order_final");
+  config->euler_at_final = reader->Flag("euler_at_final");
+  const std::optional<Algorithm> algorithm =
+      reader->OneOf<Algorithm>("algorithm_type", kAlgorithms);
+  const std::optional<bool> skips_prk = reader->Flag("skip_prk_steps");
+  if (*kind == SamplerKind::kPndm && !skips_prk.value_or(false)) {
+    reader->Fail("skip_prk_steps", skips_prk.has_value() ? "false" : "(missing, so false)",
+                 "is not served; set it to true if the model may be sampled so");
+  }
+  if (*kind != SamplerKind::kDpmpp2M) return;
+  const bool third = config->solver_order == 3;
+  switch (algorithm.value_or(Algorithm::kDpmSolverPp)) {
+    case Algorithm::kDpmSolverPp:
+    case Algorithm::kDeis:  // As diffusers takes it.
+      if (third) *kind = SamplerKind::kDpmpp3M;
+      break;
+    case Algorithm::kSdeDpmSolverPp:
+      *kind = SamplerKind::kSdeDpmpp2M;
+      if (third)
+        reader->Fail("solver_order", "3", "with sde-dpmsolver++ is not served; set it to 2");
+      break;
+    case Algorithm::kDpmSolver:
+      reader->Fail("algorithm_type", "\"dpmsolver\"", "is not served; set it to dpmsolver++");
+      break;
+    case Algorithm::kSdeDpmSolver:
+      reader->Fail("algorithm_type", "\"sde-dpmsolver\"",
+                   "is not served; set it to sde-dpmsolver++");
+      break;
+  }
+}
+
+// Python's json module writes infinities and NaN, which are no JSON, as words: they become texts.
+std::string QuoteNonFinite(absl::string_view json) {
+  std::string quoted;
+  bool in_text = false;
+  for (size_t i = 0; i < json.size(); ++i) {
+    if (json[i] == '"') in_text = !in_text;
+    if (in_text && json[i] == '\\') {
+      absl::StrAppend(&quoted, json.substr(i, 2));
+      ++i;
+      continue;
+    }
+    bool replaced = false;
+    for (const absl::string_view word : {"-Infinity", "Infinity", "NaN"}) {
+      if (in_text || json.substr(i, word.size()) != word) continue;
+      absl::StrAppend(&quoted, "\"", word, "\"");
+      i += word.size() - 1;
+      replaced = true;
+      break;
+    }
+    if (!replaced) quoted += json[i];
+  }
+  return quoted;
+}
+
 }  // namespace
 
 absl::string_view Name(Prediction prediction) { return NameIn(kPredictions, prediction); }
 absl::string_view Name(Spacing spacing) { return NameIn(kSpacings, spacing); }
 absl::string_view Name(Variance variance) { return NameIn(kVariances, variance); }
+absl::string_view Name(Sigmas sigmas) { return NameIn(kSigmas, sigmas); }
 absl::string_view Name(SamplerKind kind) { return SpecOf(kind).name; }
 
 absl::StatusOr<SchedulerConfig> ParseSchedulerConfig(absl::string_view json) {
-  const nlohmann::json object = nlohmann::json::parse(json.begin(), json.end(), nullptr,
+  const nlohmann::json object = nlohmann::json::parse(QuoteNonFinite(json), nullptr,
                                                       /*allow_exceptions=*/false);
   if (!object.is_object()) {
     return absl::InvalidArgumentError(
@@ -166,16 +295,24 @@ absl::StatusOr<SchedulerConfig> ParseSchedulerConfig(absl::string_view json) {
   config.betas = ReadBetas(*spec, &reader);
   config.prediction =
       reader.OneOf<Prediction>("prediction_type", kPredictions).value_or(Prediction::kEpsilon);
-  config.variance = reader.OneOf<Variance>("variance_type", kVariances);
+  config.squared_cosine = reader.Has("beta_schedule") &&
+                          reader.Text("beta_schedule") == std::string("squaredcos_cap_v2");
+  // DPMSolverMultistepScheduler writes null.
+  if (reader.Has("variance_type")) {
+    config.variance = reader.OneOf<Variance>("variance_type", kVariances);
+  }
   config.clip_sample = reader.Flag("clip_sample");
   config.clip_sample_range = reader.Number("clip_sample_range", 0, kInfinity);
   config.spacing = reader.OneOf<Spacing>("timestep_spacing", kSpacings);
   config.steps_offset = reader.Integer("steps_offset", 0, kMaxTrainTimesteps);
   config.set_alpha_to_one = reader.Flag("set_alpha_to_one");
+  ReadSigmas(&reader, &config);
+  ReadSolver(&reader, &config, &config.default_sampler);
   RefuseUnservedSwitches(&reader);
-  // Parameters of thresholding, which is off.
-  reader.Number("dynamic_thresholding_ratio", 0, kInfinity);
-  reader.Number("sample_max_value", 0, kInfinity);
+  RefuseUnservedValues(&reader);
+  for (const char* key : kIdleParameters) {
+    if (reader.Has(key)) reader.Number(key, 0, kInfinity);
+  }
 
   if (!reader.status().ok()) return reader.status();
   config.ignored_keys = reader.UnreadKeys();

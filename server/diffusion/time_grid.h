@@ -10,6 +10,17 @@
 
 namespace denoise {
 
+// The ways in which samplers choose their times.
+enum class TimeGrid {
+  // WholeTimes: DDPM, DDIM, PNDM.
+  kWhole,
+  // The same, but that linspace is not rounded: Euler, Heun, LMS.
+  kFractional,
+  // Whole times as bounds of N intervals down to 0, which itself is left out: the multistep
+  // solvers in half log-SNR.
+  kIntervals,
+};
+
 // `steps` whole times, strictly descending, each 0..train_steps-1, as DDPM and DDIM use them:
 //
 //   leading    i ⌊T/N⌋ + steps_offset,  i = N-1 … 0
@@ -23,6 +34,16 @@ namespace denoise {
 // time past T-1.
 absl::StatusOr<std::vector<int64_t>> WholeTimes(Spacing spacing, int64_t train_steps, int64_t steps,
                                                 int64_t steps_offset);
+
+// `steps` times in descending order, each 0..train_steps-1, as WholeTimes but for
+//
+//   kFractional   linspace   i (T-1)/(N-1),          i = N-1 … 0 (as float32)
+//   kIntervals    leading    i ⌊T/(N+1)⌋ + offset,   i = N … 1
+//                 linspace   round(i (T-1)/N),       i = N … 1
+//
+// A FieldError "sampler.steps" also where two of the times would coincide.
+absl::StatusOr<std::vector<double>> GridTimes(TimeGrid grid, Spacing spacing, int64_t train_steps,
+                                              int64_t steps, int64_t steps_offset);
 
 }  // namespace denoise
 

@@ -9,6 +9,10 @@ _errors = collections.defaultdict(list)
 _allowed = {}
 
 
+def pytest_addoption(parser):
+    parser.addoption("--full", action="store_true", help="every combination, not a sample of them")
+
+
 @pytest.fixture
 def record_error():
     """record_error(name, error, allowed, what): for the summary; asserts nothing."""
@@ -28,6 +32,6 @@ def pytest_terminal_summary(terminalreporter):
         worst, what = max(errors)
         median = sorted(error for error, _ in errors)[len(errors) // 2]
         terminalreporter.write_line(
-            f"{name:9} {len(errors):6} runs  median {median:.1e}  worst {worst:.1e}"
+            f"{name:32} {len(errors):6} runs  median {median:.1e}  worst {worst:.1e}"
             f"  (allowed {_allowed[name]:.0e})  at {what}"
         )

@@ -3,17 +3,19 @@
 // Each line of the standard input is a request, each line of the standard output its answer:
 //
 //   {"config": {"_class_name": "DDIMScheduler"}, "learned_variance": false,
-//    "sampler": {"kind": "ddim", "steps": 7, "eta": 0.5, "spacing": "leading",
+//    "sampler": {"kind": "ddim", "steps": 7, "eta": 0.5, "spacing": "leading", "sigmas": "karras",
 //                "variance": "fixed_small", "clip_sample": true, "clip_sample_range": 1,
 //                "use_clipped_model_output": false}}
 //
-// Only "config", the content of a scheduler_config.json, and "sampler" with "steps" are required.
-// The answer is the table (w with one line a register), or {"error": "…"}.
+// Only "config", the content of a scheduler_config.json (or its text, in a string), and "sampler"
+// with "steps" are required. The answer is the table (w with one line a register), or {"error":
+// "…"}.
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <string>
 
 #include "server/diffusion/sampler.h"
+#include "server/diffusion/samplers/samplers.h"
 #include "server/diffusion/scheduler_config.h"
 
 namespace denoise {
@@ -40,11 +42,18 @@ std::optional<T> GetNamed(const Json& object, const char* key, std::initializer_
 
 SamplerOptions ReadOptions(const Json& sampler) {
   SamplerOptions options;
-  options.kind = GetNamed(sampler, "kind", {SamplerKind::kDdpm, SamplerKind::kDdim});
+  for (const SamplerSpec* spec : Samplers()) {
+    if (Get<std::string>(sampler, "kind") == spec->name) options.kind = spec->kind;
+  }
+  if (sampler.contains("kind") && !options.kind.has_value()) {
+    throw std::invalid_argument("kind: unknown value");
+  }
   options.steps = sampler.at("steps").get<uint32_t>();
   options.eta = Get<double>(sampler, "eta").value_or(0);
   options.spacing =
       GetNamed(sampler, "spacing", {Spacing::kLeading, Spacing::kTrailing, Spacing::kLinspace});
+  options.sigmas = GetNamed(
+      sampler, "sigmas", {Sigmas::kSchedule, Sigmas::kKarras, Sigmas::kExponential, Sigmas::kBeta});
   options.variance = GetNamed(
       sampler, "variance",
       {Variance::kFixedSmall, Variance::kFixedLarge, Variance::kLearned, Variance::kLearnedRange});
@@ -99,7 +108,9 @@ Json TableToJson(const Table& table) {
 }
 
 Json Answer(const Json& request) {
-  const auto config = ParseSchedulerConfig(request.at("config").dump());
+  const Json& file = request.at("config");
+  const auto config =
+      ParseSchedulerConfig(file.is_string() ? file.get<std::string>() : file.dump());
   if (!config.ok()) return {{"error", std::string(config.status().message())}};
   const auto table = MakeTable(*config, NoiseSchedule(config->betas),
                                Get<bool>(request, "learned_variance").value_or(false),

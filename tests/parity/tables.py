@@ -1,7 +1,7 @@
 """Tables as the server makes them, and what server/diffusion/table.h says that they mean.
 
-Everything is computed in float32, as the server's executor does; only the coefficients come in
-double precision.
+Everything is computed in float32, as the server's executor does, unless another dtype is asked
+for; only the coefficients come in double precision.
 """
 
 import json
@@ -40,10 +40,10 @@ def draw(generators, shape):
     return torch.cat([torch.randn((1, *shape[1:]), generator=g) for g in generators])
 
 
-def run_table(table, denoiser, generators, shape):
+def run_table(table, denoiser, generators, shape, dtype=torch.float32):
     """The final x of len(generators) chains side by side, [n, C, H, W]."""
     channels = shape[1]
-    x = draw(generators, shape) * table["initial_scale"]
+    x = draw(generators, shape).to(dtype) * table["initial_scale"]
     registers = [x] * table["registers"]
     for row in table["rows"]:
         out = denoiser(registers[0], row["timestep"])
@@ -51,7 +51,7 @@ def run_table(table, denoiser, generators, shape):
         x0 = row["p"] * registers[0] + row["q"] * out
         if row["clip"]:
             x0 = x0.clamp(-row["clip_range"], row["clip_range"])
-        z = draw(generators, shape) if row["noise"] else None
+        z = draw(generators, shape).to(dtype) if row["noise"] else None
         if row["variance"] == "learned":
             z = z * torch.exp(0.5 * second)
         elif row["variance"] == "learned_range":

@@ -352,7 +352,7 @@ def test_refusals():
         ),
         ({**ddim, "rescale_betas_zero_snr": True}, {"steps": 10}, "is not served"),
         ({**ddim, "thresholding": True}, {"steps": 10}, "is not served"),
-        ({"_class_name": "HeunDiscreteScheduler"}, {"steps": 10}, "HeunDiscreteScheduler"),
+        ({"_class_name": "EDMEulerScheduler"}, {"steps": 10}, "EDMEulerScheduler"),
     ]
     answers = make_tables([{"config": c, "sampler": s} for c, s, _ in cases])
     for answer, (_, _, message) in zip(answers, cases):

@@ -30,7 +30,7 @@ Split SplitVariance(const Level& from, const Level& to, double eta) {
   return {.noise = noise, .direction = std::max(variance_to - noise, 0.0F)};
 }
 
-void Fill(const SamplerSettings& settings, Table* table) {
+absl::Status Fill(const SamplerSettings& settings, Table* table) {
   const NoiseSchedule& schedule = settings.schedule;
   const auto steps = static_cast<int64_t>(settings.times.size());
   // A row goes down by this stride and not to the next time of the grid; the two differ where the
@@ -45,7 +45,7 @@ void Fill(const SamplerSettings& settings, Table* table) {
     const Level to(next >= 0 ? schedule.alpha_bar(next) : final_alpha_bar);
     const Split split = SplitVariance(from, to, settings.eta);
 
-    Row row = DenoiseRow(settings, t, from);
+    Row row = DenoiseRow(settings, static_cast<double>(t), from);
     // ε is that of the denoiser, also where x̂0 is clipped, unless the request says otherwise.
     const Form epsilon = settings.use_clipped_model_output
                              ? EpsilonFromX0(from)
@@ -64,6 +64,7 @@ void Fill(const SamplerSettings& settings, Table* table) {
     SetState(static_cast<double>(next), to, &row);
     table->rows.push_back(row);
   }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -79,8 +80,8 @@ const SamplerSpec kDdim = {
     .variance = Variance::kFixedSmall,
     .set_alpha_to_one = true,
     .takes_eta = true,
-    .takes_variance = false,
     .takes_use_clipped_model_output = true,
+    .heeds_clip_sample = true,
     .fill = &Fill,
 };
 

@@ -34,7 +34,7 @@ void SetNoise(Variance kind, double beta, double posterior_variance, Row* row) {
   }
 }
 
-void Fill(const SamplerSettings& settings, Table* table) {
+absl::Status Fill(const SamplerSettings& settings, Table* table) {
   const std::vector<int64_t>& times = settings.times;
   for (size_t i = 0; i < times.size(); ++i) {
     const bool last = i + 1 == times.size();
@@ -46,7 +46,7 @@ void Fill(const SamplerSettings& settings, Table* table) {
     // β of the one transition that a strided chain makes of several.
     const double beta = 1 - from.alpha_bar / to.alpha_bar;
 
-    Row row = DenoiseRow(settings, t, from);
+    Row row = DenoiseRow(settings, static_cast<double>(t), from);
     auto& x = row.w[kColX];
     x[kColX0] = to.alpha * beta / from.variance;
     x[kColX] = std::sqrt(1 - beta) * to.variance / from.variance;
@@ -59,6 +59,7 @@ void Fill(const SamplerSettings& settings, Table* table) {
     SetState(static_cast<double>(next), to, &row);
     table->rows.push_back(row);
   }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -73,9 +74,8 @@ const SamplerSpec kDdpm = {
     .clip_sample_range = 1,
     .variance = Variance::kFixedSmall,
     .set_alpha_to_one = true,
-    .takes_eta = false,
     .takes_variance = true,
-    .takes_use_clipped_model_output = false,
+    .heeds_clip_sample = true,
     .fill = &Fill,
 };
 

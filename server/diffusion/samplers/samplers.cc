@@ -6,7 +6,9 @@
 namespace denoise {
 
 absl::Span<const SamplerSpec* const> Samplers() {
-  static constexpr std::array<const SamplerSpec*, 2> kSamplers = {&kDdpm, &kDdim};
+  static constexpr std::array<const SamplerSpec*, 12> kSamplers = {
+      &kDdpm,    &kDdim,  &kEuler, &kEulerAncestral, &kHeun, &kDpmpp2M, &kSdeDpmpp2M,
+      &kDpmpp3M, &kUniPc, &kLms,   &kPndm,           &kDeis};
   return kSamplers;
 }
 
@@ -22,7 +24,17 @@ Level::Level(double alpha_bar)
     : alpha_bar(alpha_bar),
       alpha(std::sqrt(alpha_bar)),
       variance(1 - alpha_bar),
-      sigma(std::sqrt(1 - alpha_bar)) {}
+      sigma(std::sqrt(1 - alpha_bar)),
+      ratio(sigma / alpha) {}
+
+Level Level::FromRatio(double ratio) {
+  const double square = ratio * ratio;
+  Level level(1 / (1 + square));
+  level.variance = square / (1 + square);
+  level.sigma = ratio * level.alpha;
+  level.ratio = ratio;
+  return level;
+}
 
 Form PredictedX0(Prediction prediction, const Level& level) {
   switch (prediction) {
@@ -52,10 +64,10 @@ Form EpsilonFromX0(const Level& level) {
   return {.x = 1 / level.sigma, .x0 = -level.alpha / level.sigma};
 }
 
-Row DenoiseRow(const SamplerSettings& settings, int64_t t, const Level& level) {
+Row DenoiseRow(const SamplerSettings& settings, double t, const Level& level) {
   const Form x0 = PredictedX0(settings.prediction, level);
   Row row;
-  row.timestep = static_cast<double>(t);
+  row.timestep = t;
   row.p = x0.x;
   row.q = x0.out;
   row.clip = settings.clip;

@@ -7,27 +7,54 @@
 #include <cstdint>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "server/diffusion/beta_schedule.h"
 #include "server/diffusion/noise_schedule.h"
 #include "server/diffusion/scheduler_config.h"
 #include "server/diffusion/table.h"
+#include "server/diffusion/time_grid.h"
 
 namespace denoise {
+
+// A noise level of the forward process: x ~ N(alpha x_0, sigma² I).
+struct Level {
+  explicit Level(double alpha_bar);
+  // The level with sigma/alpha = `ratio`, which says small noise more exactly than alpha_bar does.
+  static Level FromRatio(double ratio);
+
+  double alpha_bar;  // alpha²
+  double alpha;
+  double variance;  // sigma² = 1 - alpha²
+  double sigma;
+  double ratio;  // sigma/alpha, the noise level of the variance-exploding process
+};
+
+// Where a row begins or ends.
+struct GridPoint {
+  double time;  // -1: the chain's end
+  Level level;
+};
 
 // A request's options after every default has been filled in and everything has been validated.
 struct SamplerSettings {
   const NoiseSchedule& schedule;
   Prediction prediction = Prediction::kEpsilon;
-  // Times of the denoiser calls, strictly descending.
+  // For samplers on TimeGrid::kWhole: times of the denoiser calls, strictly descending.
   std::vector<int64_t> times = {};
+  // For the others: one point a step, in descending order, and the level at which the last arrives.
+  std::vector<GridPoint> points = {};
   bool clip = false;
   double clip_range = 1;
   Variance variance = Variance::kFixedSmall;
   double eta = 0;
   bool use_clipped_model_output = false;
   bool set_alpha_to_one = true;
+  int order = 2;
+  SolverType solver_type = SolverType::kMidpoint;
+  bool lower_order_final = true;
+  bool euler_at_final = false;
 };
 
 struct SamplerSpec {
@@ -44,40 +71,58 @@ struct SamplerSpec {
   // Sampling keys that neither the request nor scheduler_config.json has: the defaults of the
   // class in diffusers.
   Spacing spacing;
-  int64_t steps_offset;
-  bool clip_sample;
-  double clip_sample_range;
-  Variance variance;
-  bool set_alpha_to_one;
+  int64_t steps_offset = 0;
+  bool clip_sample = false;
+  double clip_sample_range = 1;
+  Variance variance = Variance::kFixedSmall;
+  bool set_alpha_to_one = true;
+  FinalSigma final_sigma = FinalSigma::kZero;
+  int64_t solver_order = 2;
 
   // Which options mean something to the sampler; another one in a request is an error.
-  bool takes_eta;
-  bool takes_variance;
-  bool takes_use_clipped_model_output;
+  bool takes_eta = false;
+  bool takes_variance = false;
+  bool takes_use_clipped_model_output = false;
+  bool takes_sigmas = false;
+  // Whether the class has these keys in diffusers; of a file for another class they count only
+  // where it has.
+  bool heeds_clip_sample = false;
+  bool heeds_sigmas = false;
+  bool heeds_final_sigma = false;
 
-  // Appends one or more rows for each of settings.times and sets table->registers. The caller has
-  // set initial_* and sets what follows from the rows.
-  void (*fill)(const SamplerSettings& settings, Table* table);
+  TimeGrid grid = TimeGrid::kWhole;
+  // Whether the first draw is scaled to sigma of the first level rather than to 1, where the
+  // spacing begins at the last time (linspace, trailing).
+  bool scales_start = false;
+  // final_sigma kSigmaMin means: the last row's own level again, where that is of a curve.
+  bool repeats_last_level = false;
+  // Whether whole times of Karras sigmas are rounded also for the schedule squaredcos_cap_v2.
+  bool rounds_cosine_times = true;
+
+  // Appends one or more rows for each of settings.times or settings.points and sets
+  // table->registers. The caller has set initial_* and sets what follows from the rows. A
+  // FieldError where the settings contradict each other.
+  absl::Status (*fill)(const SamplerSettings& settings, Table* table);
 };
 
 extern const SamplerSpec kDdpm;
 extern const SamplerSpec kDdim;
+extern const SamplerSpec kEuler;
+extern const SamplerSpec kEulerAncestral;
+extern const SamplerSpec kHeun;
+extern const SamplerSpec kDpmpp2M;
+extern const SamplerSpec kSdeDpmpp2M;
+extern const SamplerSpec kDpmpp3M;
+extern const SamplerSpec kUniPc;
+extern const SamplerSpec kLms;
+extern const SamplerSpec kPndm;
+extern const SamplerSpec kDeis;
 
 // All of them, in the order in which they are listed to a user.
 absl::Span<const SamplerSpec* const> Samplers();
 const SamplerSpec& SpecOf(SamplerKind kind);
 
 // ---- What rows are made from.
-
-// A noise level of the forward process: x ~ N(alpha x_0, sigma² I).
-struct Level {
-  explicit Level(double alpha_bar);
-
-  double alpha_bar;  // alpha²
-  double alpha;
-  double variance;  // sigma² = 1 - alpha²
-  double sigma;
-};
 
 // Coefficients of a linear form in a row's x, out and x̂0.
 struct Form {
@@ -95,7 +140,7 @@ Form EpsilonFromX0(const Level& level);
 
 // A row that calls the denoiser at time t, where x has `level`: timestep, p, q and clipping are
 // set, every weight is zero.
-Row DenoiseRow(const SamplerSettings& settings, int64_t t, const Level& level);
+Row DenoiseRow(const SamplerSettings& settings, double t, const Level& level);
 // Says that the row's x has `level` and belongs to time `t` (-1: it is the sample).
 void SetState(double t, const Level& level, Row* row);
 

@@ -40,11 +40,12 @@ class Sampler : public ::testing::Test {
 };
 
 TEST_F(Sampler, EveryKindHasASpec) {
-  for (const SamplerKind kind : {SamplerKind::kDdpm, SamplerKind::kDdim}) {
+  for (int i = 0; i <= static_cast<int>(SamplerKind::kDeis); ++i) {
+    const auto kind = static_cast<SamplerKind>(i);
     EXPECT_EQ(SpecOf(kind).kind, kind);
     EXPECT_TRUE(Make({.kind = kind, .steps = 10}).ok());
   }
-  EXPECT_EQ(Samplers().size(), 2u);
+  EXPECT_EQ(Samplers().size(), static_cast<size_t>(SamplerKind::kDeis) + 1);
 }
 
 TEST_F(Sampler, RefusesStepsOutOfRange) {
@@ -72,6 +73,14 @@ TEST_F(Sampler, RefusesOptionsThatDoNothing) {
   ExpectRefused({.kind = SamplerKind::kDdpm, .steps = 10, .eta = 0.5}, "sampler.eta",
                 "0.5 does nothing for the sampler ddpm; leave it out, or choose one that uses it "
                 "(ddim)");
+  ExpectRefused({.kind = SamplerKind::kEuler, .steps = 10, .eta = 0.5}, "sampler.eta",
+                "does nothing for the sampler euler");
+  ExpectRefused(
+      {.kind = SamplerKind::kDdim, .steps = 10, .sigmas = Sigmas::kKarras}, "sampler.sigmas",
+      "karras does nothing for the sampler ddim; leave it out, or choose one that uses it "
+      "(euler, euler_ancestral, heun, dpmpp_2m, sde_dpmpp_2m, dpmpp_3m, unipc, lms, deis)");
+  ExpectRefused({.kind = SamplerKind::kPndm, .steps = 10, .sigmas = Sigmas::kSchedule},
+                "sampler.sigmas", "schedule does nothing for the sampler pndm");
   ExpectRefused({.kind = SamplerKind::kDdim, .steps = 10, .variance = Variance::kFixedLarge},
                 "sampler.variance", "fixed_large does nothing for the sampler ddim");
   ExpectRefused({.kind = SamplerKind::kDdpm, .steps = 10, .use_clipped_model_output = true},
@@ -136,7 +145,34 @@ TEST_F(Sampler, TheRequestWinsOverTheFileAndTheFileOverTheClass) {
   EXPECT_FALSE(Make({.steps = 7, .clip_sample = false})->rows[0].clip);
 }
 
-// Nothing but x is written, and every number is finite, all over the options.
+TEST_F(Sampler, RefusesTimesThatCoincide) {
+  for (const Spacing spacing : {Spacing::kLeading, Spacing::kLinspace}) {
+    ExpectRefused({.kind = SamplerKind::kUniPc, .steps = 100, .spacing = spacing}, "sampler.steps",
+                  "100 steps of this sampler and timestep_spacing would call the denoiser twice");
+    EXPECT_TRUE(Make({.kind = SamplerKind::kUniPc, .steps = 99, .spacing = spacing}).ok());
+  }
+  EXPECT_TRUE(
+      Make({.kind = SamplerKind::kUniPc, .steps = 100, .spacing = Spacing::kTrailing}).ok());
+}
+
+TEST_F(Sampler, SigmasComeFromTheRequestThenFromTheFileOfAClassThatHasThem) {
+  config_.sigmas = Sigmas::kKarras;
+  const auto second_time = [&](SamplerKind kind, std::optional<Sigmas> sigmas) {
+    return Make({.kind = kind, .steps = 10, .sigmas = sigmas})->rows[1].timestep;
+  };
+  EXPECT_EQ(second_time(SamplerKind::kEuler, std::nullopt),
+            second_time(SamplerKind::kEuler, Sigmas::kKarras));
+  EXPECT_EQ(second_time(SamplerKind::kEuler, Sigmas::kSchedule), 88);
+  EXPECT_NE(second_time(SamplerKind::kEuler, Sigmas::kKarras), 88);
+  // EulerAncestralDiscreteScheduler has no such key; a request may ask all the same.
+  EXPECT_EQ(second_time(SamplerKind::kEulerAncestral, std::nullopt), 88);
+  EXPECT_EQ(second_time(SamplerKind::kEulerAncestral, Sigmas::kKarras),
+            second_time(SamplerKind::kEuler, Sigmas::kKarras));
+  EXPECT_EQ(Make({.kind = SamplerKind::kDdim, .steps = 10})->initial_timestep, 90);
+}
+
+// Registers that the table does not have are not written, and every number is finite, all over the
+// options.
 TEST_F(Sampler, TablesAreFinite) {
   const std::vector<std::vector<double>> schedules = {
       MakeBetas(BetaSchedule::kLinear, 1000, 0.0001, 0.02),
@@ -145,22 +181,30 @@ TEST_F(Sampler, TablesAreFinite) {
       MakeBetas(BetaSchedule::kSigmoid, 1000, 0.0001, 0.02)};
   for (const std::vector<double>& betas : schedules) {
     config_.betas = betas;
-    for (const SamplerKind kind : {SamplerKind::kDdpm, SamplerKind::kDdim}) {
+    for (const SamplerSpec* spec : Samplers()) {
       for (const auto prediction : {Prediction::kEpsilon, Prediction::kV, Prediction::kSample}) {
         config_.prediction = prediction;
         for (const auto spacing : {Spacing::kLeading, Spacing::kTrailing, Spacing::kLinspace}) {
-          for (const uint32_t steps : {1u, 2u, 33u, 1000u}) {
-            const auto table = Make({.kind = kind,
+          for (const uint32_t steps : {1u, 2u, 33u, 499u, 1000u}) {
+            const auto table = Make({.kind = spec->kind,
                                      .steps = steps,
-                                     .eta = kind == SamplerKind::kDdim ? 1.0 : 0.0,
+                                     .eta = spec->takes_eta ? 1.0 : 0.0,
                                      .spacing = spacing});
+            if (steps == 1000 && !table.ok()) {
+              ASSERT_EQ(spec->grid, TimeGrid::kIntervals);
+              continue;
+            }
             ASSERT_TRUE(table.ok()) << table.status();
-            ASSERT_EQ(table->rows.size(), steps);
+            ASSERT_GE(table->rows.size(), steps);
+            ASSERT_TRUE(std::isfinite(table->initial_scale));
             for (const Row& row : table->rows) {
               ASSERT_TRUE(std::isfinite(row.p) && std::isfinite(row.q));
-              for (const double weight : row.w[kColX]) ASSERT_TRUE(std::isfinite(weight));
-              for (int r = kColH1; r < kMaxRegisters; ++r) {
-                for (const double weight : row.w[r]) ASSERT_EQ(weight, 0);
+              for (int r = kColX; r < kMaxRegisters; ++r) {
+                for (const double weight : row.w[r]) {
+                  ASSERT_TRUE(std::isfinite(weight)) << spec->name << " step " << row.step;
+                  ASSERT_TRUE(r < table->registers || weight == 0);
+                }
+                for (int c = table->registers; c < kMaxRegisters; ++c) ASSERT_EQ(row.w[r][c], 0);
               }
             }
           }
@@ -175,6 +219,10 @@ TEST(SamplerOptions, EqualOptionsHashEqually) {
   SamplerOptions b = a;
   EXPECT_EQ(a, b);
   EXPECT_EQ(absl::Hash<SamplerOptions>{}(a), absl::Hash<SamplerOptions>{}(b));
+  b.sigmas = Sigmas::kKarras;
+  EXPECT_NE(a, b);
+  EXPECT_NE(absl::Hash<SamplerOptions>{}(a), absl::Hash<SamplerOptions>{}(b));
+  b = a;
   b.clip_sample = false;
   EXPECT_NE(a, b);
   EXPECT_NE(absl::Hash<SamplerOptions>{}(a), absl::Hash<SamplerOptions>{}(b));

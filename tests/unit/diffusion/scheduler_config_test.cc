@@ -65,7 +65,7 @@ TEST(SchedulerConfig, ReadsWhatDiffusersWrites) {
   EXPECT_EQ(config.steps_offset, 1);
   EXPECT_EQ(config.spacing, Spacing::kTrailing);
   EXPECT_EQ(config.variance, Variance::kLearnedRange);
-  EXPECT_THAT(config.ignored_keys, ElementsAre("another", "skip_prk_steps"));
+  EXPECT_THAT(config.ignored_keys, ElementsAre("another"));
 }
 
 TEST(SchedulerConfig, Schedules) {
@@ -96,6 +96,8 @@ TEST(SchedulerConfig, NamesGoThereAndBack) {
   }
   EXPECT_EQ(Name(SamplerKind::kDdpm), "ddpm");
   EXPECT_EQ(Name(SamplerKind::kDdim), "ddim");
+  EXPECT_EQ(Name(SamplerKind::kSdeDpmpp2M), "sde_dpmpp_2m");
+  EXPECT_EQ(Name(Sigmas::kExponential), "exponential");
 }
 
 TEST(SchedulerConfig, LogVariancesAreTheSameVariances) {
@@ -104,15 +106,18 @@ TEST(SchedulerConfig, LogVariancesAreTheSameVariances) {
 }
 
 TEST(SchedulerConfig, RefusesOtherClasses) {
-  ExpectRefused(R"({"_class_name": "EulerDiscreteScheduler"})",
-                R"(_class_name: "EulerDiscreteScheduler" is not a scheduler that is served; )"
-                "served are DDPMScheduler, DDIMScheduler");
+  ExpectRefused(R"({"_class_name": "EDMEulerScheduler"})",
+                R"(_class_name: "EDMEulerScheduler" is not a scheduler that is served; )"
+                "served are DDPMScheduler, DDIMScheduler, EulerDiscreteScheduler, "
+                "EulerAncestralDiscreteScheduler, HeunDiscreteScheduler, "
+                "DPMSolverMultistepScheduler, UniPCMultistepScheduler, LMSDiscreteScheduler, "
+                "PNDMScheduler, DEISMultistepScheduler. ");
   ExpectRefused("{}", "_class_name: (missing) is not a scheduler that is served");
   ExpectRefused(R"({"_class_name": 3})", "_class_name: 3 is not a text");
 }
 
 TEST(SchedulerConfig, RefusesWhatIsNoObject) {
-  for (const char* json : {"", "{", "[1]", "3", "{\"_class_name\": NaN}", "\xff\xfe"}) {
+  for (const char* json : {"", "{", "[1]", "3", "{\"_class_name\": nan}", "\xff\xfe"}) {
     ExpectRefused(json, "not a JSON object");
   }
 }
@@ -128,7 +133,23 @@ TEST(SchedulerConfig, RefusesUnknownValuesByKeyAndValue) {
        R"(prediction_type: "flow_prediction" is not one)"},
       {R"("timestep_spacing": "even")", R"(timestep_spacing: "even" is not one of leading)"},
       {R"("variance_type": "small")", R"(variance_type: "small" is not one of fixed_small)"},
-      {R"("variance_type": null)", "variance_type: null is not a text"},
+      {R"("variance_type": 3)", "variance_type: 3 is not a text"},
+      {R"("solver_order": 4)", "solver_order: 4 is not a whole number in 1..3"},
+      {R"("solver_type": "rk4")", R"(solver_type: "rk4" is not one of midpoint, heun, bh1)"},
+      {R"("algorithm_type": "euler")", R"(algorithm_type: "euler" is not one of dpmsolver++)"},
+      {R"("final_sigmas_type": "one")", R"(final_sigmas_type: "one" is not one of zero)"},
+      {R"("sigma_min": -1)", "sigma_min: -1 is not a number between 0"},
+      {R"("sigma_max": "1")", R"(sigma_max: "1" is not a number)"},
+      {R"("lower_order_final": 1)", "lower_order_final: 1 is not true or false"},
+      {R"("use_karras_sigmas": true, "use_beta_sigmas": true)",
+       "use_beta_sigmas: true contradicts use_karras_sigmas, also true"},
+      {R"("interpolation_type": "log_linear")",
+       R"(interpolation_type: "log_linear" is not served; only "linear" is)"},
+      {R"("timestep_type": "continuous")", R"(timestep_type: "continuous" is not served)"},
+      {R"("lambda_min_clipped": -5.1)", "lambda_min_clipped: -5.1 is not a text"},
+      {R"("predict_x0": false)", "predict_x0: false is not served"},
+      {R"("solver_p": {})", "solver_p: (a scheduler) is not served"},
+      {R"("disable_corrector": [0])", "disable_corrector: a list of 1 is not served"},
       {R"("clip_sample": "yes")", R"(clip_sample: "yes" is not true or false)"},
       {R"("clip_sample": null)", "clip_sample: null is not true or false"},
       {R"("clip_sample_range": 0)", "clip_sample_range: 0 is not a number between"},
@@ -163,7 +184,7 @@ TEST(SchedulerConfig, RefusesUnknownValuesByKeyAndValue) {
 // Sampling such a model as if the switch were off would give other pictures, silently.
 TEST(SchedulerConfig, RefusesSwitchesThatAreNotServed) {
   for (const char* key : {"thresholding", "rescale_betas_zero_snr", "use_flow_sigmas",
-                          "use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas"}) {
+                          "use_dynamic_shifting", "use_lu_lambdas"}) {
     ExpectRefused(Ddpm(absl::StrCat("\"", key, "\": true")),
                   absl::StrCat(key, ": true is not served"));
     ExpectRefused(Ddpm(absl::StrCat("\"", key, "\": 1")),
@@ -172,6 +193,77 @@ TEST(SchedulerConfig, RefusesSwitchesThatAreNotServed) {
       EXPECT_THAT(Parse(Ddpm(absl::StrCat("\"", key, "\": ", off))).ignored_keys, IsEmpty());
     }
   }
+}
+
+TEST(SchedulerConfig, ClassesChooseSamplers) {
+  const struct {
+    const char* keys;
+    SamplerKind sampler;
+  } cases[] = {
+      {R"("_class_name": "EulerDiscreteScheduler")", SamplerKind::kEuler},
+      {R"("_class_name": "EulerAncestralDiscreteScheduler")", SamplerKind::kEulerAncestral},
+      {R"("_class_name": "HeunDiscreteScheduler")", SamplerKind::kHeun},
+      {R"("_class_name": "DPMSolverMultistepScheduler")", SamplerKind::kDpmpp2M},
+      {R"("_class_name": "DPMSolverMultistepScheduler", "solver_order": 1)", SamplerKind::kDpmpp2M},
+      {R"("_class_name": "DPMSolverMultistepScheduler", "solver_order": 3)", SamplerKind::kDpmpp3M},
+      {R"("_class_name": "DPMSolverMultistepScheduler", "algorithm_type": "deis")",
+       SamplerKind::kDpmpp2M},
+      {R"("_class_name": "DPMSolverMultistepScheduler", "algorithm_type": "sde-dpmsolver++")",
+       SamplerKind::kSdeDpmpp2M},
+      {R"("_class_name": "UniPCMultistepScheduler", "solver_order": 3)", SamplerKind::kUniPc},
+      {R"("_class_name": "LMSDiscreteScheduler")", SamplerKind::kLms},
+      {R"("_class_name": "PNDMScheduler", "skip_prk_steps": true)", SamplerKind::kPndm},
+      {R"("_class_name": "DEISMultistepScheduler", "algorithm_type": "dpmsolver")",
+       SamplerKind::kDeis},
+  };
+  for (const auto& [keys, sampler] : cases) {
+    EXPECT_EQ(Parse(absl::StrCat("{", keys, "}")).default_sampler, sampler) << keys;
+  }
+  const std::string dpm = R"({"_class_name": "DPMSolverMultistepScheduler", )";
+  ExpectRefused(dpm + R"("algorithm_type": "dpmsolver"})",
+                R"(algorithm_type: "dpmsolver" is not served; set it to dpmsolver++)");
+  ExpectRefused(dpm + R"("algorithm_type": "sde-dpmsolver"})", "set it to sde-dpmsolver++");
+  ExpectRefused(dpm + R"("algorithm_type": "sde-dpmsolver++", "solver_order": 3})",
+                "solver_order: 3 with sde-dpmsolver++ is not served");
+  ExpectRefused(R"({"_class_name": "PNDMScheduler"})",
+                "skip_prk_steps: (missing, so false) is not served; set it to true");
+  ExpectRefused(R"({"_class_name": "PNDMScheduler", "skip_prk_steps": false})",
+                "skip_prk_steps: false is not served");
+  // Heun's class has betas of its own.
+  EXPECT_EQ(Parse(R"({"_class_name": "HeunDiscreteScheduler"})").betas,
+            MakeBetas(BetaSchedule::kLinear, 1000, 0.00085, 0.012));
+}
+
+TEST(SchedulerConfig, ReadsSolverKeys) {
+  const SchedulerConfig config = Parse(Ddpm(R"(
+    "solver_order": 3, "solver_type": "heun", "lower_order_final": false, "euler_at_final": true,
+    "final_sigmas_type": "sigma_min", "use_karras_sigmas": true, "use_beta_sigmas": false,
+    "sigma_min": 0.02, "sigma_max": null, "beta_schedule": "squaredcos_cap_v2",
+    "variance_type": null, "lambda_min_clipped": -Infinity, "disable_corrector": [],
+    "solver_p": null, "predict_x0": true, "flow_shift": 1.0, "time_shift_type": "exponential",
+    "interpolation_type": "linear", "timestep_type": "discrete", "shift_terminal": null)"));
+  EXPECT_EQ(config.solver_order, 3);
+  EXPECT_EQ(config.solver_type, SolverType::kHeun);
+  EXPECT_EQ(config.lower_order_final, false);
+  EXPECT_EQ(config.euler_at_final, true);
+  EXPECT_EQ(config.final_sigma, FinalSigma::kSigmaMin);
+  EXPECT_EQ(config.sigmas, Sigmas::kKarras);
+  EXPECT_EQ(config.sigma_min, 0.02);
+  EXPECT_EQ(config.sigma_max, std::nullopt);
+  EXPECT_EQ(config.variance, std::nullopt);
+  EXPECT_TRUE(config.squared_cosine);
+  EXPECT_THAT(config.ignored_keys, IsEmpty());
+  EXPECT_EQ(Parse(Ddpm(R"("use_exponential_sigmas": true)")).sigmas, Sigmas::kExponential);
+  EXPECT_EQ(Parse(Ddpm("")).sigmas, std::nullopt);
+}
+
+// Python writes these words, which are no JSON; within a text they are left alone.
+TEST(SchedulerConfig, TakesPythonsInfinities) {
+  EXPECT_THAT(Parse(Ddpm(R"("note": "a \" NaN", "b": [NaN, Infinity, -Infinity])")).ignored_keys,
+              ElementsAre("b", "note"));
+  ExpectRefused(Ddpm(R"("beta_start": NaN)"), R"(beta_start: "NaN" is not a number)");
+  ExpectRefused(Ddpm(R"("lambda_min_clipped": Infinity)"),
+                R"(lambda_min_clipped: "Infinity" is not served; only "-Infinity" is)");
 }
 
 TEST(SchedulerConfig, CutsLongValues) {

@@ -73,5 +73,44 @@ TEST(WholeTimes, RefusesAnOffsetPastTheLastTime) {
   EXPECT_TRUE(WholeTimes(Spacing::kTrailing, 1000, 1000, 1).ok());
 }
 
+std::vector<double> GridOf(TimeGrid grid, Spacing spacing, int64_t train_steps, int64_t steps,
+                           int64_t offset = 0) {
+  auto times = GridTimes(grid, spacing, train_steps, steps, offset);
+  EXPECT_TRUE(times.ok()) << times.status();
+  return times.value_or(std::vector<double>{});
+}
+
+TEST(GridTimes, OfEveryGrid) {
+  EXPECT_THAT(GridOf(TimeGrid::kFractional, Spacing::kLinspace, 1000, 5),
+              ElementsAre(999, 749.25, 499.5, 249.75, 0));
+  EXPECT_THAT(GridOf(TimeGrid::kFractional, Spacing::kLinspace, 1000, 1), ElementsAre(0));
+  EXPECT_THAT(GridOf(TimeGrid::kFractional, Spacing::kLeading, 1000, 4, 1),
+              ElementsAre(751, 501, 251, 1));
+  // 499.5 goes to the even neighbour.
+  EXPECT_THAT(GridOf(TimeGrid::kIntervals, Spacing::kLinspace, 1000, 4),
+              ElementsAre(999, 749, 500, 250));
+  EXPECT_THAT(GridOf(TimeGrid::kIntervals, Spacing::kLeading, 1000, 4, 1),
+              ElementsAre(801, 601, 401, 201));
+  for (const TimeGrid grid : {TimeGrid::kWhole, TimeGrid::kFractional, TimeGrid::kIntervals}) {
+    EXPECT_THAT(GridOf(grid, Spacing::kTrailing, 1000, 4), ElementsAre(999, 749, 499, 249));
+  }
+}
+
+TEST(GridTimes, Refusals) {
+  const auto message = [](TimeGrid grid, Spacing spacing, int64_t steps, int64_t offset) {
+    const absl::Status status = GridTimes(grid, spacing, 100, steps, offset).status();
+    EXPECT_EQ(FieldOf(status), "sampler.steps");
+    return std::string(status.message());
+  };
+  for (const TimeGrid grid : {TimeGrid::kFractional, TimeGrid::kIntervals}) {
+    EXPECT_THAT(message(grid, Spacing::kLinspace, 0, 0), HasSubstr("0 is not in 1..100"));
+    EXPECT_THAT(message(grid, Spacing::kLinspace, 101, 0), HasSubstr("101 is not in 1..100"));
+  }
+  EXPECT_THAT(message(TimeGrid::kIntervals, Spacing::kLeading, 99, 1),
+              HasSubstr("start at t = 100, past the last trained time 99"));
+  EXPECT_THAT(message(TimeGrid::kIntervals, Spacing::kLinspace, 100, 0),
+              HasSubstr("would call the denoiser twice at t = "));
+}
+
 }  // namespace
 }  // namespace denoise

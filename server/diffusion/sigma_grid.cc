@@ -1,0 +1,108 @@
+#include "server/diffusion/sigma_grid.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "server/diffusion/beta_quantile.h"
+#include "server/diffusion/field_error.h"
+
+namespace denoise {
+namespace {
+
+constexpr double kKarrasExponent = 7;
+constexpr double kBetaShape = 0.6;
+
+float SigmaAt(const NoiseSchedule& schedule, int64_t t) {
+  const auto alpha_bar = static_cast<float>(schedule.alpha_bar(t));
+  return std::sqrt((1.0F - alpha_bar) / alpha_bar);
+}
+
+// Linear between the values at whole times.
+double Interpolate(const std::vector<float>& values, double t) {
+  const auto below = static_cast<size_t>(t);
+  if (below + 1 >= values.size()) return values.back();
+  const double slope = static_cast<double>(values[below + 1]) - values[below];
+  return slope * (t - static_cast<double>(below)) + values[below];
+}
+
+// The inverse of Interpolate, for ascending values.
+double TimeOf(double value, const std::vector<float>& values) {
+  if (values.size() == 1) return 0;
+  const auto above = std::upper_bound(values.begin(), values.end(), value);
+  const int64_t below =
+      std::clamp<int64_t>(above - values.begin() - 1, 0, static_cast<int64_t>(values.size()) - 2);
+  const double low = values[below];
+  const double high = values[below + 1];
+  const double weight = std::clamp((low - value) / (low - high), 0.0, 1.0);
+  return (1 - weight) * static_cast<double>(below) + weight * static_cast<double>(below + 1);
+}
+
+// The curve's sigma at u = 0 (max) … 1 (min).
+double CurveAt(Sigmas curve, double min, double max, double u) {
+  switch (curve) {
+    case Sigmas::kSchedule:
+      break;  // No curve.
+    case Sigmas::kKarras: {
+      const double min_root = std::pow(min, 1 / kKarrasExponent);
+      const double max_root = std::pow(max, 1 / kKarrasExponent);
+      return std::pow(max_root + u * (min_root - max_root), kKarrasExponent);
+    }
+    case Sigmas::kExponential:
+      return std::exp(std::log(max) + u * (std::log(min) - std::log(max)));
+    case Sigmas::kBeta:
+      return min + SymmetricBetaQuantile(1 - u, kBetaShape) * (max - min);
+  }
+  return max;
+}
+
+}  // namespace
+
+double FirstSigma(const NoiseSchedule& schedule) { return SigmaAt(schedule, 0); }
+
+absl::StatusOr<std::vector<TimeAndSigma>> MakeSigmaGrid(const NoiseSchedule& schedule,
+                                                        const SigmaGridOptions& options) {
+  const absl::StatusOr<std::vector<double>> times = GridTimes(
+      options.grid, options.spacing, schedule.size(), options.steps, options.steps_offset);
+  if (!times.ok()) return times.status();
+  std::vector<float> sigmas(schedule.size());
+  for (int64_t t = 0; t < schedule.size(); ++t) sigmas[t] = SigmaAt(schedule, t);
+
+  std::vector<TimeAndSigma> points;
+  points.reserve(times->size());
+  if (options.sigmas == Sigmas::kSchedule) {
+    for (const double time : *times) {
+      points.push_back({time, static_cast<float>(Interpolate(sigmas, time))});
+    }
+    return points;
+  }
+
+  const bool whole = options.grid == TimeGrid::kIntervals;
+  const double min =
+      options.sigma_min.value_or(whole ? sigmas.front() : Interpolate(sigmas, times->back()));
+  const double max =
+      options.sigma_max.value_or(whole ? sigmas.back() : Interpolate(sigmas, times->front()));
+  if (options.steps > 1 && !(min < max)) {
+    return FieldError("sampler.sigmas",
+                      absl::StrCat(Name(options.sigmas), " has no room between sigma_min ", min,
+                                   " and sigma_max ", max,
+                                   " of the model's scheduler_config.json; choose schedule"));
+  }
+  std::vector<float> logs(sigmas.size());
+  std::transform(sigmas.begin(), sigmas.end(), logs.begin(),
+                 [](float sigma) { return std::log(sigma); });
+  for (int64_t i = 0; i < options.steps; ++i) {
+    const double u =
+        options.steps > 1 ? static_cast<double>(i) / static_cast<double>(options.steps - 1) : 0;
+    const double sigma = CurveAt(options.sigmas, min, max, u);
+    double time = TimeOf(std::log(sigma), logs);
+    if (whole) {
+      const bool round = options.sigmas == Sigmas::kKarras && options.round_karras_times;
+      time = round ? std::nearbyint(time) : std::floor(time);
+    }
+    points.push_back({time, static_cast<float>(sigma)});
+  }
+  return points;
+}
+
+}  // namespace denoise
