@@ -19,7 +19,18 @@ void AddSamplerFlags(CLI::App* app, SampleFlags* flags) {
   const std::string group = "Sampler";
   Sampler* sampler = &flags->sampler;
   AddChoice<Sampler::Kind>(app, "--sampler", &sampler->kind, "How chains are walked [the model's]",
-                           {{"ddpm", Sampler::Kind::kDdpm}, {"ddim", Sampler::Kind::kDdim}})
+                           {{"ddpm", Sampler::Kind::kDdpm},
+                            {"ddim", Sampler::Kind::kDdim},
+                            {"euler", Sampler::Kind::kEuler},
+                            {"euler_ancestral", Sampler::Kind::kEulerAncestral},
+                            {"heun", Sampler::Kind::kHeun},
+                            {"dpmpp_2m", Sampler::Kind::kDpmpp2M},
+                            {"sde_dpmpp_2m", Sampler::Kind::kSdeDpmpp2M},
+                            {"dpmpp_3m", Sampler::Kind::kDpmpp3M},
+                            {"unipc", Sampler::Kind::kUniPc},
+                            {"lms", Sampler::Kind::kLms},
+                            {"pndm", Sampler::Kind::kPndm},
+                            {"deis", Sampler::Kind::kDeis}})
       ->group(group);
   app->add_option("--steps", sampler->steps, "Transitions from noise to sample [the model's]")
       ->check(Whole(1, std::numeric_limits<uint32_t>::max()))
@@ -32,6 +43,13 @@ void AddSamplerFlags(CLI::App* app, SampleFlags* flags) {
                               {{"leading", Sampler::Spacing::kLeading},
                                {"trailing", Sampler::Spacing::kTrailing},
                                {"linspace", Sampler::Spacing::kLinspace}})
+      ->group(group);
+  AddChoice<Sampler::Sigmas>(app, "--sigmas", &sampler->sigmas,
+                             "Where the noise levels come from [the model's]",
+                             {{"schedule", Sampler::Sigmas::kSchedule},
+                              {"karras", Sampler::Sigmas::kKarras},
+                              {"exponential", Sampler::Sigmas::kExponential},
+                              {"beta", Sampler::Sigmas::kBeta}})
       ->group(group);
   AddChoice<Sampler::Variance>(app, "--variance", &sampler->variance,
                                "DDPM's variance [the model's]",

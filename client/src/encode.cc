@@ -14,6 +14,26 @@ v1::Sampler::Kind Encode(Sampler::Kind kind) {
       return v1::Sampler::KIND_DDPM;
     case Sampler::Kind::kDdim:
       return v1::Sampler::KIND_DDIM;
+    case Sampler::Kind::kEuler:
+      return v1::Sampler::KIND_EULER;
+    case Sampler::Kind::kEulerAncestral:
+      return v1::Sampler::KIND_EULER_ANCESTRAL;
+    case Sampler::Kind::kHeun:
+      return v1::Sampler::KIND_HEUN;
+    case Sampler::Kind::kDpmpp2M:
+      return v1::Sampler::KIND_DPMPP_2M;
+    case Sampler::Kind::kSdeDpmpp2M:
+      return v1::Sampler::KIND_SDE_DPMPP_2M;
+    case Sampler::Kind::kDpmpp3M:
+      return v1::Sampler::KIND_DPMPP_3M;
+    case Sampler::Kind::kUniPc:
+      return v1::Sampler::KIND_UNIPC;
+    case Sampler::Kind::kLms:
+      return v1::Sampler::KIND_LMS;
+    case Sampler::Kind::kPndm:
+      return v1::Sampler::KIND_PNDM;
+    case Sampler::Kind::kDeis:
+      return v1::Sampler::KIND_DEIS;
   }
   return v1::Sampler::KIND_UNSPECIFIED;
 }
@@ -30,6 +50,22 @@ v1::Sampler::TimestepSpacing Encode(Sampler::Spacing spacing) {
       return v1::Sampler::TIMESTEP_SPACING_LINSPACE;
   }
   return v1::Sampler::TIMESTEP_SPACING_UNSPECIFIED;
+}
+
+v1::Sampler::Sigmas Encode(Sampler::Sigmas sigmas) {
+  switch (sigmas) {
+    case Sampler::Sigmas::kModelDefault:
+      return v1::Sampler::SIGMAS_UNSPECIFIED;
+    case Sampler::Sigmas::kSchedule:
+      return v1::Sampler::SIGMAS_SCHEDULE;
+    case Sampler::Sigmas::kKarras:
+      return v1::Sampler::SIGMAS_KARRAS;
+    case Sampler::Sigmas::kExponential:
+      return v1::Sampler::SIGMAS_EXPONENTIAL;
+    case Sampler::Sigmas::kBeta:
+      return v1::Sampler::SIGMAS_BETA;
+  }
+  return v1::Sampler::SIGMAS_UNSPECIFIED;
 }
 
 v1::Sampler::Variance Encode(Sampler::Variance variance) {
@@ -75,6 +111,7 @@ void Encode(const Sampler& sampler, v1::Sampler* wire) {
   wire->set_steps(sampler.steps);
   wire->set_eta(sampler.eta);
   wire->set_timestep_spacing(Encode(sampler.spacing));
+  wire->set_sigmas(Encode(sampler.sigmas));
   wire->set_variance(Encode(sampler.variance));
   if (sampler.clip_sample) wire->set_clip_sample(*sampler.clip_sample);
   if (sampler.clip_sample_range) wire->set_clip_sample_range(*sampler.clip_sample_range);

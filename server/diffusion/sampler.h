@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "server/diffusion/noise_schedule.h"
@@ -31,6 +32,9 @@ struct SamplerOptions {
                       o.clip_sample, o.clip_sample_range, o.use_clipped_model_output);
   }
 };
+
+// Every kind that there is.
+std::vector<SamplerKind> AllSamplers();
 
 // Makes the table. `learned_variance`: the denoiser gives 2C channels. A FieldError
 // ("sampler.steps", "sampler.eta", …) where an option is out of its range, does nothing for the

@@ -6,9 +6,13 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
+#include <string>
+#include <vector>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "server/diffusion/sampler.h"
 #include "server/diffusion/scheduler_config.h"
 
 namespace denoise {
@@ -134,10 +138,14 @@ void ReadClasses(Keys& keys, ModelInfo* info) {
 
 void ReadDefaults(Keys& keys, int64_t train_steps, ModelInfo* info) {
   if (const auto name = keys.Text("default_sampler", "a text", nullptr)) {
-    for (const SamplerKind kind : {SamplerKind::kDdpm, SamplerKind::kDdim}) {
-      if (*name == std::string(Name(kind))) info->default_sampler = kind;
+    std::vector<std::string> names;
+    for (const SamplerKind kind : AllSamplers()) {
+      names.emplace_back(Name(kind));
+      if (*name == names.back()) info->default_sampler = kind;
     }
-    if (!info->default_sampler.has_value()) keys.Refuse("default_sampler", "one of ddpm, ddim");
+    if (!info->default_sampler.has_value()) {
+      keys.Refuse("default_sampler", absl::StrCat("one of ", absl::StrJoin(names, ", ")));
+    }
   }
   info->default_steps = static_cast<uint32_t>(
       keys.Integer("default_steps", 1, train_steps).value_or(std::min<int64_t>(50, train_steps)));

@@ -24,7 +24,7 @@ bool IsModelName(absl::string_view name);
 //   levels                  how many values a sample's element can have, ≥ 2
 //   num_classes             ≥ 0; 0: the denoiser is called without y
 //   null_class              the label that means none, ≥ 0; only with num_classes
-//   default_sampler         "ddpm" or "ddim"; that of scheduler_config.json
+//   default_sampler         "ddim", "euler", …; that of scheduler_config.json
 //   default_steps           1..train_steps; 50, or all where there are fewer
 //   default_guidance_scale  0..100; 1. Others than 0 and 1 need a null_class
 //   data, licence           texts

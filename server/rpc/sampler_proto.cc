@@ -27,8 +27,38 @@ absl::StatusOr<SamplerOptions> OptionsOf(const v1::Sampler& message, const Model
     case v1::Sampler::KIND_DDIM:
       options.kind = SamplerKind::kDdim;
       break;
+    case v1::Sampler::KIND_EULER:
+      options.kind = SamplerKind::kEuler;
+      break;
+    case v1::Sampler::KIND_EULER_ANCESTRAL:
+      options.kind = SamplerKind::kEulerAncestral;
+      break;
+    case v1::Sampler::KIND_HEUN:
+      options.kind = SamplerKind::kHeun;
+      break;
+    case v1::Sampler::KIND_DPMPP_2M:
+      options.kind = SamplerKind::kDpmpp2M;
+      break;
+    case v1::Sampler::KIND_SDE_DPMPP_2M:
+      options.kind = SamplerKind::kSdeDpmpp2M;
+      break;
+    case v1::Sampler::KIND_DPMPP_3M:
+      options.kind = SamplerKind::kDpmpp3M;
+      break;
+    case v1::Sampler::KIND_UNIPC:
+      options.kind = SamplerKind::kUniPc;
+      break;
+    case v1::Sampler::KIND_LMS:
+      options.kind = SamplerKind::kLms;
+      break;
+    case v1::Sampler::KIND_PNDM:
+      options.kind = SamplerKind::kPndm;
+      break;
+    case v1::Sampler::KIND_DEIS:
+      options.kind = SamplerKind::kDeis;
+      break;
     default:
-      return UnknownValue("sampler.kind", message.kind(), "KIND_DDPM (1) and KIND_DDIM (2)");
+      return UnknownValue("sampler.kind", message.kind(), "KIND_DDPM (1) to KIND_DEIS (12)");
   }
   switch (message.timestep_spacing()) {
     case v1::Sampler::TIMESTEP_SPACING_UNSPECIFIED:
@@ -46,6 +76,26 @@ absl::StatusOr<SamplerOptions> OptionsOf(const v1::Sampler& message, const Model
       return UnknownValue("sampler.timestep_spacing", message.timestep_spacing(),
                           "TIMESTEP_SPACING_LEADING (1), TIMESTEP_SPACING_TRAILING (2) and "
                           "TIMESTEP_SPACING_LINSPACE (3)");
+  }
+  switch (message.sigmas()) {
+    case v1::Sampler::SIGMAS_UNSPECIFIED:
+      break;
+    case v1::Sampler::SIGMAS_SCHEDULE:
+      options.sigmas = Sigmas::kSchedule;
+      break;
+    case v1::Sampler::SIGMAS_KARRAS:
+      options.sigmas = Sigmas::kKarras;
+      break;
+    case v1::Sampler::SIGMAS_EXPONENTIAL:
+      options.sigmas = Sigmas::kExponential;
+      break;
+    case v1::Sampler::SIGMAS_BETA:
+      options.sigmas = Sigmas::kBeta;
+      break;
+    default:
+      return UnknownValue("sampler.sigmas", message.sigmas(),
+                          "SIGMAS_SCHEDULE (1), SIGMAS_KARRAS (2), SIGMAS_EXPONENTIAL (3) and "
+                          "SIGMAS_BETA (4)");
   }
   switch (message.variance()) {
     case v1::Sampler::VARIANCE_UNSPECIFIED:

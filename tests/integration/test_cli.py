@@ -207,7 +207,7 @@ def test_what_was_sampled_can_be_diffused(server, tmp_path):
         (("dance",), ""),
         (("sample", "--frobnicate"), "--frobnicate"),
         (("sample", "--steps", "many"), "--steps"),
-        (("sample", "--sampler", "euler"), "--sampler"),
+        (("sample", "--sampler", "dpm"), "--sampler"),
         (("sample", "--out", "x.jpg"), "x.jpg"),
         (("sample", "--animate", "x.mp4"), "x.mp4"),
         (("sample", "--clip", "--no-clip"), "clip"),

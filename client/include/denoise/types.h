@@ -43,7 +43,20 @@ struct Sampler {
     kModelDefault,
     kDdpm,  // ancestral, Ho et al. 2020
     kDdim,  // Song et al. 2021
+    kEuler,
+    kEulerAncestral,
+    kHeun,  // two denoiser calls a step
+    kDpmpp2M,
+    kSdeDpmpp2M,
+    kDpmpp3M,
+    kUniPc,
+    kLms,
+    kPndm,
+    kDeis,
   };
+  // Where the noise levels come from: the schedule at the times of the spacing, or a curve between
+  // its ends.
+  enum class Sigmas { kModelDefault, kSchedule, kKarras, kExponential, kBeta };
   enum class Spacing { kModelDefault, kLeading, kTrailing, kLinspace };
   enum class Variance { kModelDefault, kFixedSmall, kFixedLarge, kLearned, kLearnedRange };
 
@@ -51,6 +64,7 @@ struct Sampler {
   uint32_t steps = 0;  // 1..T; 0: the model's default
   float eta = 0;       // DDIM: 0 (deterministic) to 1 (as noisy as DDPM)
   Spacing spacing = Spacing::kModelDefault;
+  Sigmas sigmas = Sigmas::kModelDefault;        // not for DDPM, DDIM and PNDM
   Variance variance = Variance::kModelDefault;  // DDPM
   std::optional<bool> clip_sample;              // absent: as the model says
   std::optional<float> clip_sample_range;       // > 0

@@ -2,6 +2,9 @@
 
 #include <array>
 #include <cmath>
+#include <vector>
+
+#include "server/diffusion/sampler.h"
 
 namespace denoise {
 
@@ -10,6 +13,12 @@ absl::Span<const SamplerSpec* const> Samplers() {
       &kDdpm,    &kDdim,  &kEuler, &kEulerAncestral, &kHeun, &kDpmpp2M, &kSdeDpmpp2M,
       &kDpmpp3M, &kUniPc, &kLms,   &kPndm,           &kDeis};
   return kSamplers;
+}
+
+std::vector<SamplerKind> AllSamplers() {
+  std::vector<SamplerKind> kinds;
+  for (const SamplerSpec* spec : Samplers()) kinds.push_back(spec->kind);
+  return kinds;
 }
 
 const SamplerSpec& SpecOf(SamplerKind kind) {
