@@ -11,8 +11,25 @@ import torch
 # Beside a busy server more threads only wait for each other.
 torch.set_num_threads(1)
 
-SCHEDULERS = {"ddim": diffusers.DDIMScheduler, "ddpm": diffusers.DDPMScheduler}
-KINDS = {"ddim": "KIND_DDIM", "ddpm": "KIND_DDPM"}
+# Each sampler of the API: its class in diffusers, and what makes that class this sampler.
+SCHEDULERS = {
+    "ddpm": (diffusers.DDPMScheduler, {}),
+    "ddim": (diffusers.DDIMScheduler, {}),
+    "euler": (diffusers.EulerDiscreteScheduler, {}),
+    "euler_ancestral": (diffusers.EulerAncestralDiscreteScheduler, {}),
+    "heun": (diffusers.HeunDiscreteScheduler, {}),
+    "dpmpp_2m": (diffusers.DPMSolverMultistepScheduler, {}),
+    "sde_dpmpp_2m": (
+        diffusers.DPMSolverMultistepScheduler, {"algorithm_type": "sde-dpmsolver++"},
+    ),
+    "dpmpp_3m": (diffusers.DPMSolverMultistepScheduler, {"solver_order": 3}),
+    "unipc": (diffusers.UniPCMultistepScheduler, {}),
+    "lms": (diffusers.LMSDiscreteScheduler, {}),
+    "pndm": (diffusers.PNDMScheduler, {"skip_prk_steps": True}),
+    "deis": (diffusers.DEISMultistepScheduler, {}),
+}
+KINDS = {name: f"KIND_{name.upper()}" for name in SCHEDULERS}
+STOCHASTIC = {"ddpm", "euler_ancestral", "sde_dpmpp_2m"}
 
 
 def generators(seed: int, n: int) -> list[torch.Generator]:
@@ -35,8 +52,9 @@ class Reference:
         self.shape = tuple(self.model["sample_shape"])
 
     def scheduler(self, name: str, **overrides):
-        config = {k: v for k, v in (self.config | overrides).items() if not k.startswith("_")}
-        return SCHEDULERS[name].from_config(config)
+        kind, own = SCHEDULERS[name]
+        config = self.config | own | overrides
+        return kind.from_config({k: v for k, v in config.items() if not k.startswith("_")})
 
     @functools.cached_property
     def alpha_bars(self) -> np.ndarray:
@@ -45,7 +63,7 @@ class Reference:
 
     def _predict(self, x, t, labels, guidance):
         n = x.shape[0]
-        times = torch.full((n,), int(t), dtype=torch.int64)
+        times = torch.full((n,), float(t))
         if labels is None:
             return self.denoiser(x, times)
         conditional = self.denoiser(x, times, labels)
@@ -71,9 +89,11 @@ class Reference:
         streams = generators(seed, n)
         x = draw(streams, self.shape) * scheduler.init_noise_sigma
         options = {"eta": eta} if name == "ddim" else {}
+        if name in STOCHASTIC or name == "ddim":
+            options["generator"] = streams
         for t in scheduler.timesteps:
-            out = self._predict(x, t, labels, guidance)
-            x = scheduler.step(out, t, x, generator=streams, **options).prev_sample
+            out = self._predict(scheduler.scale_model_input(x, t), t, labels, guidance)
+            x = scheduler.step(out, t, x, **options).prev_sample
         return x.numpy()
 
 
