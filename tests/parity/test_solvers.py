@@ -209,7 +209,8 @@ def test_solver(sampler, record_error, request):
 FILES = (
     {"_class_name": "DDPMScheduler"},
     {"_class_name": "DDPMScheduler", "timestep_spacing": "trailing", "clip_sample": False},
-    {"_class_name": "DDIMScheduler", "timestep_spacing": "leading", "steps_offset": 1},
+    {"_class_name": "DDIMScheduler", "timestep_spacing": "leading", "steps_offset": 1,
+     "clip_sample": True},
     {"_class_name": "EulerDiscreteScheduler", "use_karras_sigmas": True, "sigma_min": 0.05},
     {"_class_name": "HeunDiscreteScheduler", "beta_end": 0.02, "beta_start": 1e-4},
     {"_class_name": "UniPCMultistepScheduler", "solver_type": "bh1", "lower_order_final": False,
