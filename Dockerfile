@@ -9,13 +9,13 @@ COPY CMakeLists.txt CMakePresets.json ./
 COPY proto proto
 COPY client client
 COPY server server
-# Of LibTorch only those libraries that the server loads, beside the server, where its RPATH looks.
-RUN cmake --preset release -DDENOISE_BUILD_TESTS=OFF \
-    && cmake --build --preset release --target denoised \
-    && cmake --install build --prefix /opt/denoised --strip \
-    && mkdir -p /opt/denoised/lib \
-    && ldd build/bin/denoised | awk '/\/torch\/lib\// { print $3 }' \
-       | xargs cp -L -t /opt/denoised/lib
+RUN --mount=type=cache,target=/root/.cache/ccache \
+    cmake --preset release -DDENOISE_BUILD_TESTS=OFF \
+    && cmake --build --preset release --target denoised
+# Of LibTorch only those libraries that the server loads, in ../lib, where its RPATH looks.
+RUN cmake --install build --prefix /dist --strip \
+    && mkdir /dist/lib \
+    && ldd build/bin/denoised | awk '/\/torch\/lib\// { print $3 }' | xargs cp -L -t /dist/lib
 
 FROM debian:bookworm-slim
 RUN apt-get update \
@@ -23,7 +23,7 @@ RUN apt-get update \
        libgrpc++1.51 libprometheus-cpp-core1.0 libprometheus-cpp-pull1.0 libpng16-16 \
        libprotobuf32 libspdlog1.10 libssl3 \
     && rm -rf /var/lib/apt/lists/*
-COPY --from=build /opt/denoised /opt/denoised
+COPY --from=build /dist /usr/local
 COPY models/digits/denoiser.pt models/digits/model.json models/digits/scheduler_config.json \
      models/digits/README.md /models/digits/
 LABEL org.opencontainers.image.title="denoised" \
@@ -34,6 +34,6 @@ ENV DENOISED_LISTEN=0.0.0.0:8500 \
 EXPOSE 8500 8501
 USER 65532:65532
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["/opt/denoised/bin/denoised", "--probe"]
-ENTRYPOINT ["/opt/denoised/bin/denoised"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["/usr/local/bin/denoised", "--probe"]
+ENTRYPOINT ["/usr/local/bin/denoised"]
 CMD ["--model", "/models/digits"]

@@ -7,12 +7,6 @@
 #include "client/cli/flag_types.h"
 
 namespace denoise::cli {
-namespace {
-
-// Where 28 pixels become a thumb's width.
-constexpr int kComfortableSide = 112;
-
-}  // namespace
 
 CallOptions CommonFlags::call_options() const {
   CallOptions options;
@@ -71,9 +65,9 @@ absl::StatusOr<SampleFormat> FormatOf(const Model& model) {
                       .value_max = model.value_max};
 }
 
-int ScaleFor(int scale, const SampleFormat& format) {
+int ScaleFor(int scale, const SampleFormat& format, int side) {
   if (scale > 0) return scale;
-  return std::max(1, kComfortableSide / std::max(format.width, format.height));
+  return std::max(1, side / std::max(format.width, format.height));
 }
 
 }  // namespace denoise::cli

@@ -39,9 +39,13 @@ absl::StatusOr<Client> Connect(const CommonFlags& flags);
 // How the model's samples are drawn. INVALID_ARGUMENT for those with neither 1 nor 3 channels.
 absl::StatusOr<SampleFormat> FormatOf(const Model& model);
 
-// Pixels a side of what a sample's pixel becomes in a picture: `scale`, or, for 0, as many as it
-// takes to see small samples.
-int ScaleFor(int scale, const SampleFormat& format);
+// Pixels a side of what a sample's pixel becomes in a picture: `scale`, or, for 0, as many as bring
+// a small sample to about `side`.
+int ScaleFor(int scale, const SampleFormat& format, int side);
+
+// Where 28 pixels are a thumb's width; and half of it, since noise that moves makes large files.
+inline constexpr int kPictureSide = 112;
+inline constexpr int kAnimationSide = 56;
 
 }  // namespace denoise::cli
 

@@ -79,6 +79,7 @@ int Console::Fail(const absl::Status& status, int exit_code) {
     if (message.find(description) != std::string::npos) continue;
     err << Printable(absl::StrCat("  ", field, ": ", description)) << "\n";
   }
+  if (absl::IsDeadlineExceeded(status)) err << "  allow it more time by --timeout\n";
   if (details.retry_delay) {
     err << "  try again in " << absl::FormatDuration(*details.retry_delay) << "\n";
   }

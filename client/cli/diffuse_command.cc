@@ -138,9 +138,9 @@ int RunDiffuse(const DiffuseFlags& flags, Client& client, Console& console, Inte
   }
   if (!outcome.ok()) return console.Fail(outcome.status());
 
-  const std::string bytes = numbers
-                                ? EncodeNpy(outcome->states)
-                                : DrawPng(outcome->states, *format, ScaleFor(flags.scale, *format));
+  const std::string bytes =
+      numbers ? EncodeNpy(outcome->states)
+              : DrawPng(outcome->states, *format, ScaleFor(flags.scale, *format, kPictureSide));
   if (auto status = WriteFile(flags.out, bytes); !status.ok()) {
     return console.Fail(status, EX_CANTCREAT);
   }

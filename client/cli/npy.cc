@@ -3,11 +3,12 @@
 #include <bit>
 #include <cstdint>
 #include <cstring>
-#include <regex>
+#include <optional>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 
 namespace denoise::cli {
 namespace {
@@ -35,6 +36,20 @@ absl::StatusOr<std::pair<std::string, size_t>> ReadHeader(const std::string& byt
                                      : byte(8) | byte(9) << 8 | byte(10) << 16 | byte(11) << 24;
   if (length > bytes.size() - begin || length > 4096) return Bad("its header is cut off");
   return std::make_pair(bytes.substr(begin, length), begin + length);
+}
+
+// What stands behind 'key': in the dictionary, between `open` and `close`.
+std::optional<std::string> ValueOf(const std::string& header, const std::string& key,
+                                   const std::string& open, const std::string& close) {
+  const std::string quoted = absl::StrCat("'", key, "':");
+  size_t begin = header.find(quoted);
+  if (begin == header.npos) return std::nullopt;
+  begin = header.find_first_not_of(' ', begin + quoted.size());
+  if (begin == header.npos || header.compare(begin, open.size(), open) != 0) return std::nullopt;
+  begin += open.size();
+  const size_t end = header.find(close, begin);
+  if (end == header.npos) return std::nullopt;
+  return header.substr(begin, end - begin);
 }
 
 template <typename T>
@@ -73,36 +88,30 @@ absl::StatusOr<Tensor> DecodeNpy(const std::string& bytes) {
   if (!header.ok()) return header.status();
   const auto& [text, begin] = *header;
 
-  static const std::regex kDescr(R"('descr'\s*:\s*'([^']*)')");
-  static const std::regex kOrder(R"('fortran_order'\s*:\s*(True|False))");
-  static const std::regex kShape(R"('shape'\s*:\s*\(([0-9, ]*)\))");
-  std::smatch descr, order, shape;
-  if (!std::regex_search(text, descr, kDescr) || !std::regex_search(text, order, kOrder) ||
-      !std::regex_search(text, shape, kShape)) {
-    return Bad("its header is not understood");
+  const auto descr = ValueOf(text, "descr", "'", "'");
+  const auto order = ValueOf(text, "fortran_order", "", ",");
+  const auto shape = ValueOf(text, "shape", "(", ")");
+  if (!descr || !order || !shape) return Bad("its header is not understood");
+  if (*descr != "<f4" && *descr != "<f8") {
+    return Bad(absl::StrCat("its values are '", *descr, "', not float32"));
   }
-  if (descr[1] != "<f4" && descr[1] != "<f8") {
-    return Bad(absl::StrCat("its values are '", descr[1].str(), "', not float32"));
-  }
-  if (order[1] == "True") return Bad("it is in Fortran's order");
+  if (*order != "False") return Bad("it is in Fortran's order");
 
-  const size_t element = descr[1] == "<f4" ? 4 : 8;
+  const size_t element = *descr == "<f4" ? 4 : 8;
   const size_t count = (bytes.size() - begin) / element;
   Tensor tensor;
   uint64_t product = 1;
-  static const std::regex kNumber("[0-9]+");
-  const std::string extents = shape[1];
-  for (std::sregex_iterator it(extents.begin(), extents.end(), kNumber), end; it != end; ++it) {
+  for (const auto part : absl::StrSplit(*shape, ',', absl::SkipWhitespace())) {
     int64_t extent = 0;
-    if (!absl::SimpleAtoi(it->str(), &extent) || extent <= 0 ||
+    if (!absl::SimpleAtoi(part, &extent) || extent <= 0 ||
         static_cast<uint64_t>(extent) > count / product) {
-      return Bad(absl::StrCat("shape (", extents, ") does not go with its size"));
+      return Bad(absl::StrCat("shape (", *shape, ") does not go with its size"));
     }
     product *= static_cast<uint64_t>(extent);
     tensor.shape.push_back(extent);
   }
   if (product * element != bytes.size() - begin) {
-    return Bad(absl::StrCat("shape (", extents, ") does not go with its size"));
+    return Bad(absl::StrCat("shape (", *shape, ") does not go with its size"));
   }
   tensor.values = element == 4 ? ReadValues<float>(bytes, begin, product)
                                : ReadValues<double>(bytes, begin, product);

@@ -78,7 +78,8 @@ absl::Status WriteFiles(const SampleFlags& flags, const Outcome& outcome, const 
         HasExtension(flags.out, ".npy") ? EncodeNpy(outcome.result.samples) : [&] {
           const auto pictures = PicturesOf(outcome.result.samples, *format);
           return EncodePng(Grid(pictures, SquareColumns(pictures.size()),
-                                ScaleFor(flags.scale, *format), pictures.size() > 1 ? kGap : 0));
+                                ScaleFor(flags.scale, *format, kPictureSide),
+                                pictures.size() > 1 ? kGap : 0));
         }();
     if (auto status = WriteFile(flags.out, bytes); !status.ok()) return status;
     (*document)["out"] = flags.out;
@@ -92,7 +93,7 @@ absl::Status WriteFiles(const SampleFlags& flags, const Outcome& outcome, const 
     console.Say(absl::StrCat("wrote ", flags.states, " (", log.steps().size(), " steps)"));
   }
   if (!flags.animate.empty()) {
-    const auto frames = log.ToFrames(*format, ScaleFor(flags.scale, *format));
+    const auto frames = log.ToFrames(*format, ScaleFor(flags.scale, *format, kAnimationSide));
     if (frames.empty()) return absl::DataLossError("no states came to be animated");
     const auto bytes = HasExtension(flags.animate, ".gif") ? EncodeGif(frames) : EncodeApng(frames);
     if (!bytes.ok()) return bytes.status();

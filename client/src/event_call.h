@@ -43,9 +43,9 @@ class EventCall final
   void Start(absl::Status status, Begin begin) {
     self_ = this->shared_from_this();
     if (!status.ok()) Fail(std::move(status));
+    begin(&context_, &request_, this);
     // Reads are also started from outside of reactions, so OnDone must wait for the last of them.
     this->AddHold();
-    begin(&context_, &request_, this);
     ReadNext();
     this->StartCall();
   }

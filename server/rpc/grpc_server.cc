@@ -1,6 +1,7 @@
 #include "server/rpc/grpc_server.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -17,12 +18,9 @@
 namespace denoise {
 namespace {
 
-// What gRPC itself has to say, most of it about peers, goes the way of our own log.
-void Log(gpr_log_func_args* args) {
-  const auto level =
-      args->severity == GPR_LOG_SEVERITY_ERROR ? spdlog::level::warn : spdlog::level::debug;
-  spdlog::log(level, "grpc: {}", OneLine(args->message, 512));
-}
+// What gRPC itself has to say is about peers and their mistakes, or said again by us: for those who
+// ask for it.
+void Log(gpr_log_func_args* args) { spdlog::debug("grpc: {}", OneLine(args->message, 512)); }
 
 // Before the first server: gRPC's plugins and its log are the process's.
 void InitOnce() {

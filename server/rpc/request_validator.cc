@@ -22,8 +22,9 @@ constexpr float kMaxGuidance = 1000;
 // Standard normal values; the bound leaves out what can only be a mistake, or overflows on the way.
 constexpr float kMaxNoise = 1000;
 // How far clean samples may lie outside the model's range, as a part of it: samplers that do not
-// clip end a little outside.
-constexpr float kRangeTolerance = 0.01f;
+// clip end outside, with guidance by a tenth and more, and what was sampled here must be good
+// enough. What is left are mistakes, such as pixels of 0..255.
+constexpr float kRangeTolerance = 0.25f;
 // Of a message, besides its values.
 constexpr uint64_t kMessageOverhead = 1024;
 

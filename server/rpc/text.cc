@@ -8,7 +8,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
-#include "absl/strings/strip.h"
 
 namespace denoise {
 namespace {
@@ -72,9 +71,8 @@ std::string OneLine(absl::string_view text, size_t max_bytes) {
 std::string WithoutPaths(absl::string_view text) {
   std::vector<absl::string_view> words = absl::StrSplit(text, ' ');
   for (absl::string_view& word : words) {
-    const absl::string_view bare = word.substr(word.find_first_not_of("\"'(<[") == word.npos
-                                                   ? word.size()
-                                                   : word.find_first_not_of("\"'(<["));
+    const size_t begin = word.find_first_not_of("\"'(<[");
+    const absl::string_view bare = begin == word.npos ? absl::string_view() : word.substr(begin);
     if ((bare.size() > 1 && bare[0] == '/') || absl::StrContains(word, "0x")) word = kEllipsis;
   }
   return absl::StrJoin(words, " ");

@@ -19,7 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
 from harness.api import pb  # noqa: E402
-from harness.paths import BUILD, ROOT  # noqa: E402
+from harness.paths import BIN, ROOT  # noqa: E402
 from harness.server import Server  # noqa: E402
 
 import grpc  # noqa: E402
@@ -84,7 +84,7 @@ def rate(server: Server, clients: int, samples: int, steps: list[int], seconds: 
 class BareLoop:
     def __init__(self, layout: str, replicas: int, threads: int, batch: int, seconds: float):
         self._process = subprocess.Popen(
-            [BUILD / "bin" / "bare_loop", MODEL, layout, str(replicas), str(threads), str(batch), str(seconds)],
+            [BIN / "bare_loop", MODEL, layout, str(replicas), str(threads), str(batch), str(seconds)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )
 

@@ -16,8 +16,18 @@ def x_0(digits_server):
     """Real samples, [4, 1, 28, 28]."""
     return sample(
         digits_server.stub, num_samples=4, seed=1, class_labels=[0, 1, 2, 3],
-        sampler=dict(kind="KIND_DDIM", steps=20),
+        sampler=dict(kind="KIND_DDIM", steps=20, clip_sample=True),
     ).samples
+
+
+def test_what_the_server_sampled_can_be_diffused(stub):
+    """Samplers that do not clip end a little outside of the model's range."""
+    samples = sample(
+        stub, num_samples=8, seed=30, class_labels=[8], guidance_scale=3,
+        sampler=dict(kind="KIND_DDIM", steps=10, clip_sample=False),
+    ).samples
+    assert np.max(np.abs(samples)) > 1.02, "else this shows nothing"
+    assert len(diffuse(stub, x_0=tensor(samples), timesteps=[100]).states) == 8
 
 
 def by_time(outcome: Outcome, sample_index: int) -> dict[int, np.ndarray]:

@@ -69,7 +69,12 @@ def raw_call(server, method: str, request: bytes):
     return failing(call, request, timeout=20)
 
 
-REFUSED = {grpc.StatusCode.INTERNAL, grpc.StatusCode.INVALID_ARGUMENT}
+# gRPC itself answers for what does not parse: UNIMPLEMENTED for methods of its callback API.
+REFUSED = {
+    grpc.StatusCode.INTERNAL,
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.UNIMPLEMENTED,
+}
 
 
 @pytest.mark.parametrize("method", [SAMPLE, DIFFUSE])
@@ -90,7 +95,7 @@ def test_bytes_that_are_no_message(server, method):
 def test_text_that_is_not_utf_8(server, method):
     name = b"digits\xff\xfe"
     failure = raw_call(server, method, b"\x0a" + bytes([len(name)]) + name)
-    assert failure.code in REFUSED | {grpc.StatusCode.NOT_FOUND}
+    assert failure.code in REFUSED
     assert_serves(server)
 
 
@@ -117,9 +122,13 @@ def test_a_request_id_that_does_not_fit_a_log_line_is_refused(server, request_id
 def test_huge_metadata(server):
     for _ in range(3):
         failure = failing(
-            server.stub.Sample, pb.SampleRequest(), timeout=20, metadata=[("x-much", "m" * 200_000)]
+            server.new_stub().Sample, pb.SampleRequest(), timeout=20, metadata=[("x-much", "m" * 200_000)]
         )
-        assert failure.code == grpc.StatusCode.RESOURCE_EXHAUSTED
+        # Which one depends on whether the answer still gets out of the connection that is closed.
+        assert failure.code in (
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            grpc.StatusCode.UNAVAILABLE,
+        )
     assert_serves(server)
 
 

@@ -69,9 +69,13 @@ def test_mixed_company_gives_what_diffusers_gives(stub, reference, report):
         (dict(timestep_spacing="TIMESTEP_SPACING_TRAILING"), dict(timestep_spacing="trailing")),
         (dict(timestep_spacing="TIMESTEP_SPACING_LINSPACE"), dict(timestep_spacing="linspace")),
         (dict(clip_sample=False), dict(clip_sample=False)),
-        (dict(clip_sample_range=0.8), dict(clip_sample_range=0.8)),
+        (dict(clip_sample=True), dict(clip_sample=True)),
+        (
+            dict(clip_sample=True, clip_sample_range=0.8),
+            dict(clip_sample=True, clip_sample_range=0.8),
+        ),
     ],
-    ids=["trailing", "linspace", "unclipped", "narrow"],
+    ids=["trailing", "linspace", "unclipped", "clipped", "narrow"],
 )
 @pytest.mark.parametrize("sampler", ["ddim", "ddpm"])
 def test_options_mean_what_they_mean_in_diffusers(stub, reference, sampler, options, overrides):

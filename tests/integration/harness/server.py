@@ -146,15 +146,24 @@ class Server(Process):
             "the server is idle",
         )
 
+    def until_counted(self, count: int, before: Metrics | None = None, **labels: str) -> Metrics:
+        """Waits until that many calls with those labels have ended since `before`. A call is counted
+        when gRPC is done with it, which its caller may know a little earlier."""
+        already = before.total("requests_total", **labels) if before else 0
+        return self.until(
+            lambda m: m.total("requests_total", **labels) - already == count,
+            what=f"{count} calls with {labels} are counted",
+        )
+
     def until_busy(self, chains: int = 1) -> Metrics:
         """Waits until that many chains run."""
         return self.until(lambda m: m.total("chains_active") >= chains, what=f"{chains} chains run")
 
     def stop(self, within: float = 20) -> None:
         """SIGTERM; the server must exit with 0, having nothing to complain about."""
+        self.close()  # else it waits for its clients to go
         self.signal(signal.SIGTERM)
         status = self.wait(within)
-        self.close()
         assert status == 0, f"exit status {status}\n{self.stderr}"
 
     def close(self) -> None:

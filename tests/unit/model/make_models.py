@@ -26,7 +26,7 @@ class Formula(nn.Module):
         if bool((first == 1234.0).any()):
             raise ValueError("a row begins with 1234")
         if bool((first == 5678.0).any()):
-            x = torch.zeros(1 << 50)
+            x = torch.zeros(x.size(0) << 48)  # not a constant, which would be made at load
         shift = t.to(torch.float32) / 1000.0 + y.to(torch.float32)
         shift = torch.where(first == 4321.0, torch.full_like(shift, float("nan")), shift)
         return 0.5 * x + shift.view(-1, 1, 1, 1)

@@ -1,0 +1,157 @@
+// From flags to requests.
+#include <fstream>
+
+#include "client/cli/sample_command.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace denoise::cli {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+// The message that those flags are refused with; empty if they aren't.
+std::string Parse(SampleFlags* flags, std::vector<std::string> arguments) {
+  CLI::App app;
+  AddSampleFlags(&app, flags);
+  std::reverse(arguments.begin(), arguments.end());
+  try {
+    app.parse(std::move(arguments));
+  } catch (const CLI::ParseError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+SampleRequest Request(std::vector<std::string> arguments, uint32_t default_steps = 50) {
+  SampleFlags flags;
+  EXPECT_EQ(Parse(&flags, std::move(arguments)), "");
+  Model model;
+  model.default_steps = default_steps;
+  model.num_train_timesteps = 1000;
+  return MakeSampleRequest(flags, model, {});
+}
+
+TEST(SampleFlagsTest, EverythingArrives) {
+  const auto request = Request({"--model",
+                                "digits",
+                                "--model-version",
+                                "2",
+                                "--class",
+                                "7",
+                                "--n",
+                                "16",
+                                "--sampler",
+                                "ddim",
+                                "--steps",
+                                "20",
+                                "--eta",
+                                "0.5",
+                                "--guidance",
+                                "2",
+                                "--seed",
+                                "1",
+                                "--spacing",
+                                "trailing",
+                                "--variance",
+                                "fixed-large",
+                                "--no-clip",
+                                "--clip-range",
+                                "3",
+                                "--use-clipped-model-output"});
+  EXPECT_EQ(request.model, "digits");
+  EXPECT_EQ(request.model_version, 2);
+  EXPECT_THAT(request.class_labels, ElementsAre(7));
+  EXPECT_EQ(request.num_samples, 16u);
+  EXPECT_EQ(request.sampler.kind, Sampler::Kind::kDdim);
+  EXPECT_EQ(request.sampler.steps, 20u);
+  EXPECT_EQ(request.sampler.eta, 0.5f);
+  EXPECT_EQ(request.guidance_scale, 2.0f);
+  EXPECT_EQ(request.seed, 1u);
+  EXPECT_EQ(request.sampler.spacing, Sampler::Spacing::kTrailing);
+  EXPECT_EQ(request.sampler.variance, Sampler::Variance::kFixedLarge);
+  EXPECT_EQ(request.sampler.clip_sample, false);
+  EXPECT_EQ(request.sampler.clip_sample_range, 3.0f);
+  EXPECT_TRUE(request.sampler.use_clipped_model_output);
+}
+
+TEST(SampleFlagsTest, WhatIsNotSaidIsLeftToTheModel) {
+  const auto request = Request({});
+  EXPECT_EQ(request.num_samples, 1u);
+  EXPECT_FALSE(request.seed.has_value());
+  EXPECT_FALSE(request.guidance_scale.has_value());
+  EXPECT_FALSE(request.sampler.clip_sample.has_value());
+  EXPECT_EQ(request.sampler.kind, Sampler::Kind::kModelDefault);
+  EXPECT_EQ(request.sampler.steps, 0u);
+  EXPECT_TRUE(request.class_labels.empty());
+}
+
+TEST(SampleFlagsTest, ClassesAreTakenInTurn) {
+  EXPECT_THAT(Request({"--class", "1,2,3"}).class_labels, ElementsAre(1, 2, 3));
+  EXPECT_EQ(Request({"--class", "1,2,3"}).num_samples, 3u);
+  EXPECT_THAT(Request({"--class", "1", "--class", "2", "--n", "5"}).class_labels,
+              ElementsAre(1, 2, 1, 2, 1));
+  EXPECT_LT(Request({"--class", "1,2", "--n", "4000000000"}).class_labels.size(), 1u << 21);
+}
+
+TEST(SampleFlagsTest, AnAnimationHasSixtyFramesAtMost) {
+  for (const uint32_t steps : {1u, 10u, 50u, 58u, 59u, 60u, 100u, 250u, 999u, 1000u, 4000u}) {
+    const auto request = Request({"--animate", "a.gif"}, steps);
+    const uint32_t every = request.states.every_n_steps;
+    ASSERT_GT(every, 0u);
+    const uint32_t frames = 1 + steps / every + (steps % every != 0);
+    EXPECT_LE(frames, 60u) << steps;
+    EXPECT_GE(frames, std::min(steps + 1, 30u)) << steps;
+    EXPECT_THAT(request.states.steps, ElementsAre(0)) << "begins with noise";
+    EXPECT_THAT(request.states.content, ElementsAre(Content::kXt));
+  }
+}
+
+TEST(SampleFlagsTest, WithoutPicturesOnlyProgressIsStreamed) {
+  const auto request = Request({}, 1000);
+  EXPECT_TRUE(request.states.content.empty());
+  EXPECT_EQ(request.states.every_n_steps, 10u);
+  EXPECT_EQ(Request({"--every", "7"}).states.every_n_steps, 7u);
+}
+
+TEST(SampleFlagsTest, BothContents) {
+  const auto request = Request({"--animate", "a.png", "--content", "x_t,x_0", "--every", "5"});
+  EXPECT_THAT(request.states.content, ElementsAre(Content::kXt, Content::kPredictedX0));
+  EXPECT_EQ(request.states.every_n_steps, 5u);
+}
+
+TEST(SampleFlagsTest, WhatIsRefusedIsNamed) {
+  SampleFlags flags;
+  EXPECT_THAT(Parse(&flags, {"--sampler", "euler"}), HasSubstr("'euler' is none of ddpm|ddim"));
+  EXPECT_THAT(Parse(&flags, {"--steps", "0"}), HasSubstr("--steps: '0'"));
+  EXPECT_THAT(Parse(&flags, {"--steps", "-1"}), HasSubstr("'-1'"));
+  EXPECT_THAT(Parse(&flags, {"--out", "x.jpg"}), HasSubstr("'x.jpg' must end with .png or .npy"));
+  EXPECT_THAT(Parse(&flags, {"--animate", "x.npy"}), HasSubstr(".gif or .png"));
+  EXPECT_THAT(Parse(&flags, {"--clip", "--no-clip"}), HasSubstr("clip"));
+  EXPECT_THAT(Parse(&flags, {"--timeout", "soon"}), HasSubstr("500ms, 10s or 2m"));
+  EXPECT_THAT(Parse(&flags, {"--timeout", "-1"}), HasSubstr("'-1'"));
+  EXPECT_NE(Parse(&flags, {"--frobnicate"}), "");
+  SampleFlags others;
+  EXPECT_THAT(Parse(&others, {"--content", "x_t"}), HasSubstr("needs --animate or --states"));
+}
+
+TEST(SampleFlagsTest, Durations) {
+  SampleFlags flags;
+  EXPECT_EQ(Parse(&flags, {"--timeout", "1.5", "--connect-timeout", "200ms"}), "");
+  EXPECT_EQ(flags.common.timeout, absl::Milliseconds(1500));
+  EXPECT_EQ(flags.common.connect_timeout, absl::Milliseconds(200));
+}
+
+TEST(SampleFlagsTest, TheAddressFromTheEnvironment) {
+  setenv("DENOISE_ADDRESS", "there:1", 1);
+  SampleFlags flags;
+  EXPECT_EQ(Parse(&flags, {}), "");
+  EXPECT_EQ(flags.common.address, "there:1");
+  EXPECT_EQ(Parse(&flags, {"--address", "here:2"}), "");
+  EXPECT_EQ(flags.common.address, "here:2");
+  unsetenv("DENOISE_ADDRESS");
+}
+
+}  // namespace
+}  // namespace denoise::cli

@@ -1,0 +1,282 @@
+// Connecting, unary calls, errors with their details, options, and mocks.
+#include <memory>
+#include <utility>
+
+#include "client/src/call_context.h"
+#include "denoise/client.h"
+#include "gmock/gmock.h"
+#include "google/rpc/error_details.pb.h"
+#include "google/rpc/status.pb.h"
+#include "grpcpp/health_check_service_interface.h"
+#include "gtest/gtest.h"
+#include "tests/unit/client/fake_server.h"
+#include "tests/unit/client/mock_connection.h"
+
+namespace denoise {
+namespace {
+
+using ::testing::_;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+// An error as a server of denoise.v1 gives it.
+grpc::Status DetailedError() {
+  google::rpc::BadRequest bad;
+  auto* violation = bad.add_field_violations();
+  violation->set_field("sampler.steps");
+  violation->set_description("1001 is more than the 1000 that the model was trained with");
+  google::rpc::RetryInfo retry;
+  retry.mutable_retry_delay()->set_seconds(2);
+  google::rpc::ErrorInfo info;
+  info.set_reason("QUEUE_FULL");
+  info.set_domain("denoise.v1");
+  (*info.mutable_metadata())["waiting"] = "256";
+  google::rpc::Status details;
+  details.add_details()->PackFrom(bad);
+  details.add_details()->PackFrom(retry);
+  details.add_details()->PackFrom(info);
+  return grpc::Status(grpc::StatusCode::INVALID_ARGUMENT, "sampler.steps is 1001",
+                      details.SerializeAsString());
+}
+
+TEST(ConnectTest, AddressesThatCannotBeAreRefusedWithTheMend) {
+  for (const char* address : {"", "host", "host:", ":80", "host:x", "host:0", "host:65536",
+                              "a:1,b:2", "no such thing", "[::1]"}) {
+    const auto client = Client::Connect(address);
+    EXPECT_EQ(client.status().code(), absl::StatusCode::kInvalidArgument) << address;
+    EXPECT_THAT(std::string(client.status().message()), HasSubstr("write")) << address;
+  }
+}
+
+TEST(ConnectTest, OptionsThatCannotBeAreRefused) {
+  ClientOptions options;
+  options.max_message_bytes = 0;
+  EXPECT_THAT(std::string(Client::Connect("a:1", options).status().message()),
+              HasSubstr("max_message_bytes is 0"));
+  options = {};
+  options.metadata = {{"UPPER", "x"}};
+  EXPECT_THAT(std::string(Client::Connect("a:1", options).status().message()),
+              HasSubstr("'UPPER'"));
+  options = {};
+  options.keepalive_time = absl::Seconds(1);
+  EXPECT_TRUE(absl::IsInvalidArgument(Client::Connect("a:1", options).status()));
+}
+
+TEST(ConnectTest, NoServerIsUnavailableAndSaysWhy) {
+  std::string address;
+  {
+    FakeServer server;
+    address = server.address();
+  }
+  ClientOptions options;
+  options.connect_timeout = absl::Milliseconds(50);
+  const auto client = Client::Connect(address, options);
+  EXPECT_EQ(client.status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(std::string(client.status().message()), StartsWith("no server at " + address));
+}
+
+TEST(ConnectTest, WithoutWaitingTheFirstCallFindsOut) {
+  std::string address;
+  {
+    FakeServer server;
+    address = server.address();
+  }
+  ClientOptions options;
+  options.connect_timeout = absl::ZeroDuration();
+  auto client = Client::Connect(address, options);
+  ASSERT_TRUE(client.ok());
+  EXPECT_TRUE(absl::IsUnavailable(client->SampleAndWait({}).status()));
+}
+
+TEST(ConnectTest, AmongSeveralTheOneThatAnswersIsUsed) {
+  std::string gone;
+  {
+    FakeServer server;
+    gone = server.address();
+  }
+  FakeServer server;
+  server.on_list_models = [](v1::ListModelsResponse*) { return grpc::Status::OK; };
+  auto client = Client::Connect("ipv4:" + gone + "," + server.address());
+  ASSERT_TRUE(client.ok()) << client.status();
+  EXPECT_TRUE(client->ListModels().ok());
+}
+
+class ConnectionTest : public ::testing::Test {
+ protected:
+  ConnectionTest() : client_(*Client::Connect(server_.address())) {}
+  FakeServer server_;
+  Client client_;
+};
+
+TEST_F(ConnectionTest, Models) {
+  server_.on_list_models = [](v1::ListModelsResponse* response) {
+    *response->add_models() = MakeModel("digits");
+    *response->add_models() = MakeModel("letters");
+    return grpc::Status::OK;
+  };
+  server_.on_get_model = [](const v1::GetModelRequest& request, v1::Model* model) {
+    *model = MakeModel(request.model());
+    model->set_version(request.model_version());
+    model->set_null_class(10);
+    return grpc::Status::OK;
+  };
+  const auto models = client_.ListModels();
+  ASSERT_TRUE(models.ok()) << models.status();
+  ASSERT_EQ(models->size(), 2u);
+  EXPECT_EQ((*models)[1].name, "letters");
+  EXPECT_FALSE((*models)[1].null_class.has_value());
+  const auto model = client_.GetModel("digits", 3);
+  ASSERT_TRUE(model.ok()) << model.status();
+  EXPECT_EQ(model->name, "digits");
+  EXPECT_EQ(model->version, 3);
+  EXPECT_EQ(model->null_class, 10);
+  EXPECT_EQ(model->status, Model::Status::kServing);
+}
+
+TEST_F(ConnectionTest, Health) {
+  auto* health = server_.grpc().GetHealthCheckService();
+  ASSERT_NE(health, nullptr);
+  health->SetServingStatus("digits", true);
+  health->SetServingStatus("letters", false);
+  EXPECT_TRUE(client_.Healthy().value());
+  EXPECT_TRUE(client_.Healthy("digits").value());
+  EXPECT_FALSE(client_.Healthy("letters").value());
+  EXPECT_TRUE(absl::IsNotFound(client_.Healthy("cats").status()));
+}
+
+TEST_F(ConnectionTest, ErrorsKeepTheirDetails) {
+  server_.on_sample = [](const v1::SampleRequest&) { return Script{{}, DetailedError(), false}; };
+  const auto status = client_.SampleAndWait({}).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(std::string(status.message()), "sampler.steps is 1001");
+  const auto details = DetailsOf(status);
+  ASSERT_EQ(details.field_violations.size(), 1u);
+  EXPECT_EQ(details.field_violations[0].field, "sampler.steps");
+  EXPECT_THAT(details.field_violations[0].description, HasSubstr("1001"));
+  EXPECT_EQ(details.retry_delay, absl::Seconds(2));
+  EXPECT_EQ(details.reason, "QUEUE_FULL");
+  EXPECT_EQ(details.domain, "denoise.v1");
+  EXPECT_EQ(details.metadata.at("waiting"), "256");
+}
+
+TEST_F(ConnectionTest, UnaryErrorsKeepThemToo) {
+  server_.on_get_model = [](const v1::GetModelRequest&, v1::Model*) { return DetailedError(); };
+  EXPECT_EQ(DetailsOf(client_.GetModel().status()).reason, "QUEUE_FULL");
+}
+
+TEST_F(ConnectionTest, DetailsThatAreNoneAreLeftOut) {
+  google::rpc::RetryInfo retry;
+  retry.mutable_retry_delay()->set_seconds(-5);
+  google::rpc::Status hostile;
+  hostile.add_details()->PackFrom(retry);
+  auto* garbage = hostile.add_details();
+  garbage->set_type_url("type.googleapis.com/google.rpc.BadRequest");
+  garbage->set_value("\xff\xff\xff");
+  for (const std::string& bytes : {hostile.SerializeAsString(), std::string("\xff\xff")}) {
+    server_.on_sample = [&](const v1::SampleRequest&) {
+      return Script{{}, grpc::Status(grpc::StatusCode::INTERNAL, "broken", bytes), false};
+    };
+    const auto status = client_.SampleAndWait({}).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
+    const auto details = DetailsOf(status);
+    EXPECT_TRUE(details.field_violations.empty());
+    EXPECT_FALSE(details.retry_delay.has_value());
+    EXPECT_TRUE(details.reason.empty());
+  }
+  EXPECT_TRUE(DetailsOf(absl::OkStatus()).reason.empty());
+}
+
+TEST_F(ConnectionTest, MetadataArrives) {
+  server_.on_sample = [](const v1::SampleRequest&) {
+    return Script{Serialise(Chain(1, 1)), {}, false};
+  };
+  ClientOptions options;
+  options.metadata = {{"denoise-tenant", "alice"}};
+  options.user_agent = "my-tool/2";
+  auto client = Client::Connect(server_.address(), options);
+  ASSERT_TRUE(client.ok());
+  CallOptions call;
+  call.request_id = "r-77";
+  call.metadata = {{"more", "of it"}};
+  ASSERT_TRUE(client->SampleAndWait({}, call).ok());
+  const auto metadata = server_.metadata();
+  const auto get = [&](const char* name) {
+    const auto it = metadata.find(name);
+    return it == metadata.end() ? "" : it->second;
+  };
+  EXPECT_EQ(get("denoise-tenant"), "alice");
+  EXPECT_EQ(get("x-request-id"), "r-77");
+  EXPECT_EQ(get("more"), "of it");
+  EXPECT_THAT(get("user-agent"), StartsWith("my-tool/2 denoise-cpp/"));
+}
+
+TEST_F(ConnectionTest, MetadataThatCannotBeSentIsRefused) {
+  for (const Metadata& metadata : {Metadata{{"", "x"}}, Metadata{{"a b", "x"}},
+                                   Metadata{{"a", "line\nline"}}, Metadata{{"grpc-x", "x"}}}) {
+    CallOptions call;
+    call.metadata = metadata;
+    EXPECT_TRUE(absl::IsInvalidArgument(client_.ListModels(call).status()));
+    EXPECT_TRUE(absl::IsInvalidArgument(client_.SampleAndWait({}, call).status()));
+  }
+  CallOptions call;
+  call.request_id = "line\nline";
+  EXPECT_TRUE(absl::IsInvalidArgument(client_.ListModels(call).status()));
+  call = {};
+  call.timeout = -absl::Seconds(1);
+  EXPECT_TRUE(absl::IsInvalidArgument(client_.ListModels(call).status()));
+}
+
+TEST(CallContextTest, TheCallsTimeoutGoesBeforeTheClients) {
+  ClientOptions client;
+  CallOptions call;
+  const auto remaining = [&] {
+    grpc::ClientContext context;
+    EXPECT_TRUE(PrepareContext(client, call, &context).ok());
+    return context.deadline() - std::chrono::system_clock::now();
+  };
+  EXPECT_GT(remaining(), std::chrono::hours(24 * 365)) << "no deadline";
+  client.default_timeout = absl::Hours(2);
+  EXPECT_LE(remaining(), std::chrono::hours(2));
+  EXPECT_GT(remaining(), std::chrono::minutes(119));
+  call.timeout = absl::Hours(1);
+  EXPECT_LE(remaining(), std::chrono::hours(1));
+  call.timeout = absl::InfiniteDuration();
+  EXPECT_GT(remaining(), std::chrono::hours(24 * 365));
+}
+
+TEST_F(ConnectionTest, AnAnswerThatIsTooLargeIsAnError) {
+  server_.on_sample = [](const v1::SampleRequest&) {
+    return Script{Serialise(Chain(1, 1)), {}, false};
+  };
+  ClientOptions options;
+  options.max_message_bytes = 16;
+  auto client = Client::Connect(server_.address(), options);
+  ASSERT_TRUE(client.ok());
+  EXPECT_TRUE(absl::IsResourceExhausted(client->SampleAndWait({}).status()));
+}
+
+TEST(MockTest, AClientWorksOnAMock) {
+  auto connection = std::make_shared<MockConnection>();
+  EXPECT_CALL(*connection, Sample(_, _))
+      .WillOnce([](const SampleRequest&, const CallOptions&) {
+        Result result;
+        result.denoiser_rows = 5;
+        return SampleStream(std::make_unique<ListedEvents<Event>>(
+            std::vector<absl::StatusOr<Event>>{Event(Accepted{}), Event(result)}));
+      })
+      .WillOnce([](const SampleRequest&, const CallOptions&) {
+        return SampleStream(std::make_unique<ListedEvents<Event>>(
+            std::vector<absl::StatusOr<Event>>{absl::UnavailableError("gone")}));
+      })
+      .WillOnce([](const SampleRequest&, const CallOptions&) {
+        return SampleStream(
+            std::make_unique<ListedEvents<Event>>(std::vector<absl::StatusOr<Event>>{}));
+      });
+  Client client(connection);
+  EXPECT_EQ(client.SampleAndWait({})->denoiser_rows, 5u);
+  EXPECT_TRUE(absl::IsUnavailable(client.SampleAndWait({}).status()));
+  EXPECT_TRUE(absl::IsInternal(client.SampleAndWait({}).status()));
+}
+
+}  // namespace
+}  // namespace denoise

@@ -1,0 +1,180 @@
+// Answers of hostile and broken servers.
+#include "client/src/decode.h"
+
+#include <chrono>
+#include <functional>
+#include <limits>
+
+#include "denoise/client.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/unit/client/fake_server.h"
+
+namespace denoise {
+namespace {
+
+using ::testing::HasSubstr;
+
+SampleRequest TwoSamples() {
+  SampleRequest request;
+  request.num_samples = 2;
+  return request;
+}
+
+// What comes of a stream: the first error, or that of its end.
+absl::Status Decode(const SampleRequest& request, const std::vector<v1::SampleEvent>& events) {
+  SampleDecoder decoder(request);
+  for (const auto& wire : events) {
+    const auto event = decoder.Decode(wire);
+    if (!event.ok()) return event.status();
+  }
+  return decoder.AtEnd();
+}
+
+struct Spoilt {
+  const char* name;
+  std::function<void(std::vector<v1::SampleEvent>*)> spoil;  // of a chain of 2 samples, 1 step
+  const char* message;
+};
+
+class SpoiltStreamTest : public ::testing::TestWithParam<Spoilt> {};
+
+TEST_P(SpoiltStreamTest, IsDataLoss) {
+  auto events = Chain(2, 1);
+  ASSERT_TRUE(Decode(TwoSamples(), events).ok());
+  GetParam().spoil(&events);
+  const auto status = Decode(TwoSamples(), events);
+  EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr(GetParam().message));
+}
+
+using Events = std::vector<v1::SampleEvent>;
+
+v1::State* FirstState(Events* events) { return (*events)[1].mutable_state(); }
+v1::Result* Last(Events* events) { return events->back().mutable_result(); }
+
+INSTANTIATE_TEST_SUITE_P(
+    All, SpoiltStreamTest,
+    ::testing::Values(
+        Spoilt{"NoEvents", [](Events* e) { e->clear(); }, "without a result"},
+        Spoilt{"NoResult", [](Events* e) { e->pop_back(); }, "without a result"},
+        Spoilt{"NoAccepted", [](Events* e) { e->erase(e->begin()); }, "out of order"},
+        Spoilt{"AcceptedTwice", [](Events* e) { e->insert(e->begin(), e->front()); },
+               "out of order"},
+        Spoilt{"ResultTwice", [](Events* e) { e->push_back(e->back()); }, "out of order"},
+        Spoilt{"StateAfterTheResult", [](Events* e) { e->push_back((*e)[1]); }, "out of order"},
+        Spoilt{"EmptyEvent", [](Events* e) { (*e)[1].Clear(); }, "empty"},
+        Spoilt{"TimestepsMissing", [](Events* e) { (*e)[0].mutable_accepted()->clear_timesteps(); },
+               "accepted.timesteps has 0 values, not 1"},
+        Spoilt{"StepsThatOverflow",
+               [](Events* e) { (*e)[0].mutable_accepted()->set_total_steps(0xffffffff); },
+               "accepted.timesteps"},
+        Spoilt{"AlphaBarsMissing",
+               [](Events* e) { (*e)[0].mutable_accepted()->clear_alpha_bars(); },
+               "accepted.alpha_bars has 0 values, not 2"},
+        Spoilt{"WaitOutOfRange",
+               [](Events* e) {
+                 (*e)[0].mutable_accepted()->mutable_estimated_wait()->set_seconds(
+                     std::numeric_limits<int64_t>::max());
+               },
+               "estimated_wait"},
+        Spoilt{"SampleIndex", [](Events* e) { FirstState(e)->set_sample_index(2); },
+               "sample_index is 2 of 2"},
+        Spoilt{"StepBeyondTheEnd", [](Events* e) { FirstState(e)->set_step(2); }, "state.step"},
+        Spoilt{"OtherTotal", [](Events* e) { FirstState(e)->set_total_steps(7); }, "of 7"},
+        Spoilt{"UnknownContent",
+               [](Events* e) { FirstState(e)->set_content(static_cast<v1::Content>(77)); },
+               "content is 77"},
+        Spoilt{"StateWithoutData", [](Events* e) { FirstState(e)->clear_data(); },
+               "data is missing"},
+        Spoilt{"EmptyPng", [](Events* e) { FirstState(e)->set_png(""); }, "png is empty"},
+        Spoilt{"StateOfThreeExtents",
+               [](Events* e) {
+                 *FirstState(e)->mutable_tensor() = MakeTensor({1, 2, 2}, 0);
+               },
+               "[1, C, H, W]"},
+        Spoilt{"StateOfTwoSamples",
+               [](Events* e) {
+                 *FirstState(e)->mutable_tensor() = MakeTensor({2, 1, 1, 2}, 0);
+               },
+               "[1, C, H, W]"},
+        Spoilt{"NoSamples", [](Events* e) { Last(e)->clear_samples(); }, "dtype"},
+        Spoilt{"OneSampleOfTwo",
+               [](Events* e) {
+                 *Last(e)->mutable_samples() = MakeTensor({1, 1, 2, 2}, 0);
+               },
+               "[2, C, H, W]"},
+        Spoilt{"TimingOutOfRange",
+               [](Events* e) { Last(e)->mutable_timing()->mutable_queue()->set_nanos(-2e9); },
+               "timing.queue"}),
+    [](const auto& info) { return info.param.name; });
+
+TEST(DecodeTest, PngsAreCounted) {
+  auto request = TwoSamples();
+  request.encoding = Encoding::kPng;
+  auto events = Chain(2, 1);
+  Last(&events)->add_pngs("a");
+  EXPECT_THAT(std::string(Decode(request, events).message()),
+              HasSubstr("result.pngs has 1 values, not 2"));
+  Last(&events)->add_pngs("");
+  EXPECT_THAT(std::string(Decode(request, events).message()), HasSubstr("empty"));
+}
+
+TEST(DecodeTest, TensorsOfTheWrongSize) {
+  const auto decode = [](const std::vector<int64_t>& shape, size_t bytes,
+                         v1::DataType dtype = v1::DATA_TYPE_FLOAT32) {
+    v1::Tensor wire;
+    wire.set_dtype(dtype);
+    for (const int64_t extent : shape) wire.add_shape(extent);
+    wire.set_data(std::string(bytes, '\0'));
+    return DecodeTensor(wire, "x").status();
+  };
+  EXPECT_TRUE(decode({2, 3}, 24).ok());
+  constexpr int64_t kHuge = int64_t{1} << 62;
+  for (const auto& status :
+       {decode({2, 3}, 20), decode({2, 3}, 28), decode({2, 3}, 25), decode({}, 4), decode({}, 0),
+        decode({0}, 0), decode({2, -3}, 24), decode({-2, -3}, 24), decode({kHuge, 4}, 0),
+        decode({kHuge, kHuge, 16}, 16), decode({2, 3}, 24, v1::DATA_TYPE_INT64),
+        decode({2, 3}, 24, v1::DATA_TYPE_UNSPECIFIED)}) {
+    EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
+  }
+}
+
+TEST(DecodeTest, Models) {
+  ASSERT_TRUE(DecodeModel(MakeModel("digits")).ok());
+  const auto spoilt = [](const std::function<void(v1::Model*)>& spoil) {
+    auto wire = MakeModel("digits");
+    spoil(&wire);
+    return DecodeModel(wire).status().code();
+  };
+  constexpr auto kDataLoss = absl::StatusCode::kDataLoss;
+  EXPECT_EQ(spoilt([](v1::Model* m) { m->clear_name(); }), kDataLoss);
+  EXPECT_EQ(spoilt([](v1::Model* m) { m->clear_sample_shape(); }), kDataLoss);
+  EXPECT_EQ(spoilt([](v1::Model* m) { m->set_sample_shape(1, 0); }), kDataLoss);
+  EXPECT_EQ(spoilt([](v1::Model* m) { m->set_sample_shape(1, int64_t{1} << 40); }), kDataLoss);
+  EXPECT_EQ(spoilt([](v1::Model* m) { m->set_value_min(1); }), kDataLoss);
+  EXPECT_EQ(spoilt([](v1::Model* m) { m->set_value_max(std::numeric_limits<float>::quiet_NaN()); }),
+            kDataLoss);
+  EXPECT_EQ(spoilt([](v1::Model* m) { m->set_num_train_timesteps(1000); }), kDataLoss);
+}
+
+// Bytes that are no message at all, from a server that then says no more.
+TEST(DecodeTest, BytesThatAreNoMessageEndTheCall) {
+  for (const bool first : {true, false}) {
+    FakeServer server;
+    server.on_sample = [first](const v1::SampleRequest&) {
+      Script script{{}, {}, true};
+      if (!first) script.messages.push_back(Chain(1, 1)[0].SerializeAsString());
+      script.messages.push_back("\xff\xff\xff\xff");
+      return script;
+    };
+    auto client = Client::Connect(server.address());
+    ASSERT_TRUE(client.ok());
+    const auto status = client->SampleAndWait({}).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss) << status;
+    EXPECT_EQ(server.cancelled().wait_for(std::chrono::seconds(30)), std::future_status::ready);
+  }
+}
+
+}  // namespace
+}  // namespace denoise

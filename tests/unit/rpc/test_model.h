@@ -1,0 +1,34 @@
+// A model for the tests of server/rpc: small pictures, 100 training steps, 10 classes.
+#ifndef DENOISE_TESTS_UNIT_RPC_TEST_MODEL_H_
+#define DENOISE_TESTS_UNIT_RPC_TEST_MODEL_H_
+
+#include <memory>
+#include <string>
+
+#include "server/engine/model_info.h"
+
+namespace denoise {
+
+inline ModelInfo TestModel(const std::string& name = "digits") {
+  ModelInfo model;
+  model.name = name;
+  model.shape = {1, 2, 3};
+  model.num_classes = 10;
+  model.null_class = 10;
+  model.default_steps = 20;
+  model.default_guidance_scale = 2;
+  model.config.class_name = "DDPMScheduler";
+  for (int t = 0; t < 100; ++t) model.config.betas.push_back(0.001 + 0.0002 * t);
+  model.schedule = NoiseSchedule(model.config.betas);
+  model.batch_sizes = {1, 8};
+  model.denoiser_seconds = {0.01, 0.04};
+  return model;
+}
+
+inline std::shared_ptr<const ModelInfo> Shared(ModelInfo model) {
+  return std::make_shared<const ModelInfo>(std::move(model));
+}
+
+}  // namespace denoise
+
+#endif  // DENOISE_TESTS_UNIT_RPC_TEST_MODEL_H_
