@@ -69,6 +69,11 @@ Replicas ChooseReplicas(const Flags& flags) {
   return replicas;
 }
 
+// The error of what a flag asked for.
+absl::Status OfFlag(const char* flag, const absl::Status& status) {
+  return absl::Status(status.code(), absl::StrCat(flag, ": ", status.message()));
+}
+
 absl::StatusOr<std::vector<ModelFolder>> Folders(const Flags& flags) {
   std::vector<ModelFolder> folders;
   for (const std::string& path : flags.models) folders.push_back({path, "", 1});
@@ -188,14 +193,14 @@ absl::Status Server::Parts::OpenPorts() {
 
   if (!flags.metrics_listen.empty()) {
     auto port = metrics.Listen(flags.metrics_listen);
-    if (!port.ok()) return port.status();
+    if (!port.ok()) return OfFlag("--metrics-listen", port.status());
     metrics_port = *port;
   }
   GrpcServer::Options options;
   options.address = flags.listen;
   options.max_message_bytes = flags.max_message_bytes;
   auto started = GrpcServer::Start(options, service.get());
-  if (!started.ok()) return started.status();
+  if (!started.ok()) return OfFlag("--listen", started.status());
   grpc = *std::move(started);
   for (const auto& model : catalog.All()) grpc->SetModelServing(model->name, true);
   grpc->SetServing(true);

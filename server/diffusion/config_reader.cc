@@ -17,12 +17,16 @@ void ConfigReader::Fail(const char* key, absl::string_view value, absl::string_v
       absl::StrCat("scheduler_config.json: ", key, ": ", value, " ", problem));
 }
 
-void ConfigReader::FailType(const char* key, const nlohmann::json& value,
-                            absl::string_view wanted) {
-  // Text that is not UTF-8 is replaced rather than thrown about, and a long value is cut.
+std::string ConfigReader::Show(const nlohmann::json& value) {
+  // Text that is not UTF-8 is replaced rather than thrown about.
   std::string shown = value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   if (shown.size() > 60) shown = shown.substr(0, 60) + "…";
-  Fail(key, shown, absl::StrCat("is not ", wanted));
+  return shown;
+}
+
+void ConfigReader::FailType(const char* key, const nlohmann::json& value,
+                            absl::string_view wanted) {
+  Fail(key, Show(value), absl::StrCat("is not ", wanted));
 }
 
 std::optional<std::string> ConfigReader::Text(const char* key) {
@@ -44,6 +48,12 @@ std::optional<bool> ConfigReader::Flag(const char* key) {
 bool ConfigReader::Has(const char* key) {
   const nlohmann::json* value = Find(key);
   return value != nullptr && !value->is_null();
+}
+
+void ConfigReader::Only(const char* key, const nlohmann::json& served) {
+  const nlohmann::json* value = Find(key);
+  if (value == nullptr || value->is_null() || *value == served) return;
+  Fail(key, Show(*value), absl::StrCat("is not served; only ", Show(served), " is"));
 }
 
 bool ConfigReader::IsOn(const char* key) { return Has(key) && Flag(key).value_or(false); }

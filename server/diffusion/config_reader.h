@@ -27,6 +27,8 @@ class ConfigReader {
   std::optional<bool> Flag(const char* key);
   // Whether the key is there and not null.
   bool Has(const char* key);
+  // Notes an error if the key is there with another value than null or `served`.
+  void Only(const char* key, const nlohmann::json& served);
   // Whether the key is there and true; it may also be false or null.
   bool IsOn(const char* key);
   std::optional<int64_t> Integer(const char* key, int64_t min, int64_t max);
@@ -49,6 +51,8 @@ class ConfigReader {
  private:
   // The key's value; nullptr where it is absent or an error is noted already.
   const nlohmann::json* Find(const char* key);
+  // As JSON, cut where it is long.
+  static std::string Show(const nlohmann::json& value);
   void FailType(const char* key, const nlohmann::json& value, absl::string_view wanted);
 
   const nlohmann::json& object_;

@@ -113,12 +113,12 @@ SamplerSettings Settle(const SamplerSpec& spec, const SchedulerConfig& config,
 absl::StatusOr<std::vector<GridPoint>> MakePoints(const SamplerSpec& spec,
                                                   const SchedulerConfig& config,
                                                   const NoiseSchedule& schedule,
-                                                  const SamplerOptions& options) {
+                                                  const SamplerOptions& options, Spacing spacing) {
   const Sigmas by_default =
       spec.heeds_sigmas ? config.sigmas.value_or(Sigmas::kSchedule) : Sigmas::kSchedule;
   const SigmaGridOptions grid = {
       .grid = spec.grid,
-      .spacing = options.spacing.value_or(config.spacing.value_or(spec.spacing)),
+      .spacing = spacing,
       .steps = options.steps,
       .steps_offset = config.steps_offset.value_or(spec.steps_offset),
       .sigmas = options.sigmas.value_or(by_default),
@@ -169,7 +169,8 @@ absl::StatusOr<Table> MakeTable(const SchedulerConfig& config, const NoiseSchedu
     const int64_t first = settings.times.front();
     SetStart(static_cast<double>(first), Level(schedule.alpha_bar(first)), &table);
   } else {
-    absl::StatusOr<std::vector<GridPoint>> points = MakePoints(spec, config, schedule, options);
+    absl::StatusOr<std::vector<GridPoint>> points =
+        MakePoints(spec, config, schedule, options, spacing);
     if (!points.ok()) return points.status();
     settings.points = *std::move(points);
     const GridPoint& first = settings.points.front();

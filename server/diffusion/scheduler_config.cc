@@ -172,29 +172,15 @@ void RefuseUnservedSwitches(ConfigReader* reader) {
   }
 }
 
-// A class's other settings that are not served: each is refused unless it is off.
+// Other settings of the classes, of which one value is served.
 void RefuseUnservedValues(ConfigReader* reader) {
-  const auto only = [&](const char* key, const char* value) {
-    if (!reader->Has(key)) return;
-    const std::optional<std::string> text = reader->Text(key);
-    if (text.has_value() && *text != value) {
-      reader->Fail(key, absl::StrCat("\"", *text, "\""),
-                   absl::StrCat("is not served; only \"", value, "\" is"));
-    }
-  };
-  only("interpolation_type", "linear");
-  only("timestep_type", "discrete");
-  only("time_shift_type", "exponential");
-  only("lambda_min_clipped", "-Infinity");
-  if (reader->Has("predict_x0") && reader->Flag("predict_x0") == false) {
-    reader->Fail("predict_x0", "false", "is not served; set it to true");
-  }
-  if (reader->Has("solver_p")) reader->Fail("solver_p", "(a scheduler)", "is not served");
-  const auto disabled = reader->Numbers("disable_corrector");
-  if (disabled.has_value() && !disabled->empty()) {
-    reader->Fail("disable_corrector", absl::StrCat("a list of ", disabled->size()),
-                 "is not served; set it to []");
-  }
+  reader->Only("interpolation_type", "linear");
+  reader->Only("timestep_type", "discrete");
+  reader->Only("time_shift_type", "exponential");
+  reader->Only("lambda_min_clipped", "-Infinity");
+  reader->Only("predict_x0", true);
+  reader->Only("solver_p", nullptr);
+  reader->Only("disable_corrector", nlohmann::json::array());
 }
 
 void ReadSigmas(ConfigReader* reader, SchedulerConfig* config) {

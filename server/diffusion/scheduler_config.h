@@ -77,8 +77,9 @@ struct SchedulerConfig {
   int64_t num_train_timesteps() const { return static_cast<int64_t>(betas.size()); }
 };
 
-// Parses the file's text. INVALID_ARGUMENT, naming key and value, where a known key has an unknown
-// value, a number is out of its range, or `_class_name` is not served.
+// Parses the file's text, in which infinities may stand as Python's json module writes them.
+// INVALID_ARGUMENT, naming key and value, where a known key has an unknown value, a number is out
+// of its range, or `_class_name` is not served.
 absl::StatusOr<SchedulerConfig> ParseSchedulerConfig(absl::string_view json);
 
 }  // namespace denoise

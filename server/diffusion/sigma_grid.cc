@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "server/diffusion/beta_quantile.h"
@@ -56,6 +57,19 @@ double CurveAt(Sigmas curve, double min, double max, double u) {
   return max;
 }
 
+// Solvers divide by the distance of levels, which for a schedule of extremely small betas, or
+// bounds next to each other, may be nothing in float32.
+absl::StatusOr<std::vector<TimeAndSigma>> Descending(std::vector<TimeAndSigma> points) {
+  for (size_t i = 1; i < points.size(); ++i) {
+    if (points[i].sigma < points[i - 1].sigma) continue;
+    return FieldError(
+        "sampler.steps",
+        absl::StrCat(points.size(), " steps make noise levels coincide at sigma/alpha ",
+                     points[i].sigma, "; ask for fewer steps"));
+  }
+  return points;
+}
+
 }  // namespace
 
 double FirstSigma(const NoiseSchedule& schedule) { return SigmaAt(schedule, 0); }
@@ -74,7 +88,7 @@ absl::StatusOr<std::vector<TimeAndSigma>> MakeSigmaGrid(const NoiseSchedule& sch
     for (const double time : *times) {
       points.push_back({time, static_cast<float>(Interpolate(sigmas, time))});
     }
-    return points;
+    return Descending(std::move(points));
   }
 
   const bool whole = options.grid == TimeGrid::kIntervals;
@@ -102,7 +116,7 @@ absl::StatusOr<std::vector<TimeAndSigma>> MakeSigmaGrid(const NoiseSchedule& sch
     }
     points.push_back({time, static_cast<float>(sigma)});
   }
-  return points;
+  return Descending(std::move(points));
 }
 
 }  // namespace denoise

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "c10/core/InferenceMode.h"
 #include "server/model/torch_error.h"
+#include "torch/csrc/jit/ir/ir.h"
 #include "torch/csrc/jit/serialization/import.h"
 
 namespace denoise {
@@ -51,6 +52,24 @@ bool HasConvolutions(const torch::jit::Module& module) {
   return false;
 }
 
+void SetOrigin(torch::jit::Block* block, const torch::jit::InlinedCallStackPtr& origin) {
+  for (torch::jit::Node* node : block->nodes()) {
+    node->setCallStack(origin);
+    for (torch::jit::Block* inner : node->blocks()) SetOrigin(inner, origin);
+  }
+}
+
+// Freezes so that forward may throw. Every node of the graph points at the functions that it was
+// inlined from, which are looked up when it throws; freezing deletes those functions and leaves the
+// pointers, so that LibTorch (2.13) crashes. They are set to forward, which stays.
+torch::jit::Module Freeze(const torch::jit::Module& module) {
+  torch::jit::Module frozen = torch::jit::freeze(module);
+  const torch::jit::Method forward = frozen.get_method("forward");
+  SetOrigin(forward.graph()->block(), c10::make_intrusive<torch::jit::InlinedCallStack>(
+                                          &forward.function(), torch::jit::SourceRange()));
+  return frozen;
+}
+
 absl::StatusOr<at::Tensor> TensorOf(const c10::IValue& answer) {
   if (answer.isTensor()) return answer.toTensor();
   if (answer.isTuple()) {
@@ -88,7 +107,7 @@ absl::StatusOr<std::unique_ptr<Denoiser>> Denoiser::Load(const std::string& path
     const bool has_convolutions = HasConvolutions(module);
     if (layout == Layout::kChannelsLast) MakeChannelsLast(module);
     return std::unique_ptr<Denoiser>(
-        new Denoiser(torch::jit::freeze(module), layout, takes_labels, has_convolutions));
+        new Denoiser(Freeze(module), layout, takes_labels, has_convolutions));
   } catch (...) {
     const absl::Status status = CurrentExceptionStatus();
     if (absl::IsResourceExhausted(status)) return status;

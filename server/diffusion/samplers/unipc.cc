@@ -24,7 +24,7 @@ void Add(double factor, const Weights& weights, Weights* to) {
 
 // Solves Σ_j nodes[j]^i y[j] = right[i], i = 0 … count-1, for distinct nodes.
 Vector SolveVandermonde(const Vector& nodes, Vector right, int count) {
-  // Newton's divided differences, and back (Björck & Pereyra 1970, the dual-free form).
+  // Björck & Pereyra 1970 (Golub & Van Loan, Matrix Computations, algorithm 4.6.2).
   for (int k = 0; k + 1 < count; ++k) {
     for (int i = count - 1; i > k; --i) right[i] -= nodes[k] * right[i - 1];
   }

@@ -121,6 +121,16 @@ TEST_F(SigmaGrid, RefusesBoundsInTheWrongOrder) {
   EXPECT_THAT(std::string(status.message()), HasSubstr("sigma_min 3 and sigma_max 2"));
 }
 
+TEST_F(SigmaGrid, RefusesLevelsThatCoincide) {
+  const absl::Status status =
+      MakeSigmaGrid(
+          schedule_,
+          {.steps = 5, .sigmas = Sigmas::kKarras, .sigma_min = 1.0, .sigma_max = 1.00000001})
+          .status();
+  EXPECT_EQ(FieldOf(status), "sampler.steps");
+  EXPECT_THAT(std::string(status.message()), HasSubstr("noise levels coincide at sigma/alpha 1"));
+}
+
 TEST_F(SigmaGrid, OneStepBeginsAtTheTop) {
   for (const Sigmas curve : kCurves) {
     const auto points = Make({.grid = TimeGrid::kIntervals, .steps = 1, .sigmas = curve});

@@ -279,6 +279,19 @@ TEST_F(Solvers, AStepBetweenEqualLevelsChangesNothing) {
   EXPECT_EQ(last.w[kColX][kColX], 0);
 }
 
+// A variance that the denoiser gives is of no use to them, and does not trouble them.
+TEST_F(Solvers, IgnoreTheSecondChannels) {
+  config_.variance = Variance::kLearnedRange;
+  for (const SamplerKind kind : kSolvers) {
+    for (const bool learned_variance : {true, false}) {
+      const auto table = MakeTable(config_, NoiseSchedule(config_.betas), learned_variance,
+                                   {.kind = kind, .steps = 5});
+      ASSERT_TRUE(table.ok()) << table.status();
+      for (const Row& row : table->rows) EXPECT_EQ(row.variance, RowVariance::kNone);
+    }
+  }
+}
+
 TEST_F(Solvers, ClipWhereAskedTo) {
   for (const SamplerKind kind : kSolvers) {
     for (const Prediction prediction : kPredictions) {
