@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "client/src/reaper.h"
 #include "client/src/status.h"
 #include "denoise/async_call.h"
 #include "grpcpp/client_context.h"
@@ -15,8 +16,8 @@
 namespace denoise {
 inline namespace client_v1 {
 
-// Owns itself from Start() to OnDone(), whatever becomes of the others that hold it. `Decoder` is
-// SampleDecoder or DiffuseDecoder.
+// Owns itself from Start() to OnDone(), whatever becomes of the others that hold it. To be made by
+// MakeReaped, since its context holds the channel. `Decoder` is SampleDecoder or DiffuseDecoder.
 template <typename Request, typename WireEvent, typename E, typename Decoder>
 class EventCall final
     : public grpc::ClientReadReactor<WireEvent>,
@@ -66,6 +67,7 @@ class EventCall final
   void Cancel() override { context_.TryCancel(); }
 
   void OnReadDone(bool ok) override {
+    const Reaction reaction;
     if (!ok) {
       if (Unparsable()) Fail(Malformed("an event is not a message of the protocol"));
       this->RemoveHold();
@@ -78,6 +80,7 @@ class EventCall final
   }
 
   void OnDone(const grpc::Status& status) override {
+    const Reaction reaction;  // outlives `self`
     const auto self = std::move(self_);
     if (failure_.ok()) failure_ = status.ok() ? decoder_.AtEnd() : FromGrpc(status);
     on_end_(std::move(failure_));

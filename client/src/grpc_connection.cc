@@ -10,6 +10,7 @@
 #include "client/src/encode.h"
 #include "client/src/event_call.h"
 #include "client/src/event_source.h"
+#include "client/src/reaper.h"
 #include "client/src/status.h"
 #include "denoise/v1/diffusion.grpc.pb.h"
 #include "grpc/health/v1/health.grpc.pb.h"
@@ -52,8 +53,8 @@ class GrpcConnection final : public Connection {
   DiffuseStream Diffuse(const DiffuseRequest& request, const CallOptions& options) override {
     return DiffuseStream(std::make_unique<WaitingSource<DiffuseCall, DiffuseEvent>>(
         [&](DiffuseCall::OnEvent on_event, DiffuseCall::OnEnd on_end) {
-          auto call = std::make_shared<DiffuseCall>(Encode(request), DiffuseDecoder(request),
-                                                    std::move(on_event), std::move(on_end));
+          auto call = MakeReaped<DiffuseCall>(Encode(request), DiffuseDecoder(request),
+                                              std::move(on_event), std::move(on_end));
           call->Start(PrepareContext(options_, options, &call->context()),
                       [this](auto* context, auto* wire, auto* reactor) {
                         stub_->async()->Diffuse(context, wire, reactor);
@@ -111,8 +112,8 @@ class GrpcConnection final : public Connection {
 
   std::shared_ptr<SampleCall> StartSample(const SampleRequest& request, const CallOptions& options,
                                           SampleCall::OnEvent on_event, SampleCall::OnEnd on_end) {
-    auto call = std::make_shared<SampleCall>(Encode(request), SampleDecoder(request),
-                                             std::move(on_event), std::move(on_end));
+    auto call = MakeReaped<SampleCall>(Encode(request), SampleDecoder(request), std::move(on_event),
+                                       std::move(on_end));
     call->Start(PrepareContext(options_, options, &call->context()),
                 [this](auto* context, auto* wire, auto* reactor) {
                   stub_->async()->Sample(context, wire, reactor);
@@ -210,7 +211,7 @@ absl::StatusOr<std::shared_ptr<Connection>> ConnectByGrpc(const std::string& add
   if (const auto status = CheckOptions(options); !status.ok()) return status;
   auto channel =
       grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), ArgumentsOf(options));
-  auto connection = std::make_shared<GrpcConnection>(channel, options);
+  auto connection = MakeReaped<GrpcConnection>(channel, options);
   if (options.connect_timeout > absl::ZeroDuration()) {
     const auto deadline =
         absl::ToChronoTime(absl::Now() + std::min(options.connect_timeout, absl::Hours(24 * 365)));

@@ -6,8 +6,8 @@ import numpy as np
 
 from harness.api import array, pb, sample
 
-STEPS = 100
-SHOWN = (1, 10, 25, 50, 75, 90)
+STEPS = 50
+SHOWN = (1, 5, 15, 25, 35, 45)
 CHAINS = 256
 
 

@@ -121,5 +121,28 @@ TEST_F(AsyncTest, WhatCannotBeSentIsToldByOnDone) {
   EXPECT_EQ(Wait(done.get_future()).code(), absl::StatusCode::kInvalidArgument);
 }
 
+// With no server in the process, the client's channel is the last that uses gRPC's threads, and
+// would be destroyed on one of them.
+TEST(AsyncLifetimeTest, AClientThatIsDestroyedInItsOwnCallback) {
+  std::string address;
+  {
+    FakeServer server;
+    address = server.address();
+  }
+  for (int i = 0; i < 20; ++i) {
+    ClientOptions options;
+    options.connect_timeout = absl::ZeroDuration();
+    auto client = std::make_shared<Client>(*Client::Connect(address, options));
+    std::promise<absl::Status> done;
+    auto* running = client.get();
+    running->SampleAsync({}, {.on_event = [client](Event) {},
+                              .on_done = [&done](absl::Status status) { done.set_value(status); }});
+    client.reset();  // the callbacks alone hold it now
+    auto future = done.get_future();
+    ASSERT_EQ(future.wait_for(kPatience), std::future_status::ready);
+    EXPECT_TRUE(absl::IsUnavailable(future.get()));
+  }
+}
+
 }  // namespace
 }  // namespace denoise
