@@ -250,6 +250,7 @@ int Server::calls_in_flight() const { return parts_->service->calls_in_flight();
 
 void Server::Stop() {
   StopAdmitting();
+  parts_->metrics.SetRequestsWaiting(nullptr);  // a scrape may come while the queue goes
   // Engines first: what still runs ends with UNAVAILABLE by them, and not as cancelled by gRPC.
   for (const auto& engine : parts_->engines) engine->Stop();
   for (const auto& request : parts_->queue->TakeAll()) {

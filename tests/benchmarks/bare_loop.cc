@@ -1,5 +1,6 @@
-// The loop that the service is compared with: LibTorch alone, one denoiser call after another at a fixed batch size. Runs
-// one slice for each line on stdin, so that a script can take turns between it and a server in the same run.
+// The loop that the service is compared with: LibTorch alone, one denoiser call after another at a
+// fixed batch size. Runs one slice for each line on stdin, so that a script can take turns between
+// it and a server in the same run.
 //
 //   bare_loop MODEL_DIR LAYOUT REPLICAS THREADS BATCH SECONDS
 //
@@ -70,7 +71,8 @@ int main(int argc, char** argv) {
   const std::chrono::duration<double> slice(std::atof(argv[6]));
   torch::jit::Module module = Load(std::string(argv[1]) + "/denoiser.pt", channels_last);
 
-  // Threads of a replica live for a slice only, as OpenMP's teams do then; so warm each up inside, before the clock.
+  // Threads of a replica live for a slice only, as OpenMP's teams do then; so warm each up inside,
+  // before the clock.
   std::string line;
   while (std::getline(std::cin, line)) {
     std::atomic<bool> warm_stop{false}, stop{false};
