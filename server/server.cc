@@ -90,6 +90,8 @@ absl::StatusOr<std::vector<ModelFolder>> Folders(const Flags& flags) {
 // In the order in which they are made; destroyed the other way round.
 struct Server::Parts {
   explicit Parts(const Flags& flags) : flags(flags) {}
+  // A scrape may come while the queue goes.
+  ~Parts() { metrics.SetRequestsWaiting(nullptr); }
 
   absl::Status StartEngines();
   absl::Status LoadModel(const ModelFolder& folder);
@@ -250,7 +252,6 @@ int Server::calls_in_flight() const { return parts_->service->calls_in_flight();
 
 void Server::Stop() {
   StopAdmitting();
-  parts_->metrics.SetRequestsWaiting(nullptr);  // a scrape may come while the queue goes
   // Engines first: what still runs ends with UNAVAILABLE by them, and not as cancelled by gRPC.
   for (const auto& engine : parts_->engines) engine->Stop();
   for (const auto& request : parts_->queue->TakeAll()) {
