@@ -186,10 +186,18 @@ absl::Status Server::Parts::OpenPorts() {
   backend.wake_engines = [this] {
     for (const auto& engine : engines) engine->Wake();
   };
-  backend.rows_active = [this] {
+  size_t largest_batch = 1;
+  for (const auto& model : catalog.All()) {
+    largest_batch = std::max<size_t>(largest_batch, model->batch_sizes.back());
+  }
+  backend.rows_ahead = [this, room = largest_batch * engines.size()]() -> uint64_t {
+    size_t chains = 0;
     uint64_t rows = 0;
-    for (const auto& engine : engines) rows += engine->rows_left();
-    return rows;
+    for (const auto& engine : engines) {
+      chains += engine->chains_active();
+      rows += engine->rows_left();
+    }
+    return chains < room ? 0 : rows;
   };
   service = std::make_unique<DiffusionService>(std::move(backend));
 

@@ -24,8 +24,9 @@ struct Backend {
   Limits limits;
   // Wakes every engine: a request has ended, or its reader has room again. Must not block.
   std::function<void()> wake_engines;
-  // Denoiser rows that the chains active now still need, of all engines.
-  std::function<uint64_t()> rows_active;
+  // Denoiser rows that chains active now still need and that a new chain would wait for, of all
+  // engines: 0 while batches have room.
+  std::function<uint64_t()> rows_ahead;
 };
 
 }  // namespace denoise

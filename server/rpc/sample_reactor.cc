@@ -87,13 +87,13 @@ absl::Status SampleReactor<Event>::Admit(absl::StatusOr<Validated> validated) {
   const absl::StatusOr<WaitingQueue::Place> place = backend_->queue->TryPush(request);
   if (!place.ok()) {
     if (!absl::IsResourceExhausted(place.status())) return place.status();
-    const uint64_t rows = backend_->queue->rows_waiting() + backend_->rows_active();
+    const uint64_t rows = backend_->queue->rows_waiting() + backend_->rows_ahead();
     return WithRetryDelay(WithReason(place.status(), kQueueFull),
                           RetryDelay(model, rows, backend_->queue->requests_waiting()));
   }
   request_ = std::move(request);
   accepted->set_queue_position(place->requests_before);
-  const uint64_t rows_before = place->rows_before + backend_->rows_active();
+  const uint64_t rows_before = place->rows_before + backend_->rows_ahead();
   SetDuration(absl::ToDoubleSeconds(TimeFor(model, rows_before)),
               accepted->mutable_estimated_wait());
   {

@@ -128,7 +128,7 @@ class ServiceTest : public testing::Test {
     backend.clock = &clock_;
     backend.limits = setup.limits;
     backend.wake_engines = [this] { engine_->Wake(); };
-    backend.rows_active = [] { return uint64_t{40}; };
+    backend.rows_ahead = [] { return uint64_t{40}; };
     service_ = std::make_unique<DiffusionService>(std::move(backend));
     GrpcServer::Options options;
     options.address = "127.0.0.1:0";
