@@ -190,7 +190,8 @@ absl::Status Server::Parts::OpenPorts() {
   for (const auto& model : catalog.All()) {
     largest_batch = std::max<size_t>(largest_batch, model->batch_sizes.back());
   }
-  backend.rows_ahead = [this, room = largest_batch * engines.size()]() -> uint64_t {
+  const size_t room = std::min<size_t>(largest_batch * engines.size(), flags.max_active);
+  backend.rows_ahead = [this, room]() -> uint64_t {
     size_t chains = 0;
     uint64_t rows = 0;
     for (const auto& engine : engines) {
