@@ -114,7 +114,7 @@ absl::StatusOr<std::vector<TimeAndSigma>> MakeSigmaGrid(const NoiseSchedule& sch
       const bool round = options.sigmas == Sigmas::kKarras && options.round_karras_times;
       time = round ? std::nearbyint(time) : std::floor(time);
     }
-    points.push_back({time, static_cast<float>(sigma)});
+    points.push_back({static_cast<float>(time), static_cast<float>(sigma)});
   }
   return Descending(std::move(points));
 }

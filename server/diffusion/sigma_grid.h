@@ -46,10 +46,10 @@ struct TimeAndSigma {
 // The times of a curve are those at which the schedule's log sigma, linear between whole times, is
 // the curve's; kIntervals makes them whole. Two may then be equal, as sigmas are not.
 //
-// Sigmas are float32 numbers, as in diffusers, and times follow from its float32 logarithms: cut
-// to whole ones, they would show the difference. Errors are those of GridTimes, a FieldError
-// "sampler.steps" where two sigmas would be equal, and one "sampler.sigmas" where a bound of the
-// model's is not on the right side of the other.
+// Sigmas and times are float32 numbers, as in diffusers, and the times of a curve follow from its
+// float32 logarithms: cut to whole ones, they would show the difference. Errors are those of
+// GridTimes, a FieldError "sampler.steps" where two sigmas would be equal, and one "sampler.sigmas"
+// where a bound of the model's is not on the right side of the other.
 absl::StatusOr<std::vector<TimeAndSigma>> MakeSigmaGrid(const NoiseSchedule& schedule,
                                                         const SigmaGridOptions& options);
 
