@@ -53,6 +53,10 @@ BAD = {
     "2^32-1 steps": bad("sampler.steps", 2**32 - 1, sampler=dict(steps=2**32 - 1)),
     # The sampler.
     "unknown sampler": bad("sampler.kind", 77, sampler=dict(kind=77)),
+    "unknown sigmas": bad("sampler.sigmas", 9, sampler=dict(kind="KIND_EULER", sigmas=9)),
+    "sigmas for DDIM": bad(
+        "sampler.sigmas", "karras", sampler=dict(kind="KIND_DDIM", sigmas="SIGMAS_KARRAS")
+    ),
     "negative sampler": bad("sampler.kind", -1, sampler=dict(kind=-1)),
     "unknown spacing": bad("sampler.timestep_spacing", 9, sampler=dict(timestep_spacing=9)),
     "unknown variance": bad(

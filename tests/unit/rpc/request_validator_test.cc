@@ -93,7 +93,7 @@ const std::vector<Bad<S>>& BadSamples() {
       {"unknown kind",
        [](S* m) { m->mutable_sampler()->set_kind(v1::Sampler::Kind(99)); },
        "sampler.kind",
-       {"99", "KIND_DDIM (2)"}},
+       {"99", "KIND_DEIS (12)"}},
       {"negative kind",
        [](S* m) { m->mutable_sampler()->set_kind(v1::Sampler::Kind(-7)); },
        "sampler.kind",
@@ -102,6 +102,20 @@ const std::vector<Bad<S>>& BadSamples() {
        [](S* m) { m->mutable_sampler()->set_timestep_spacing(v1::Sampler::TimestepSpacing(4)); },
        "sampler.timestep_spacing",
        {"4", "TIMESTEP_SPACING_LEADING (1)"}},
+      {"unknown sigmas",
+       [](S* m) {
+         m->mutable_sampler()->set_kind(v1::Sampler::KIND_EULER);
+         m->mutable_sampler()->set_sigmas(v1::Sampler::Sigmas(9));
+       },
+       "sampler.sigmas",
+       {"9", "SIGMAS_KARRAS (2)"}},
+      {"sigmas for DDIM",
+       [](S* m) {
+         m->mutable_sampler()->set_kind(v1::Sampler::KIND_DDIM);
+         m->mutable_sampler()->set_sigmas(v1::Sampler::SIGMAS_KARRAS);
+       },
+       "sampler.sigmas",
+       {"ddim"}},
       {"unknown variance",
        [](S* m) { m->mutable_sampler()->set_variance(v1::Sampler::Variance(12)); },
        "sampler.variance",
