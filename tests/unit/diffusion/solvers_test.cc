@@ -105,7 +105,7 @@ TEST_F(Solvers, ConvergeAtTheirOrders) {
   for (const auto& [kind, ratio_min, ratio_max, error_max] : cases) {
     for (const Prediction prediction : kPredictions) {
       config_.prediction = prediction;
-      const auto error = [&](uint32_t steps) {
+      const auto error = [&, kind = kind](uint32_t steps) {
         return FlowError(Make({.kind = kind, .steps = steps, .spacing = Spacing::kTrailing}),
                          prediction);
       };
