@@ -99,7 +99,7 @@ std::string HalfBlocks(const Picture& picture) {
   const auto pixel = [&picture](int x, int y) {
     const uint8_t* p =
         &picture.pixels[(static_cast<size_t>(y) * picture.width + x) * picture.channels];
-    const int step = picture.channels == 3 ? 1 : 0;
+    const size_t step = picture.channels == 3 ? 1 : 0;
     return absl::StrCat(p[0], ";", p[step], ";", p[2 * step]);
   };
   for (int y = 0; y < picture.height; y += 2) {

@@ -1,4 +1,8 @@
 // denoise: the command line of Denoised.
+#include <sysexits.h>
+
+#include <cstdio>
+#include <exception>
 #include <string>
 
 #include "client/cli/console.h"
@@ -34,7 +38,7 @@ int Run(const CommonFlags& flags, Command command) {
 
 }  // namespace
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
   CLI::App app("denoise draws from the diffusion models of a Denoised server", "denoise");
   app.set_version_flag("--version", std::string("denoise ") + DENOISE_VERSION);
   app.require_subcommand(1);
@@ -75,4 +79,7 @@ int main(int argc, char** argv) {
   return Run(models.common, [&](auto& client, auto& console, auto& interrupt) {
     return RunModels(models, client, console);
   });
+} catch (const std::exception& error) {  // such as memory that ran out
+  std::fprintf(stderr, "denoise: %s\n", error.what());
+  return EX_SOFTWARE;
 }

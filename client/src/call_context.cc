@@ -48,7 +48,7 @@ absl::Status PrepareContext(const ClientOptions& client, const CallOptions& call
   Metadata metadata = client.metadata;
   metadata.insert(metadata.end(), call.metadata.begin(), call.metadata.end());
   if (!call.request_id.empty()) metadata.emplace_back(kRequestId, call.request_id);
-  if (const auto status = CheckMetadata(metadata); !status.ok()) return status;
+  if (auto status = CheckMetadata(metadata); !status.ok()) return status;
 
   for (const auto& [name, value] : metadata) context->AddMetadata(name, value);
   const absl::Duration timeout =

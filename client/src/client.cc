@@ -7,8 +7,8 @@
 namespace denoise {
 inline namespace client_v1 {
 
-absl::StatusOr<Client> Client::Connect(const std::string& address, ClientOptions options) {
-  auto connection = ConnectByGrpc(address, std::move(options));
+absl::StatusOr<Client> Client::Connect(const std::string& address, const ClientOptions& options) {
+  auto connection = ConnectByGrpc(address, options);
   if (!connection.ok()) return connection.status();
   return Client(*std::move(connection));
 }

@@ -25,7 +25,7 @@ using DiffuseCall = EventCall<v1::DiffuseRequest, v1::DiffuseEvent, DiffuseEvent
 
 class GrpcConnection final : public Connection {
  public:
-  GrpcConnection(std::shared_ptr<grpc::Channel> channel, ClientOptions options)
+  GrpcConnection(const std::shared_ptr<grpc::Channel>& channel, ClientOptions options)
       : options_(std::move(options)),
         stub_(v1::Diffusion::NewStub(channel)),
         health_(grpc::health::v1::Health::NewStub(channel)) {}
@@ -206,7 +206,7 @@ absl::Status Reach(const std::string& address, const ClientOptions& options,
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<Connection>> ConnectByGrpc(const std::string& address,
-                                                          ClientOptions options) {
+                                                          const ClientOptions& options) {
   if (const auto status = CheckAddress(address); !status.ok()) return status;
   if (const auto status = CheckOptions(options); !status.ok()) return status;
   auto channel =

@@ -13,7 +13,7 @@ inline namespace client_v1 {
 
 // See Client::Connect.
 absl::StatusOr<std::shared_ptr<Connection>> ConnectByGrpc(const std::string& address,
-                                                          ClientOptions options);
+                                                          const ClientOptions& options);
 
 }  // namespace client_v1
 }  // namespace denoise

@@ -78,7 +78,8 @@ absl::StatusOr<std::vector<double>> GridTimes(TimeGrid grid, Spacing spacing, in
       const double stride = steps > 1 ? last / static_cast<double>(steps - 1) : 0;
       times[i] = static_cast<float>(static_cast<double>(steps - 1 - i) * stride);
     } else if (spacing == Spacing::kLeading) {
-      times[i] = static_cast<double>((steps - i) * (train_steps / (steps + 1)) + steps_offset);
+      const int64_t time = (steps - i) * (train_steps / (steps + 1)) + steps_offset;
+      times[i] = static_cast<double>(time);
     } else {
       times[i] =
           std::nearbyint(static_cast<double>(steps - i) * (last / static_cast<double>(steps)));

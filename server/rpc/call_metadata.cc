@@ -14,7 +14,7 @@ namespace {
 
 constexpr char kRequestId[] = "x-request-id";
 constexpr size_t kMaxRequestIdLength = 128;
-constexpr int64_t kYearSeconds = 365 * 24 * 3600;
+constexpr int64_t kYearSeconds = int64_t{365} * 24 * 3600;
 
 }  // namespace
 

@@ -82,7 +82,7 @@ def test_what_does_not_finish_in_time_is_told_so(start_server, ended_by):
     server.signal(signal.SIGTERM)
     if ended_by == "a second SIGTERM":
         # The first has been seen once the server turns others away.
-        eventually(lambda: failing(server.stub.Sample, request(), timeout=10).reason == "DRAINING")
+        eventually(lambda: failing(server.stub.Sample, request(), timeout=1).reason == "DRAINING")
         server.signal(signal.SIGTERM)
 
     failure = failing(lambda: running)

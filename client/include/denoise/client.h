@@ -34,7 +34,8 @@ class Client {
   // `address` is HOST:PORT, dns:///NAME:PORT, or several as ipv4:A:1,B:2; among several, the first
   // that answers is used. INVALID_ARGUMENT for one that cannot be; UNAVAILABLE if nothing answers
   // within options.connect_timeout.
-  static absl::StatusOr<Client> Connect(const std::string& address, ClientOptions options = {});
+  static absl::StatusOr<Client> Connect(const std::string& address,
+                                        const ClientOptions& options = {});
 
   explicit Client(std::shared_ptr<Connection> connection);
 
