@@ -114,7 +114,6 @@ class EngineTest : public ::testing::Test {
     for (auto& engine : engines_) ASSERT_TRUE(engine->Run([] { return absl::OkStatus(); }).ok());
   }
 
-  SystemClock system_clock_;
   FakeClock clock_;
   Metrics metrics_;
   std::atomic<int> live_slots_{0};
@@ -296,7 +295,6 @@ TEST_F(EngineTest, NonFiniteFailsItsRequestAlone) {
 
 TEST_F(EngineTest, AFailingBatchIsRunAgainSoThatOnlyTheGuiltyFails) {
   const Row* poison = nullptr;
-  Gate gate;
   Start([&](absl::Span<const RowTask> tasks) {
     for (const RowTask& task : tasks) {
       if (task.row == poison) return absl::InternalError("boom");
