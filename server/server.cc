@@ -15,6 +15,7 @@
 #include "absl/strings/str_split.h"
 #include "server/engine/clock.h"
 #include "server/engine/engine.h"
+#include "server/engine/shutting_down.h"
 #include "server/engine/waiting_queue.h"
 #include "server/metrics/metrics.h"
 #include "server/model/served_model.h"
@@ -264,8 +265,7 @@ void Server::Stop() {
   // Engines first: what still runs ends with UNAVAILABLE by them, and not as cancelled by gRPC.
   for (const auto& engine : parts_->engines) engine->Stop();
   for (const auto& request : parts_->queue->TakeAll()) {
-    request->stream->Fail(
-        absl::UnavailableError("the server is shutting down: send the request to another one"));
+    request->stream->Fail(ShuttingDownError());
   }
   parts_->grpc->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(2));
 }

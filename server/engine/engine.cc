@@ -8,15 +8,9 @@
 #include "prometheus/counter.h"
 #include "prometheus/gauge.h"
 #include "prometheus/histogram.h"
+#include "server/engine/shutting_down.h"
 
 namespace denoise {
-namespace {
-
-absl::Status Stopped() {
-  return absl::UnavailableError("the server is shutting down: send the request to another one");
-}
-
-}  // namespace
 
 Engine::Engine(Options options, WaitingQueue* queue, Metrics* metrics, const Clock* clock)
     : options_(std::move(options)),
@@ -36,7 +30,7 @@ absl::Status Engine::Run(std::function<absl::Status()> work) {
   std::future<absl::Status> future = answer->get_future();
   {
     MutexLock lock(mutex_);
-    if (stopping_) return Stopped();
+    if (stopping_) return ShuttingDownError();
     inbox_.push_back(
         {std::move(work), [answer](absl::Status status) { answer->set_value(std::move(status)); }});
     woken_ = true;
@@ -82,7 +76,7 @@ void Engine::Loop() {
     CountLoad();
   }
   for (Chain& chain : chains_) {
-    chain.request->stream->Fail(Stopped());
+    chain.request->stream->Fail(ShuttingDownError());
     models_[chain.model].executor->Free(chain.slot);
   }
   chains_.clear();
@@ -106,7 +100,7 @@ void Engine::DoErrands() {
     errands.swap(inbox_);
     stopping = stopping_;
   }
-  for (Errand& errand : errands) errand.answer(stopping ? Stopped() : errand.work());
+  for (Errand& errand : errands) errand.answer(stopping ? ShuttingDownError() : errand.work());
 }
 
 void Engine::Admit() {

@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "absl/strings/str_cat.h"
+#include "server/engine/shutting_down.h"
 
 namespace denoise {
 
@@ -19,7 +20,7 @@ absl::StatusOr<WaitingQueue::Place> WaitingQueue::TryPush(std::shared_ptr<const 
   {
     MutexLock lock(mutex_);
     if (closed_) {
-      return absl::UnavailableError("the server is shutting down: send the request to another one");
+      return ShuttingDownError();
     }
     if (entries_.size() >= options_.max_waiting) {
       return absl::ResourceExhaustedError(

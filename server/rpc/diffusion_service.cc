@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "server/engine/shutting_down.h"
 #include "server/rpc/call_metadata.h"
 #include "server/rpc/model_proto.h"
 #include "server/rpc/sample_reactor.h"
@@ -27,9 +28,7 @@ absl::StatusOr<Validated> DiffusionService::Validate(const grpc::CallbackServerC
   record->id = id.ok() ? *id : MakeRequestId();
   if (!id.ok()) return id.status();
   if (draining_.load(std::memory_order_relaxed)) {
-    return WithReason(
-        absl::UnavailableError("the server is shutting down: send the request to another one"),
-        kDraining);
+    return WithReason(ShuttingDownError(), kDraining);
   }
   const auto model = backend_.catalog->FindServing(message.model(), message.model_version());
   if (!model.ok()) return model.status();

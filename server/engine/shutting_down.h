@@ -1,0 +1,16 @@
+// The one answer to whoever comes, waits or runs while the server goes.
+#ifndef DENOISE_SERVER_ENGINE_SHUTTING_DOWN_H_
+#define DENOISE_SERVER_ENGINE_SHUTTING_DOWN_H_
+
+#include "absl/status/status.h"
+
+namespace denoise {
+
+// UNAVAILABLE: the same request to another server is right.
+inline absl::Status ShuttingDownError() {
+  return absl::UnavailableError("the server is shutting down: send the request to another one");
+}
+
+}  // namespace denoise
+
+#endif  // DENOISE_SERVER_ENGINE_SHUTTING_DOWN_H_
