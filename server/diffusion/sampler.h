@@ -24,12 +24,25 @@ struct SamplerOptions {
   std::optional<bool> clip_sample = std::nullopt;
   std::optional<double> clip_sample_range = std::nullopt;
   bool use_clipped_model_output = false;
+  // Model times of the denoiser calls, strictly descending, in 0..T-1; in place of steps, spacing
+  // and sigmas.
+  std::vector<float> timesteps = {};
+  std::optional<bool> thresholding = std::nullopt;
+  std::optional<double> flow_shift = std::nullopt;
+  // (0, 1]; absent: from noise. The last ⌊N·strength⌋ steps, begun at x = α image + σ z.
+  std::optional<double> strength = std::nullopt;
+  // Rows blend with a mask; with jump_samples ≥ 2 every jump_length steps are made that often.
+  bool inpainting = false;
+  uint32_t jump_length = 0;
+  uint32_t jump_samples = 0;
 
   bool operator==(const SamplerOptions&) const = default;
   template <typename H>
   friend H AbslHashValue(H h, const SamplerOptions& o) {
     return H::combine(std::move(h), o.kind, o.steps, o.eta, o.spacing, o.sigmas, o.variance,
-                      o.clip_sample, o.clip_sample_range, o.use_clipped_model_output);
+                      o.clip_sample, o.clip_sample_range, o.use_clipped_model_output, o.timesteps,
+                      o.thresholding, o.flow_shift, o.strength, o.inpainting, o.jump_length,
+                      o.jump_samples);
   }
 };
 

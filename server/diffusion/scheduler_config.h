@@ -12,7 +12,8 @@
 
 namespace denoise {
 
-enum class Prediction { kEpsilon, kV, kSample };
+// kFlow: the velocity ε - x_0 of a flow model, whose x_t is (1-σ) x_0 + σ ε.
+enum class Prediction { kEpsilon, kV, kSample, kFlow };
 enum class Spacing { kLeading, kTrailing, kLinspace };
 enum class Variance { kFixedSmall, kFixedLarge, kLearned, kLearnedRange };
 enum class SamplerKind {

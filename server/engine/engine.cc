@@ -192,7 +192,7 @@ bool Engine::Tick() {
   for (size_t i = 0; i < chains_.size(); ++i) {
     const Chain& chain = chains_[i];
     if (!chain.request->stream->HasRoom()) continue;
-    const int rows = chain.next_row().denoise ? (chain.request->guided ? 2 : 1) : 0;
+    const int rows = chain.request->DenoiserRows(chain.next_row());
     candidates_.push_back({i, chain.model, rows, chain.request->model->shape.values()});
   }
   const SteadyTime begin = clock_->Now();
@@ -233,8 +233,11 @@ void Engine::MakeTasks(const Batch& batch) {
     task.slot = chain.slot;
     task.row = &row;
     task.label = request.labels.empty() ? 0 : request.labels[chain.index];
-    task.guided = request.guided;
-    task.null_label = request.null_label;
+    task.sample = chain.index;
+    task.guided = request.DenoiserRows(row) == 2;
+    if (task.guided && !request.negative_labels.empty()) {
+      task.negative_label = request.negative_labels[chain.index];
+    }
     task.guidance = request.guidance;
 
     Output& output = outputs_[i];

@@ -17,6 +17,7 @@
 #include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "server/engine/clock.h"
+#include "server/engine/evaluation.h"
 #include "server/engine/mutex.h"
 
 namespace denoise {
@@ -45,7 +46,7 @@ struct ResultEvent {
 };
 
 // Not OK: how the request ended instead of in a Result.
-using StreamEvent = std::variant<StateEvent, ResultEvent, absl::Status>;
+using StreamEvent = std::variant<StateEvent, TermEvent, ResultEvent, absl::Status>;
 
 // Thread-safe: engines publish, one reader takes, anybody cancels. A reader that is slow loses
 // states, oldest first, but never the newest of a (sample, content), so the last one always

@@ -9,7 +9,9 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "server/diffusion/likelihood.h"
 #include "server/diffusion/table.h"
+#include "server/engine/conditions.h"
 #include "server/engine/model_info.h"
 
 namespace denoise {
@@ -25,9 +27,14 @@ struct ChainStart {
   uint64_t seed = 0;
   // Whether further noise will be drawn; if not, no generator is kept.
   bool stochastic = false;
-  // [C·H·W] values, copied; empty: a draw. Every register starts as these values times `scale`.
+  // [C·H·W] values, copied, in place of the first draw; empty: a draw. Every register starts as
+  // these values times `scale`, plus `image` times `image_scale`.
   absl::Span<const float> x;
   double scale = 1;
+  absl::Span<const float> image;  // [C·H·W] or empty
+  double image_scale = 0;
+  // Whether the first draw (or x) is kept for rows that blend with it.
+  bool keep_noise = false;
 };
 
 // One row of one chain.
@@ -36,11 +43,28 @@ struct RowTask {
   const Row* row = nullptr;
   // Class given to the denoiser; ignored by models without classes.
   int64_t label = 0;
-  // Where guided: a second denoiser row with `null_label`, and out ← out_u + guidance (out_c -
-  // out_u) on the first C channels.
+  // Of the chain in its request: which row of the conditions is its own.
+  uint32_t sample = 0;
+  // For models with further inputs; all tasks of a batch have SameShapes. They outlive the call.
+  const Conditions* conditions = nullptr;
+  // Where guided: a second denoiser row with `negative_label` and `negative_conditions`, and
+  // out ← out_u + guidance (out_c - out_u) on the first C channels; with r = guidance_rescale > 0
+  // then out ← r out std(out_c)/std(out) + (1-r) out, std over the sample, unbiased.
   bool guided = false;
-  int64_t null_label = 0;
+  int64_t negative_label = 0;
+  const Conditions* negative_conditions = nullptr;
   float guidance = 1;
+  float guidance_rescale = 0;
+  // For rows that blend: [C·H·W] values each, which outlive the call.
+  const float* known = nullptr;
+  const float* mask = nullptr;
+  // For rows of a likelihood: the row's term, its number in the table, and where its values go. The
+  // chain's x is x_0 and stays. A slot may have several such tasks in one batch, in ascending
+  // `term_index`: its noise is drawn one term after another, and a term that is tried again has the
+  // same.
+  const Term* term = nullptr;
+  size_t term_index = 0;
+  TermValues* term_values = nullptr;
   // Where not null, [C·H·W] values of x after the row and of its x̂0 are written there.
   float* x_out = nullptr;
   float* x0_out = nullptr;
@@ -62,11 +86,11 @@ class Executor {
   // Copies a chain's x, [C·H·W] values.
   virtual void Read(SlotId slot, float* x) = 0;
 
-  // Runs `tasks` (each of another slot): the denoiser rows in one call, padded to `padded_rows` (at
-  // least their sum; one of the model's batch sizes; 0 if no task calls the denoiser), then every
-  // task's update. `finite[i]` tells whether task i's registers are finite afterwards. On an error
-  // nothing of any chain has changed: INTERNAL where the denoiser threw or answered in another
-  // shape, RESOURCE_EXHAUSTED where memory ran out.
+  // Runs `tasks` (each of another slot, but for terms): the denoiser rows in one call, padded to
+  // `padded_rows` (at least their sum; one of the model's batch sizes; 0 if no task calls the
+  // denoiser), then every task's update. `finite[i]` tells whether task i's registers are finite
+  // afterwards. On an error nothing of any chain has changed: INTERNAL where the denoiser threw or
+  // answered in another shape, RESOURCE_EXHAUSTED where memory ran out.
   virtual absl::Status Execute(absl::Span<const RowTask> tasks, int64_t padded_rows,
                                absl::Span<bool> finite) = 0;
 

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "server/diffusion/noise_schedule.h"
 #include "server/diffusion/scheduler_config.h"
 
@@ -20,6 +21,22 @@ struct SampleShape {
   int64_t values() const { return channels * height * width; }
 };
 
+enum class ElementType : uint8_t { kFloat32, kInt64, kBool };
+size_t BytesOf(ElementType type);
+absl::string_view Name(ElementType type);  // "float32", "int64", "bool"
+
+// An input of the denoiser after x and t, in the order of its arguments.
+struct ModelInput {
+  enum class Kind : uint8_t { kClassLabels, kCondition };
+  std::string name;
+  Kind kind = Kind::kCondition;
+  ElementType type = ElementType::kFloat32;
+  std::vector<int64_t> shape;  // without N; -1: any extent from 1 on
+  // Of a condition, what stands for "none": one value for all elements, or one an element (only for
+  // shapes without -1). Absent: there is no such thing, and every request gives the input.
+  std::optional<std::vector<double>> null_value;
+};
+
 // Immutable once the model is served; shared by shared_ptr<const ModelInfo>.
 struct ModelInfo {
   // From model.json and the folder's name.
@@ -31,6 +48,9 @@ struct ModelInfo {
   float value_max = 1;
   int64_t num_classes = 0;  // 0: the denoiser takes x and t only
   std::optional<int64_t> null_class;
+  std::vector<ModelInput> inputs;  // class labels among them where num_classes > 0
+  // Values that an element of a sample can have, evenly over value_min..value_max; 0: not said.
+  int64_t levels = 0;
   std::optional<SamplerKind> default_sampler;  // else the config's
   uint32_t default_steps = 50;
   float default_guidance_scale = 1;

@@ -3,6 +3,7 @@
 #define DENOISE_SERVER_ENGINE_REQUEST_H_
 
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -10,6 +11,8 @@
 
 #include "server/diffusion/table.h"
 #include "server/engine/clock.h"
+#include "server/engine/conditions.h"
+#include "server/engine/evaluation.h"
 #include "server/engine/event_stream.h"
 #include "server/engine/model_info.h"
 
@@ -35,14 +38,28 @@ struct Request {
   uint64_t seed = 0;            // sample i: seed + i
   std::vector<int64_t> labels;  // [num_samples]; empty for models without classes
   bool guided = false;
-  int64_t null_label = 0;
+  std::vector<int64_t> negative_labels;  // [num_samples] where guided and the model has classes
   float guidance = 1;
+  float guidance_rescale = 0;
+  // Guided where sigma_min < σ/α ≤ sigma_max.
+  double guidance_sigma_min = -1;
+  double guidance_sigma_max = std::numeric_limits<double>::infinity();
+  // Null for models without further inputs, and the negative ones where not guided.
+  std::shared_ptr<const Conditions> conditions;
+  std::shared_ptr<const Conditions> negative_conditions;
   std::vector<float> start;  // [n·C·H·W] or empty: drawn
+  std::vector<float> image;  // [1 or n, C·H·W] or empty: what image to image starts from
+  std::vector<float> known;  // [1 or n, C·H·W] or empty: what inpainting keeps
+  std::vector<float> mask;   // [1 or n, C·H·W], with `known`
+  // Of an Evaluate, whose x_0 is `start`.
+  std::shared_ptr<Evaluation> evaluation;
   StateSelection states;
   SteadyTime arrival;
   std::optional<SteadyTime> deadline;
   std::shared_ptr<EventStream> stream;
 
+  // Denoiser rows that this row of its table is: 0, 1, or 2 where guidance acts.
+  int DenoiserRows(const Row& row) const;
   // Denoiser rows that one of its chains needs in all.
   uint64_t rows_per_chain() const;
 };

@@ -130,9 +130,15 @@ DENOISE_INLINE void Sum(const Terms& terms, const float* const* columns, int64_t
     case 7:
       SumOf<7>(terms, columns, n, to);
       return;
+    case 8:
+      SumOf<8>(terms, columns, n, to);
+      return;
+    case 9:
+      SumOf<9>(terms, columns, n, to);
+      return;
   }
 }
-static_assert(kNumColumns == 7);
+static_assert(kNumColumns == 9);
 
 DENOISE_INLINE void Guide(const float* out, const float* out_null, float guidance, int64_t n,
                           float* __restrict to) {

@@ -137,7 +137,7 @@ absl::Status TorchExecutor::CallDenoiser(absl::Span<const RowTask> tasks, int64_
     if (!task.row->denoise) continue;
     const float* const x = slots_[task.slot].registers.get();
     inputs_.Set(row++, x, task.row->timestep, task.label);
-    if (task.guided) inputs_.Set(row++, x, task.row->timestep, task.null_label);
+    if (task.guided) inputs_.Set(row++, x, task.row->timestep, task.negative_label);
   }
   inputs_.Pad(rows, padded_rows);
 

@@ -109,7 +109,7 @@ absl::Status SetGuidance(const v1::SampleRequest& message, const ModelInfo& mode
                       absl::StrCat(scale, " needs a model with classes and a null class, and ",
                                    Quote(model.name), " has none; leave it out, or give 1"));
   }
-  request->null_label = *model.null_class;
+  request->negative_labels.assign(request->num_samples, *model.null_class);
   request->guidance = scale;
   // Between the null class and itself there is nothing to scale: the same answer at half the cost.
   request->guided = std::any_of(request->labels.begin(), request->labels.end(),

@@ -33,7 +33,7 @@ double Coefficient(const std::vector<GridPoint>& points, size_t i, size_t order,
 
 // With D = (x/α - x̂0)/s, whose last values h1, h2, h3 keep:  x'/α' = x/α + Σ coefficient D.
 absl::Status Fill(const SamplerSettings& settings, Table* table) {
-  static_assert(kOrder == kMaxRegisters);
+  static_assert(kOrder <= kMaxRegisters);
   table->registers = kOrder;
   for (size_t i = 0; i + 1 < settings.points.size(); ++i) {
     const GridPoint& from = settings.points[i];

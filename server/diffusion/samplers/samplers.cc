@@ -53,6 +53,8 @@ Form PredictedX0(Prediction prediction, const Level& level) {
       return {.x = level.alpha, .out = -level.sigma};
     case Prediction::kSample:
       return {.out = 1};
+    case Prediction::kFlow:
+      return {.x = 1, .out = -level.sigma};
   }
   return {};
 }
@@ -65,6 +67,8 @@ Form PredictedEpsilon(Prediction prediction, const Level& level) {
       return {.x = level.sigma, .out = level.alpha};
     case Prediction::kSample:
       return {.x = 1 / level.sigma, .out = -level.alpha / level.sigma};
+    case Prediction::kFlow:
+      return {.x = 1, .out = level.alpha};
   }
   return {};
 }
@@ -77,6 +81,7 @@ Row DenoiseRow(const SamplerSettings& settings, double t, const Level& level) {
   const Form x0 = PredictedX0(settings.prediction, level);
   Row row;
   row.timestep = t;
+  row.noise_ratio = level.ratio;
   row.p = x0.x;
   row.q = x0.out;
   row.clip = settings.clip;

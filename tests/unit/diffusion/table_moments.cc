@@ -50,6 +50,8 @@ double GaussianData::Denoiser(Prediction prediction, const Level& level, double 
       return level.alpha * epsilon - level.sigma * x0;
     case Prediction::kSample:
       return x0;
+    case Prediction::kFlow:
+      return epsilon - x0;
   }
   return 0;
 }

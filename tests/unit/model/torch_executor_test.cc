@@ -115,7 +115,7 @@ TEST(TorchExecutor, GuidanceTakesBothRowsOfItsOwnChain) {
   for (int i = 0; i < 3; ++i) {
     tasks[i] = {.slot = f.StartAt(i), .row = &row, .label = 5};
     tasks[i].guided = i != 1;
-    tasks[i].null_label = 2;
+    tasks[i].negative_label = 2;
     tasks[i].guidance = 3;
   }
   ASSERT_TRUE(f.Execute(tasks, 8).ok());

@@ -351,7 +351,7 @@ TEST_F(RequestValidatorTest, Guidance) {
   Request request = Validate(message)->request;
   EXPECT_TRUE(request.guided);  // the model's default, 2
   EXPECT_EQ(request.guidance, 2);
-  EXPECT_EQ(request.null_label, 10);
+  EXPECT_THAT(request.negative_labels, Each(10));
   EXPECT_FALSE(Validate(message, WithoutNullClass())->request.guided);
 
   // One row, with the label: not the unconditional prediction.
