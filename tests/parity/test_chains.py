@@ -13,7 +13,6 @@ do, or not right, is brought to what it means:
 """
 
 import itertools
-import json
 
 import diffusers
 import numpy as np
@@ -24,7 +23,7 @@ from diffusers import DDIMScheduler, DDPMScheduler
 from tables import draw, make_tables
 from test_solvers import CLASSES as SOLVERS
 from test_solvers import STOCHASTIC, denoiser_of, kept
-from test_tables import SCHEDULES, SHAPE, Comparison, file_of, generators
+from test_tables import SCHEDULES, SHAPE, Comparison, generators
 
 CLASSES = {"ddpm": DDPMScheduler, "ddim": DDIMScheduler, **SOLVERS}
 # What makes a class of several samplers the one.
@@ -46,6 +45,11 @@ def allowed(sampler):
     return 1e-3 if sampler in ("ddpm", *STOCHASTIC) else 1e-4
 
 
+def predictions_of(sampler):
+    knows_sample = sampler not in ("euler_ancestral", "pndm")
+    return ("epsilon", "v_prediction") + (("sample",) if knows_sample else ())
+
+
 def dtype_of(sampler):
     return torch.float64 if sampler == "deis" else torch.float32
 
@@ -62,11 +66,13 @@ def set_timesteps(scheduler, *arguments, dtype=torch.float32, **keywords):
         scheduler.set_begin_index(0)
 
 
-def walk(scheduler, x, denoiser, streams, before=lambda i: None, after=lambda i, x: x, **arguments):
+def walk(
+    scheduler, x, denoiser, streams, timesteps=None, before=lambda i: None, after=lambda i, x: x
+):
     """diffusers' loop; `before` is called before, `after` changes x after each step."""
-    if "generator" in scheduler.step.__code__.co_varnames:
-        arguments["generator"] = streams
-    for i, t in enumerate(scheduler.timesteps):
+    takes_generator = "generator" in scheduler.step.__code__.co_varnames
+    arguments = {"generator": streams} if takes_generator else {}
+    for i, t in enumerate(scheduler.timesteps if timesteps is None else timesteps):
         before(i)
         out = denoiser(scheduler.scale_model_input(x, t), t)
         x = after(i, scheduler.step(out, t, x, **arguments).prev_sample)
@@ -128,7 +134,7 @@ def run_on_times(sampler, scheduler, times, denoiser, dtype):
         scheduler.timesteps = euler.timesteps
     streams = generators()
     x = draw(streams, SHAPE).to(dtype) * scheduler.init_noise_sigma
-    return walk(scheduler, x, denoiser, streams, before)
+    return walk(scheduler, x, denoiser, streams, before=before)
 
 
 @pytest.mark.parametrize("sampler,arguments", CHOICES)
@@ -136,11 +142,10 @@ def test_own_times(sampler, arguments, record_error, request):
     dtype = dtype_of(sampler)
     denoiser = denoiser_of(dtype)
     full = request.config.getoption("--full")
-    predictions = ("epsilon", "v_prediction") + (("sample",) if sampler != "pndm" else ())
     lists = [*TIMES, FRACTIONS] if sampler in ("euler", "euler_ancestral", "heun", "lms") else TIMES
     comparison = None
     for choice in itertools.product(
-        predictions, ("linear", "scaled_linear"), ("leading", "linspace"), range(len(lists))
+        predictions_of(sampler), ("linear", "scaled_linear"), ("leading", "linspace"), range(len(lists))
     ):
         if not full and not kept((sampler, choice), 3):
             continue
@@ -156,7 +161,7 @@ def test_own_times(sampler, arguments, record_error, request):
         times = lists[number]
         comparison.add(
             f"{prediction} {schedule} {spacing} {times[:3]}…",
-            json.loads(scheduler.to_json_string()),
+            scheduler.to_json_string(),
             {"timesteps": times},
             lambda s=scheduler, t=times: run_on_times(sampler, s, t, denoiser, dtype),
             denoiser,
@@ -171,22 +176,22 @@ def test_own_times(sampler, arguments, record_error, request):
 def run_from_image(sampler, scheduler, steps, strength, denoiser, dtype):
     run = int(steps * strength)
     set_timesteps(scheduler, steps, dtype=dtype)
-    begin = len(scheduler.timesteps) - run * scheduler.order
-    if sampler == "heun":  # Twice for each step but the last.
-        begin = (steps - run) * 2
-    scheduler.timesteps = scheduler.timesteps[begin:]
+    begin = (steps - run) * scheduler.order
+    timesteps = scheduler.timesteps[begin:]
     if sampler == "pndm":
         stride = scheduler.config.num_train_timesteps // steps
         times = [int(t) for t in scheduler._timesteps[:run][::-1]]
         plan_pndm(scheduler, times, [stride] * run)
+        timesteps = scheduler.timesteps
     elif sampler == "lms":
         scheduler.sigmas = scheduler.sigmas[begin:]
+        scheduler.timesteps = timesteps
     elif hasattr(scheduler, "sigmas"):
         scheduler.set_begin_index(begin)
     streams = generators()
     first = draw(streams, SHAPE).to(dtype)
-    x = scheduler.add_noise(IMAGE.to(dtype), first, scheduler.timesteps[:1])
-    return walk(scheduler, x, denoiser, streams)
+    x = scheduler.add_noise(IMAGE.to(dtype), first, timesteps[:1])
+    return walk(scheduler, x, denoiser, streams, timesteps)
 
 
 @pytest.mark.parametrize("sampler,arguments", CHOICES)
@@ -195,9 +200,8 @@ def test_image_to_image(sampler, arguments, record_error, request):
     denoiser = denoiser_of(dtype)
     full = request.config.getoption("--full")
     comparison = None
-    predictions = ("epsilon", "v_prediction") + (("sample",) if sampler != "pndm" else ())
     for choice in itertools.product(
-        predictions,
+        predictions_of(sampler),
         ("linear", "squaredcos_cap_v2"),
         ("leading", "trailing", "linspace"),
         ((10, 0.7), (10, 0.55), (14, 0.29), (20, 0.75), (50, 0.1), (50, 0.8), (30, 1.0)),
@@ -217,7 +221,7 @@ def test_image_to_image(sampler, arguments, record_error, request):
         comparison = comparison or Comparison(name, allowed(sampler), record_error)
         comparison.add(
             f"{prediction} {schedule} {spacing} N={steps} strength={strength}",
-            json.loads(scheduler.to_json_string()),
+            scheduler.to_json_string(),
             {"steps": steps, "strength": strength},
             lambda s=scheduler, n=steps, p=strength: run_from_image(
                 sampler, s, n, p, denoiser, dtype
@@ -258,9 +262,10 @@ def test_inpainting(sampler, arguments, record_error, request):
     # DDIM and PNDM arrive beside the next time, of which the pipelines take the level, unless the
     # spacing is leading; PNDM's Runge-Kutta stages also where the stride is odd.
     spacings = ("leading",) if sampler in ("ddim", "pndm") else ("leading", "trailing", "linspace")
-    predictions = ("epsilon", "v_prediction") + (("sample",) if sampler != "pndm" else ())
     comparison = None
-    for choice in itertools.product(predictions, ("linear", "scaled_linear"), spacings, (10, 50)):
+    for choice in itertools.product(
+        predictions_of(sampler), ("linear", "scaled_linear"), spacings, (10, 50)
+    ):
         if not full and not kept((sampler, choice, "inpainting"), 2 if len(spacings) == 1 else 5):
             continue
         prediction, schedule, spacing, steps = choice
@@ -274,7 +279,7 @@ def test_inpainting(sampler, arguments, record_error, request):
         comparison = comparison or Comparison(name, allowed(sampler), record_error)
         comparison.add(
             f"{prediction} {schedule} {spacing} N={steps}",
-            json.loads(scheduler.to_json_string()),
+            scheduler.to_json_string(),
             {"steps": steps, "inpainting": True},
             lambda s=scheduler, n=steps: run_inpainting(s, n, denoiser, dtype),
             denoiser,
@@ -351,7 +356,7 @@ def test_repaint(sampler, record_error, request):
     comparison = Comparison(f"{sampler}, RePaint", 1e-3, record_error)
     for arguments, prediction, schedule, (steps, jump_length, jump_samples) in itertools.product(
         REPAINT[sampler],
-        ("epsilon", "v_prediction", "sample"),
+        predictions_of(sampler),
         ("linear", "scaled_linear"),
         ((2, 1, 2), (5, 1, 3), (10, 3, 2), (20, 5, 4), (25, 24, 3), (50, 10, 10)),
     ):
@@ -367,7 +372,7 @@ def test_repaint(sampler, record_error, request):
         )
         comparison.add(
             f"{prediction} {schedule} {arguments} N={steps} j={jump_length} r={jump_samples}",
-            file_of(scheduler),
+            scheduler.to_json_string(),
             {
                 "steps": steps,
                 "inpainting": True,
