@@ -21,7 +21,9 @@ TorchExecutor::TorchExecutor(std::shared_ptr<const ModelInfo> info,
       values_(info_->shape.values()),
       out_channels_(info_->shape.channels * (info_->learned_variance ? 2 : 1)),
       out_values_(info_->learned_variance ? 2 * values_ : values_),
+      levels_{info_->value_min, info_->value_max, info_->levels},
       inputs_(info_->shape, denoiser_->layout(), info_->integer_time, info_->batch_sizes.back()),
+      x_t_(values_),
       initial_noise_(0) {
   const c10::InferenceMode inference;
   z_ = at::empty({values_}, at::kFloat);
@@ -94,13 +96,14 @@ absl::Status TorchExecutor::Execute(absl::Span<const RowTask> tasks, int64_t pad
   if (absl::Status status = Check(tasks, rows, padded_rows); !status.ok()) return status;
 
   const c10::InferenceMode inference;
+  if (absl::Status status = PrepareTerms(tasks); !status.ok()) return status;
   const float* out = nullptr;
   if (rows > 0) {
     if (absl::Status status = CallDenoiser(tasks, rows, padded_rows); !status.ok()) return status;
     out = out_.const_data_ptr<float>();
   }
-  // From here on nothing fails. Noise is drawn only now, so that a batch that is tried again draws
-  // the same.
+  // From here on nothing fails. Noise is drawn only now (that of terms is kept until they are
+  // done), so that a batch that is tried again draws the same.
   for (size_t i = 0; i < tasks.size(); ++i) {
     finite[i] = Update(tasks[i], out);
     if (out != nullptr) out += tasks[i].denoiser_rows() * out_values_;
@@ -126,8 +129,37 @@ absl::Status TorchExecutor::Check(absl::Span<const RowTask> tasks, int64_t rows,
     if (task.row->variance != RowVariance::kNone && !info_->learned_variance) {
       return absl::InternalError("a row wants a learned variance of a model that gives none");
     }
+    if (task.term == nullptr) continue;
+    if (!task.row->denoise || task.guided || task.x_out != nullptr || task.x0_out != nullptr) {
+      return absl::InternalError(
+          "a term of a likelihood is guided, shows a state or calls no denoiser");
+    }
+    if (!slots_[task.slot].noise.has_value() ||
+        !slots_[task.slot].term_noise.Has(task.term_index)) {
+      return absl::InternalError(
+          absl::StrCat("term ", task.term_index, " of a likelihood has no noise, or is done"));
+    }
   }
   return absl::OkStatus();
+}
+
+absl::Status TorchExecutor::PrepareTerms(absl::Span<const RowTask> tasks) try {
+  for (const RowTask& task : tasks) {
+    if (task.term == nullptr) continue;
+    Slot& slot = slots_[task.slot];
+    slot.term_noise.Prepare(task.term_index, values_, *slot.noise);
+  }
+  return absl::OkStatus();
+} catch (...) {
+  return CurrentExceptionStatus();
+}
+
+const float* TorchExecutor::InputOf(const RowTask& task) {
+  const Slot& slot = slots_[task.slot];
+  if (task.term == nullptr) return slot.registers.get();
+  MakeNoisy(*task.term, values_, slot.registers.get(), slot.term_noise.Get(task.term_index),
+            x_t_.data());
+  return x_t_.data();
 }
 
 absl::Status TorchExecutor::CallDenoiser(absl::Span<const RowTask> tasks, int64_t rows,
@@ -135,7 +167,7 @@ absl::Status TorchExecutor::CallDenoiser(absl::Span<const RowTask> tasks, int64_
   int64_t row = 0;
   for (const RowTask& task : tasks) {
     if (!task.row->denoise) continue;
-    const float* const x = slots_[task.slot].registers.get();
+    const float* const x = InputOf(task);
     inputs_.Set(row++, x, task.row->timestep, task.label);
     if (task.guided) inputs_.Set(row++, x, task.row->timestep, task.negative_label);
   }
@@ -163,6 +195,7 @@ absl::Status TorchExecutor::CallDenoiser(absl::Span<const RowTask> tasks, int64_
 }
 
 bool TorchExecutor::Update(const RowTask& task, const float* out) {
+  if (task.term != nullptr) return FinishTerm(task, out);
   Slot& slot = slots_[task.slot];
   const Row& row = *task.row;
   RowInputs in;
@@ -177,6 +210,15 @@ bool TorchExecutor::Update(const RowTask& task, const float* out) {
   }
   return UpdateRow(row, slot.num_registers, values_, in, slot.registers.get(),
                    {.x = task.x_out, .x0 = row.denoise ? task.x0_out : nullptr});
+}
+
+bool TorchExecutor::FinishTerm(const RowTask& task, const float* out) {
+  Slot& slot = slots_[task.slot];
+  const TermInputs in = {
+      .x_0 = slot.registers.get(), .z = slot.term_noise.Get(task.term_index), .out = out};
+  const bool finite = ReduceTerm(*task.row, *task.term, levels_, values_, in, task.term_values);
+  slot.term_noise.Done(task.term_index);
+  return finite;
 }
 
 }  // namespace denoise
