@@ -136,8 +136,8 @@ Row BlendRow(Blend blend) {
 }
 
 TEST(RowUpdate, AMaskOfZeroOrOneIsExact) {
-  // Values that x + m (kept - x) would not give back.
-  const std::vector<float> known = {0.1f, 0.1f, 0.3f}, z = {0, 0, 0.7f}, mask = {0, 1, 1};
+  // Values that x + m (kept - x) would not give back, and one that is not asked for.
+  const std::vector<float> known = {kNan, 0.1f, 0.3f}, z = {0, 0, 0.7f}, mask = {0, 1, 1};
   const RowInputs in = {.known = known.data(), .mask = mask.data(), .blend_z = z.data()};
   std::vector<float> x = {1e10f, 1e10f, -1e10f};
   EXPECT_TRUE(Update(BlendRow(Blend::kKnown), 1, 3, in, x));
