@@ -24,7 +24,7 @@ void BlendRows(Table* table);
 //
 // steps are left, it is brought back by j steps of the forward process, in one row,
 //
-//   x ← √(ᾱ_hi/ᾱ_lo) x + √(1 - ᾱ_hi/ᾱ_lo) z,
+//   x ← (α_hi/α_lo) x + √(σ_hi² - (α_hi/α_lo)² σ_lo²) z,
 //
 // and makes them again, until they were made jump_samples times. These are the jumps of the
 // authors' get_schedule_jump, which never goes back from x_0 itself. diffusers' RePaintScheduler
