@@ -53,6 +53,9 @@ struct TimeAndSigma {
 absl::StatusOr<std::vector<TimeAndSigma>> MakeSigmaGrid(const NoiseSchedule& schedule,
                                                         const SigmaGridOptions& options);
 
+// The sigma of a curve at u in 0..1, from `max` down to `min`. kSchedule is no curve.
+double CurveAt(Sigmas curve, double min, double max, double u);
+
 // sigma_t/alpha_t at t = 0, as float32.
 double FirstSigma(const NoiseSchedule& schedule);
 

@@ -5,7 +5,7 @@
 //   {"config": {"_class_name": "DDIMScheduler"}, "learned_variance": false,
 //    "sampler": {"kind": "ddim", "steps": 7, "eta": 0.5, "spacing": "leading", "sigmas": "karras",
 //                "variance": "fixed_small", "clip_sample": true, "clip_sample_range": 1,
-//                "use_clipped_model_output": false}}
+//                "use_clipped_model_output": false, "thresholding": false, "flow_shift": 3}}
 //
 // Only "config", the content of a scheduler_config.json (or its text, in a string), and "sampler"
 // with "steps" are required. The answer is the table (w with one line a register), or {"error":
@@ -60,6 +60,8 @@ SamplerOptions ReadOptions(const Json& sampler) {
   options.clip_sample = Get<bool>(sampler, "clip_sample");
   options.clip_sample_range = Get<double>(sampler, "clip_sample_range");
   options.use_clipped_model_output = Get<bool>(sampler, "use_clipped_model_output").value_or(false);
+  options.thresholding = Get<bool>(sampler, "thresholding");
+  options.flow_shift = Get<double>(sampler, "flow_shift");
   return options;
 }
 
@@ -70,6 +72,9 @@ Json RowToJson(const Row& row, int registers) {
                {"q", row.q},
                {"clip", row.clip},
                {"clip_range", row.clip_range},
+               {"threshold", row.threshold},
+               {"threshold_ratio", row.threshold_ratio},
+               {"threshold_max", row.threshold_max},
                {"noise", row.noise},
                {"log_var_min", row.log_var_min},
                {"log_var_max", row.log_var_max},
@@ -112,7 +117,7 @@ Json Answer(const Json& request) {
   const auto config =
       ParseSchedulerConfig(file.is_string() ? file.get<std::string>() : file.dump());
   if (!config.ok()) return {{"error", std::string(config.status().message())}};
-  const auto table = MakeTable(*config, NoiseSchedule(config->betas),
+  const auto table = MakeTable(*config, ScheduleOf(*config),
                                Get<bool>(request, "learned_variance").value_or(false),
                                ReadOptions(request.at("sampler")));
   if (!table.ok()) return {{"error", std::string(table.status().message())}};
