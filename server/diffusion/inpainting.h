@@ -24,8 +24,9 @@ void BlendRows(Table* table);
 //
 // steps are left, it is brought back by j steps of the forward process, in one row,
 //
-//   x ← √(ᾱ_hi/ᾱ_lo) x + √(1 - ᾱ_hi/ᾱ_lo) z,
+//   x ← √(ᾱ_hi/ᾱ_lo) x + √(σ_hi² - ᾱ_hi/ᾱ_lo σ_lo²) z,
 //
+// (of a diffusion the second root is √(1 - ᾱ_hi/ᾱ_lo))
 // and makes them again, until they were made jump_samples times. These are the jumps of the
 // authors' get_schedule_jump, which never goes back from x_0 itself. diffusers' RePaintScheduler
 // has the same list of times but takes each for the state's that a step begins at, not arrives at,
