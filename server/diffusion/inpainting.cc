@@ -32,11 +32,12 @@ void BlendWithKnown(Row* row) {
 
 Row RowBack(const State& from, const State& to) {
   const double kept = to.alpha_bar / from.alpha_bar;  // (α_hi/α_lo)²
+  const double added = to.sigma * to.sigma - kept * from.sigma * from.sigma;
   Row row;
   row.denoise = false;
   row.noise = true;
   row.w[kColX][kColX] = std::sqrt(kept);
-  row.w[kColX][kColZ] = std::sqrt(to.sigma * to.sigma - kept * from.sigma * from.sigma);
+  row.w[kColX][kColZ] = std::sqrt(std::max(added, 0.0));
   row.completes_step = false;
   row.timestep = to.timestep;
   row.state_timestep = to.timestep;

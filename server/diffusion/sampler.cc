@@ -8,6 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "server/diffusion/custom_times.h"
 #include "server/diffusion/field_error.h"
+#include "server/diffusion/flow_grid.h"
 #include "server/diffusion/image_start.h"
 #include "server/diffusion/inpainting.h"
 #include "server/diffusion/samplers/samplers.h"
@@ -55,24 +56,30 @@ absl::Status ValidateForSampler(const SamplerSpec& spec, const SamplerOptions& o
   return absl::OkStatus();
 }
 
-absl::Status ValidateClipping(bool clip, const SamplerOptions& options) {
+absl::Status ValidateBounds(const SamplerSettings& settings, const SamplerOptions& options) {
   if (options.clip_sample_range.has_value()) {
     const double range = *options.clip_sample_range;
     if (!(range > 0 && std::isfinite(range))) {
       return FieldError("sampler.clip_sample_range",
                         absl::StrCat(range, " is not a finite number above 0"));
     }
-    if (!clip) {
+    if (!settings.bounds_x0()) {
       return FieldError("sampler.clip_sample_range",
                         absl::StrCat(range,
                                      " does nothing, as nothing is clipped; set "
                                      "sampler.clip_sample, or leave it out"));
     }
   }
-  if (options.use_clipped_model_output && !clip) {
+  if (settings.threshold &&
+      (options.clip_sample.value_or(false) || options.clip_sample_range.has_value())) {
+    return FieldError(
+        options.clip_sample_range.has_value() ? "sampler.clip_sample_range" : "sampler.clip_sample",
+        "does nothing, as x_0 is thresholded; leave it out, or set sampler.thresholding to false");
+  }
+  if (options.use_clipped_model_output && !settings.bounds_x0()) {
     return FieldError("sampler.use_clipped_model_output",
-                      "true does nothing, as nothing is clipped; set sampler.clip_sample, or leave "
-                      "it out");
+                      "true does nothing, as nothing is clipped; set sampler.clip_sample or "
+                      "sampler.thresholding, or leave it out");
   }
   return absl::OkStatus();
 }
@@ -118,6 +125,11 @@ SamplerSettings Settle(const SamplerSpec& spec, const SchedulerConfig& config,
   settings.clip = options.clip_sample.value_or(clip_by_default);
   settings.clip_range =
       options.clip_sample_range.value_or(config.clip_sample_range.value_or(spec.clip_sample_range));
+  const bool threshold_by_default = spec.heeds_thresholding && config.thresholding.value_or(false);
+  settings.threshold = options.thresholding.value_or(threshold_by_default);
+  settings.threshold_ratio = config.dynamic_thresholding_ratio;
+  settings.threshold_max = config.sample_max_value;
+  if (settings.threshold) settings.clip = false;
   settings.variance = options.variance.value_or(config.variance.value_or(spec.variance));
   settings.eta = options.eta;
   settings.use_clipped_model_output = options.use_clipped_model_output;
@@ -213,13 +225,16 @@ absl::StatusOr<Table> MakeTable(const SchedulerConfig& config, const NoiseSchedu
                                 bool learned_variance, const SamplerOptions& options) {
   const SamplerSpec& spec = SpecOf(options.kind.value_or(config.default_sampler));
   if (absl::Status status = ValidateForSampler(spec, options); !status.ok()) return status;
+  if (absl::Status status = ValidateForFlow(spec, config, options); !status.ok()) return status;
   if (absl::Status status = ValidateNoise(spec, learned_variance); !status.ok()) return status;
   if (!options.timesteps.empty()) {
-    absl::Status status = ValidateTimesteps(options, spec.grid, schedule.size());
+    absl::Status status = ValidateTimesteps(config, options, spec.grid);
     if (!status.ok()) return status;
   }
-  SamplerSettings settings = Settle(spec, config, schedule, options);
-  if (absl::Status status = ValidateClipping(settings.clip, options); !status.ok()) return status;
+  // Held here, as the settings refer to it.
+  const NoiseSchedule seen = spec.begins_in_noise_alone ? schedule : schedule.WithoutZeroSnr();
+  SamplerSettings settings = Settle(spec, config, seen, options);
+  if (absl::Status status = ValidateBounds(settings, options); !status.ok()) return status;
   if (spec.takes_variance) {
     if (absl::Status status =
             ValidateVariance(settings.variance, learned_variance, options.variance.has_value());
@@ -230,13 +245,13 @@ absl::StatusOr<Table> MakeTable(const SchedulerConfig& config, const NoiseSchedu
 
   const Spacing spacing = options.spacing.value_or(config.spacing.value_or(spec.spacing));
   if (spec.grid == TimeGrid::kWhole) {
-    absl::StatusOr<std::vector<int64_t>> times =
-        MakeTimes(spec, config, schedule, options, spacing);
+    absl::StatusOr<std::vector<int64_t>> times = MakeTimes(spec, config, seen, options, spacing);
     if (!times.ok()) return times.status();
     settings.times = *std::move(times);
   } else {
     absl::StatusOr<std::vector<GridPoint>> points =
-        MakePoints(spec, config, schedule, options, spacing);
+        config.flow.has_value() ? MakeFlowPoints(spec, config, options)
+                                : MakePoints(spec, config, seen, options, spacing);
     if (!points.ok()) return points.status();
     settings.points = *std::move(points);
   }
@@ -250,11 +265,13 @@ absl::StatusOr<Table> MakeTable(const SchedulerConfig& config, const NoiseSchedu
   }
   if (spec.grid == TimeGrid::kWhole) {
     const int64_t first = settings.times.front();
-    SetStart(static_cast<double>(first), Level(schedule.alpha_bar(first)), &table);
+    SetStart(static_cast<double>(first), Level(seen.alpha_bar(first)), &table);
   } else {
     const GridPoint& first = settings.points.front();
     SetStart(first.time, first.level, &table);
-    if (spec.scales_start && spacing != Spacing::kLeading) table.initial_scale = first.level.sigma;
+    if (spec.scales_start && !config.flow.has_value() && spacing != Spacing::kLeading) {
+      table.initial_scale = first.level.sigma;
+    }
   }
   if (options.strength.has_value()) StartFromImage(&table);
   table.rows.reserve(table.total_steps);

@@ -45,7 +45,21 @@ double TimeOf(double value, const std::vector<float>& values) {
   return (1 - weight) * static_cast<double>(below) + weight * static_cast<double>(below + 1);
 }
 
-// The curve's sigma at u = 0 (max) … 1 (min).
+// Solvers divide by the distance of levels, which for a schedule of extremely small betas, or
+// bounds next to each other, may be nothing in float32.
+absl::StatusOr<std::vector<TimeAndSigma>> Descending(absl::string_view field,
+                                                     std::vector<TimeAndSigma> points) {
+  for (size_t i = 1; i < points.size(); ++i) {
+    if (points[i].sigma < points[i - 1].sigma) continue;
+    return FieldError(
+        field, absl::StrCat(points.size(), " steps make noise levels coincide at sigma/alpha ",
+                            points[i].sigma, "; ask for fewer steps"));
+  }
+  return points;
+}
+
+}  // namespace
+
 double CurveAt(Sigmas curve, double min, double max, double u) {
   switch (curve) {
     case Sigmas::kSchedule:
@@ -62,21 +76,6 @@ double CurveAt(Sigmas curve, double min, double max, double u) {
   }
   return max;
 }
-
-// Solvers divide by the distance of levels, which for a schedule of extremely small betas, or
-// bounds next to each other, may be nothing in float32.
-absl::StatusOr<std::vector<TimeAndSigma>> Descending(absl::string_view field,
-                                                     std::vector<TimeAndSigma> points) {
-  for (size_t i = 1; i < points.size(); ++i) {
-    if (points[i].sigma < points[i - 1].sigma) continue;
-    return FieldError(
-        field, absl::StrCat(points.size(), " steps make noise levels coincide at sigma/alpha ",
-                            points[i].sigma, "; ask for fewer steps"));
-  }
-  return points;
-}
-
-}  // namespace
 
 double FirstSigma(const NoiseSchedule& schedule) { return SigmaAt(schedule, 0); }
 

@@ -57,6 +57,8 @@ absl::StatusOr<std::vector<TimeAndSigma>> MakeSigmaGrid(const NoiseSchedule& sch
 // whole times. A FieldError "sampler.timesteps" where two sigmas would be equal.
 absl::StatusOr<std::vector<TimeAndSigma>> SigmasAt(const NoiseSchedule& schedule,
                                                    const std::vector<float>& times);
+// The sigma of a curve at u in 0..1, from `max` down to `min`. kSchedule is no curve.
+double CurveAt(Sigmas curve, double min, double max, double u);
 
 // sigma_t/alpha_t at t = 0, as float32.
 double FirstSigma(const NoiseSchedule& schedule);

@@ -6,7 +6,8 @@
 //    "sampler": {"kind": "ddim", "steps": 7, "eta": 0.5, "spacing": "leading", "sigmas": "karras",
 //                "variance": "fixed_small", "clip_sample": true, "clip_sample_range": 1,
 //                "use_clipped_model_output": false, "timesteps": [900, 400], "strength": 0.5,
-//                "inpainting": true, "jump_length": 10, "jump_samples": 3}}
+//                "inpainting": true, "jump_length": 10, "jump_samples": 3, "thresholding": false,
+//                "flow_shift": 3}}
 //
 // Only "config", the content of a scheduler_config.json (or its text, in a string), and "sampler"
 // with "steps" or "timesteps" are required. The answer is the table (w with one line a register),
@@ -67,6 +68,8 @@ SamplerOptions ReadOptions(const Json& sampler) {
   options.inpainting = Get<bool>(sampler, "inpainting").value_or(false);
   options.jump_length = Get<uint32_t>(sampler, "jump_length").value_or(0);
   options.jump_samples = Get<uint32_t>(sampler, "jump_samples").value_or(0);
+  options.thresholding = Get<bool>(sampler, "thresholding");
+  options.flow_shift = Get<double>(sampler, "flow_shift");
   return options;
 }
 
@@ -91,6 +94,9 @@ Json RowToJson(const Row& row, int registers) {
                {"q", row.q},
                {"clip", row.clip},
                {"clip_range", row.clip_range},
+               {"threshold", row.threshold},
+               {"threshold_ratio", row.threshold_ratio},
+               {"threshold_max", row.threshold_max},
                {"noise", row.noise},
                {"log_var_min", row.log_var_min},
                {"log_var_max", row.log_var_max},
@@ -138,7 +144,7 @@ Json Answer(const Json& request) {
   const auto config =
       ParseSchedulerConfig(file.is_string() ? file.get<std::string>() : file.dump());
   if (!config.ok()) return {{"error", std::string(config.status().message())}};
-  const auto table = MakeTable(*config, NoiseSchedule(config->betas),
+  const auto table = MakeTable(*config, ScheduleOf(*config),
                                Get<bool>(request, "learned_variance").value_or(false),
                                ReadOptions(request.at("sampler")));
   if (!table.ok()) return {{"error", std::string(table.status().message())}};

@@ -11,6 +11,7 @@ import subprocess
 
 import torch
 
+# kMaxRegisters of table.h: columns of weights that are registers.
 MAX_REGISTERS = 6
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 
@@ -41,6 +42,12 @@ def draw(generators, shape):
     return torch.cat([torch.randn((1, *shape[1:]), generator=g) for g in generators])
 
 
+def threshold(x0, ratio, maximum):
+    """Dynamic thresholding, as row.threshold says."""
+    s = torch.quantile(x0.flatten(1).abs(), ratio, dim=1).clamp(1, maximum).view(-1, 1, 1, 1)
+    return x0.clamp(-s, s) / s
+
+
 def run_table(
     table, denoiser, generators, shape, dtype=torch.float32, image=None, known=None, mask=None
 ):
@@ -62,6 +69,8 @@ def run_table(
             x0 = row["p"] * registers[0] + row["q"] * out
             if row["clip"]:
                 x0 = x0.clamp(-row["clip_range"], row["clip_range"])
+            if row["threshold"]:
+                x0 = threshold(x0, row["threshold_ratio"], row["threshold_max"])
         z = draw(generators, shape).to(dtype) if row["noise"] else None
         if row["variance"] == "learned":
             z = z * torch.exp(0.5 * second)

@@ -79,6 +79,8 @@ const SamplerSpec kDdim = {
     .takes_use_clipped_model_output = true,
     .heeds_clip_sample = true,
     .repeatable = true,
+    .heeds_thresholding = true,
+    .begins_in_noise_alone = true,
     .fill = &Fill,
 };
 

@@ -77,6 +77,8 @@ const SamplerSpec kDdpm = {
     .takes_variance = true,
     .heeds_clip_sample = true,
     .repeatable = true,
+    .heeds_thresholding = true,
+    .begins_in_noise_alone = true,
     .fill = &Fill,
 };
 

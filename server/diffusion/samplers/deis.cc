@@ -87,8 +87,10 @@ const SamplerSpec kDeis = {
     .spacing = Spacing::kLinspace,
     .final_sigma = FinalSigma::kSigmaMin,
     .takes_sigmas = true,
+    .heeds_thresholding = true,
     .heeds_sigmas = true,
     .grid = TimeGrid::kIntervals,
+    .flow_grid = FlowGrid::kDeis,
     .repeats_last_level = true,
     .fill = &Fill,
 };

@@ -26,12 +26,13 @@ constexpr Mean kMeans[] = {
 
 // What means are taken of: ε, or v where that is what the denoiser predicts (as in diffusers,
 // though v, unlike ε, turns along a path; diffusers has no PNDM for x_0). It is the one that goes
-// with x̂0 after clipping, if that is on.
+// with x̂0 after clipping or thresholding, if that is on.
 Form Answer(const SamplerSettings& settings, const Level& level) {
   if (settings.prediction != Prediction::kV) {
-    return settings.clip ? EpsilonFromX0(level) : PredictedEpsilon(settings.prediction, level);
+    return settings.bounds_x0() ? EpsilonFromX0(level)
+                                : PredictedEpsilon(settings.prediction, level);
   }
-  if (!settings.clip) return {.out = 1};
+  if (!settings.bounds_x0()) return {.out = 1};
   return {.x = level.alpha / level.sigma, .x0 = -1 / level.sigma};
 }
 

@@ -45,6 +45,15 @@ Level Level::FromRatio(double ratio) {
   return level;
 }
 
+Level Level::OfFlow(double sigma) {
+  Level level((1 - sigma) * (1 - sigma));
+  level.alpha = 1 - sigma;
+  level.variance = sigma * sigma;
+  level.sigma = sigma;
+  level.ratio = sigma / (1 - sigma);
+  return level;
+}
+
 int64_t TimeAfter(const SamplerSettings& settings, size_t i) {
   if (!settings.custom_times) return settings.times[i] - settings.schedule.size() / settings.steps;
   return i + 1 < settings.times.size() ? settings.times[i + 1] : -1;
@@ -91,6 +100,9 @@ Row DenoiseRow(const SamplerSettings& settings, double t, const Level& level) {
   row.q = x0.out;
   row.clip = settings.clip;
   row.clip_range = settings.clip_range;
+  row.threshold = settings.threshold;
+  row.threshold_ratio = settings.threshold_ratio;
+  row.threshold_max = settings.threshold_max;
   return row;
 }
 

@@ -101,6 +101,20 @@ TEST_F(CustomTimes, RefusesWhatIsNoListOfTimes) {
   EXPECT_TRUE(Make({.timesteps = {0}}).ok());
 }
 
+// Its time is T σ, and begins at T.
+TEST_F(CustomTimes, OfAFlowModelReachToTheirNumber) {
+  config_ = *ParseSchedulerConfig(R"({"_class_name": "FlowMatchEulerDiscreteScheduler"})");
+  const Table table = *Make({.timesteps = {1000, 700, 250.5F}});
+  EXPECT_EQ(table.initial_timestep, 1000);
+  EXPECT_EQ(table.initial_sigma, 1);
+  EXPECT_NEAR(table.rows[0].state_sigma, 0.7, 1e-7);
+  EXPECT_NEAR(table.rows[1].state_sigma, 0.2505, 1e-7);
+  EXPECT_EQ(table.rows[2].state_sigma, 0);
+  ExpectRefused({.timesteps = {1000.5F, 700}}, "sampler.timesteps[0]", "1000.5 is not in 0..1000");
+  // Nothing is left to do at σ = 0.
+  ExpectRefused({.timesteps = {500, 0}}, "sampler.timesteps", "0 at position 1 is not above 0");
+}
+
 TEST_F(CustomTimes, RefusesASecondWordOnTheTimes) {
   ExpectRefused({.steps = 2, .timesteps = {50, 20}}, "sampler.timesteps",
                 "together with sampler.steps 2");

@@ -143,6 +143,29 @@ TEST_F(Inpainting, RowsThatGoBackAreTheForwardProcess) {
   }
 }
 
+TEST_F(Inpainting, RowsThatGoBackOnAFlowModelsLineToo) {
+  config_ = *ParseSchedulerConfig(R"({"_class_name": "FlowMatchEulerDiscreteScheduler"})");
+  const GaussianData data = {.mean = 0.8, .variance = 0};
+  for (const SamplerKind kind : {SamplerKind::kEuler, SamplerKind::kEulerAncestral}) {
+    const Table table = Make({.kind = kind,
+                              .steps = 10,
+                              .inpainting = true,
+                              .jump_length = 3,  // From 7 left to the start, where σ is 1.
+                              .jump_samples = 2});
+    EXPECT_EQ(table.total_steps, 10u + 3 * 3);
+    Level level = Level::OfFlow(table.initial_sigma);
+    Moments moments = AllEqual(data.MeanAt(level), data.VarianceAt(level));
+    for (const Row& row : table.rows) {
+      const Level from = level;
+      moments = Advance(
+          row, [&](double x) { return data.Denoiser(Prediction::kFlow, from, x); }, 0, moments);
+      level = Level::OfFlow(row.state_sigma);
+      ASSERT_NEAR(moments.mean[0], data.MeanAt(level), 1e-6) << Name(kind) << row.step;
+      ASSERT_NEAR(moments.covariance[0][0], data.VarianceAt(level), 1e-6);
+    }
+  }
+}
+
 TEST_F(Inpainting, BeginsAtAnImageToo) {
   const Table table = Make({.kind = SamplerKind::kDdpm,
                             .steps = 10,
