@@ -1,8 +1,6 @@
 #include "server/diffusion/custom_times.h"
 
 #include <cmath>
-#include <cstdint>
-#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "server/diffusion/field_error.h"
@@ -18,8 +16,9 @@ absl::Status Contradiction(absl::string_view other) {
 
 }  // namespace
 
-absl::Status ValidateTimesteps(const SchedulerConfig& config, const SamplerOptions& options,
-                               TimeGrid grid) {
+absl::Status ValidateTimesteps(const SamplerOptions& options, TimeGrid grid,
+                               const NoiseSchedule& schedule) {
+  const int64_t train_steps = schedule.size();
   if (options.steps != 0) return Contradiction(absl::StrCat("sampler.steps ", options.steps));
   if (options.spacing.has_value()) {
     return Contradiction(absl::StrCat("sampler.timestep_spacing ", Name(*options.spacing)));
@@ -27,8 +26,6 @@ absl::Status ValidateTimesteps(const SchedulerConfig& config, const SamplerOptio
   if (options.sigmas.has_value()) {
     return Contradiction(absl::StrCat("sampler.sigmas ", Name(*options.sigmas)));
   }
-  const int64_t train_steps = config.num_train_timesteps();
-  const int64_t last_time = config.flow.has_value() ? train_steps : train_steps - 1;
   const std::vector<float>& times = options.timesteps;
   if (static_cast<int64_t>(times.size()) > train_steps) {
     return FieldError("sampler.timesteps",
@@ -41,8 +38,13 @@ absl::Status ValidateTimesteps(const SchedulerConfig& config, const SamplerOptio
                         absl::StrCat(times[i], " ", why));
     };
     // Written so that NaN fails.
-    if (!(times[i] >= 0 && times[i] <= static_cast<float>(last_time))) {
-      return refused(absl::StrCat("is not in 0..", last_time, ", the model's times"));
+    if (schedule.is_flow()) {
+      if (!(times[i] > 0 && times[i] <= static_cast<float>(train_steps))) {
+        return refused(absl::StrCat("is not above 0 and at most ", train_steps,
+                                    ", the times of a flow model's noise levels"));
+      }
+    } else if (!(times[i] >= 0 && times[i] <= static_cast<float>(train_steps - 1))) {
+      return refused(absl::StrCat("is not in 0..", train_steps - 1, ", the model's times"));
     }
     if (grid == TimeGrid::kWhole && times[i] != std::floor(times[i])) {
       return refused(

@@ -61,7 +61,7 @@ class ImageStart : public ::testing::Test {
   }
 
   Table Make(const SamplerOptions& options) {
-    auto table = MakeTable(config_, NoiseSchedule(config_.betas), false, options);
+    auto table = MakeTable(config_, ScheduleOf(config_), false, options);
     EXPECT_TRUE(table.ok()) << table.status();
     return table.value_or(Table{});
   }
@@ -147,8 +147,7 @@ TEST_F(ImageStart, OfAFlowModelIsOnItsLine) {
 TEST_F(ImageStart, BadStepsAreRefusedAsEver) {
   for (const uint32_t steps : {0u, 1001u}) {
     const absl::Status status =
-        MakeTable(config_, NoiseSchedule(config_.betas), false, {.steps = steps, .strength = 0.5})
-            .status();
+        MakeTable(config_, ScheduleOf(config_), false, {.steps = steps, .strength = 0.5}).status();
     EXPECT_EQ(FieldOf(status), "sampler.steps");
   }
 }

@@ -29,15 +29,14 @@ class Inpainting : public ::testing::Test {
   }
 
   Table Make(const SamplerOptions& options) {
-    auto table = MakeTable(config_, NoiseSchedule(config_.betas), false, options);
+    auto table = MakeTable(config_, ScheduleOf(config_), false, options);
     EXPECT_TRUE(table.ok()) << table.status();
     return table.value_or(Table{});
   }
 
   void ExpectRefused(const SamplerOptions& options, const std::string& field,
                      const std::string& message) {
-    const absl::Status status =
-        MakeTable(config_, NoiseSchedule(config_.betas), false, options).status();
+    const absl::Status status = MakeTable(config_, ScheduleOf(config_), false, options).status();
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
     EXPECT_EQ(FieldOf(status), field) << status;
     EXPECT_THAT(std::string(status.message()), HasSubstr(message));
