@@ -152,16 +152,16 @@ struct DiffuseRequest {
 // Bounds the log-likelihood of given samples, term by term. Not for flow models, nor for models
 // whose samples are not pictures of 256 levels.
 struct EvaluateRequest {
-  std::string model;  // empty: the only one that is served
+  std::string model = {};  // empty: the only one that is served
   int64_t model_version = 0;
-  Tensor x_0;                         // [n, C, H, W], in the model's value range
-  std::optional<uint64_t> seed;       // as in SampleRequest; one draw a term
-  std::vector<int64_t> class_labels;  // none, one for all, or one a sample
-  std::map<std::string, Array> conditions;
+  Tensor x_0;                              // [n, C, H, W], in the model's value range
+  std::optional<uint64_t> seed = {};       // as in SampleRequest; one draw a term
+  std::vector<int64_t> class_labels = {};  // none, one for all, or one a sample
+  std::map<std::string, Array> conditions = {};
   // 0: all T, the bound itself. 2..T: an estimate from that many, one drawn from each of as many
   // strata of equal width in log-SNR, and from the exact terms at t = 0 and of the prior.
   uint32_t num_timesteps = 0;
-  std::optional<bool> clip_sample;  // absent: as the model says
+  std::optional<bool> clip_sample = {};  // absent: as the model says
 };
 
 // First of every stream: the request is valid and queued.
