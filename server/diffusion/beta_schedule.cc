@@ -4,6 +4,8 @@
 #include <cmath>
 #include <numbers>
 
+#include "server/diffusion/noise_schedule.h"
+
 namespace denoise {
 namespace {
 
@@ -47,6 +49,25 @@ std::vector<double> MakeBetas(BetaSchedule schedule, int64_t train_steps, double
     betas[i] = static_cast<float>(Beta(schedule, i, train_steps, start, end));
   }
   return betas;
+}
+
+std::vector<double> RescaleToZeroSnr(const std::vector<double>& betas) {
+  const NoiseSchedule before(betas);
+  std::vector<float> roots;
+  for (const double alpha_bar : before.alpha_bars()) {
+    roots.push_back(std::sqrt(static_cast<float>(alpha_bar)));
+  }
+  const float last = roots.back();
+  const float scale = roots.front() / (roots.front() - last);
+  std::vector<double> rescaled;
+  float alpha_bar_before = 1;
+  for (const float root : roots) {
+    const float shifted = (root - last) * scale;
+    const float alpha_bar = shifted * shifted;
+    rescaled.push_back(1.0F - alpha_bar / alpha_bar_before);
+    alpha_bar_before = alpha_bar;
+  }
+  return rescaled;
 }
 
 }  // namespace denoise

@@ -19,6 +19,12 @@ enum class BetaSchedule {
 // hundred times larger in ᾱ. kSquaredCosCapV2 has no use for start and end. `train_steps` ≥ 1.
 std::vector<double> MakeBetas(BetaSchedule schedule, int64_t train_steps, double start, double end);
 
+// The betas whose √ᾱ is that of `betas`, shifted and scaled so that it ends in 0 and begins where
+// it did: the last of them is 1. Lin et al. 2024, "Common Diffusion Noise Schedules and Sample
+// Steps are Flawed", algorithm 1, operation by operation in float32 as diffusers does it. `betas`:
+// [T] as NoiseSchedule takes them, T ≥ 2.
+std::vector<double> RescaleToZeroSnr(const std::vector<double>& betas);
+
 }  // namespace denoise
 
 #endif  // DENOISE_SERVER_DIFFUSION_BETA_SCHEDULE_H_

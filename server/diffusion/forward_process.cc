@@ -56,6 +56,11 @@ Row TransitionTo(const NoiseSchedule& schedule, int64_t t, size_t step) {
 
 absl::StatusOr<Table> MakeForwardChain(const NoiseSchedule& schedule,
                                        const std::vector<int64_t>& timesteps) {
+  if (schedule.is_flow()) {
+    return FieldError("chain",
+                      "true has no meaning for a flow model, whose x_t = (1-sigma) x_0 + sigma z "
+                      "keeps one z; leave it out to draw each state from q(x_t|x_0)");
+  }
   if (absl::Status status = ValidateTimesteps(schedule, timesteps); !status.ok()) return status;
   Table table = StartAtX0(timesteps);
   table.rows.reserve(timesteps.back() + 1);

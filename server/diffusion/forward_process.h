@@ -16,7 +16,8 @@ namespace denoise {
 // z. `timesteps`: not empty, strictly ascending, each 0..T-1; otherwise a FieldError "timesteps".
 
 // q(x_t|x_{t-1}), row by row from t = 0 to the last of `timesteps`; rows between two of them
-// complete no step.
+// complete no step. A FieldError "chain" for a flow model, whose x_t is a mixture of x_0 and one
+// noise and no chain.
 absl::StatusOr<Table> MakeForwardChain(const NoiseSchedule& schedule,
                                        const std::vector<int64_t>& timesteps);
 

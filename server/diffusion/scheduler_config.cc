@@ -1,5 +1,6 @@
 #include "server/diffusion/scheduler_config.h"
 
+#include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -9,6 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "server/diffusion/beta_schedule.h"
 #include "server/diffusion/config_reader.h"
+#include "server/diffusion/flow_config.h"
 #include "server/diffusion/noise_schedule.h"
 #include "server/diffusion/samplers/samplers.h"
 
@@ -26,7 +28,8 @@ using Choices = std::pair<const char*, T>;
 
 constexpr Choices<Prediction> kPredictions[] = {{"epsilon", Prediction::kEpsilon},
                                                 {"v_prediction", Prediction::kV},
-                                                {"sample", Prediction::kSample}};
+                                                {"sample", Prediction::kSample},
+                                                {"flow_prediction", Prediction::kFlow}};
 
 constexpr Choices<Spacing> kSpacings[] = {{"leading", Spacing::kLeading},
                                           {"trailing", Spacing::kTrailing},
@@ -73,16 +76,6 @@ constexpr Choices<Algorithm> kAlgorithms[] = {{"dpmsolver++", Algorithm::kDpmSol
                                               {"dpmsolver", Algorithm::kDpmSolver},
                                               {"sde-dpmsolver", Algorithm::kSdeDpmSolver}};
 
-// Switches that change what is sampled and are not served: a model that has one on is refused
-// rather than sampled otherwise than it was made for.
-constexpr const char* kUnservedSwitches[] = {"thresholding", "rescale_betas_zero_snr",
-                                             "use_flow_sigmas", "use_dynamic_shifting",
-                                             "use_lu_lambdas"};
-
-// Parameters of those, which mean nothing while they are off.
-constexpr const char* kIdleParameters[] = {"dynamic_thresholding_ratio", "sample_max_value",
-                                           "flow_shift", "shift_terminal"};
-
 template <typename T, size_t n>
 absl::string_view NameIn(const Choices<T> (&choices)[n], T value) {
   for (const auto& [name, choice] : choices) {
@@ -91,14 +84,18 @@ absl::string_view NameIn(const Choices<T> (&choices)[n], T value) {
   return "?";
 }
 
+// The first of the samplers that go by the file's class. The one class that flow models alone have
+// goes by Euler's method.
 const SamplerSpec* ReadClass(ConfigReader* reader) {
   std::vector<absl::string_view> served;
   const std::optional<std::string> name = reader->Text("_class_name");
+  if (name == kFlowClass) return &kEuler;
   for (const SamplerSpec* spec : Samplers()) {
     if (name == spec->class_name) return spec;
     // Samplers that share a class stand side by side.
     if (served.empty() || served.back() != spec->class_name) served.push_back(spec->class_name);
   }
+  served.push_back(kFlowClass);
   // A missing name, too; after an error that Text noted this is without effect.
   reader->Fail(
       "_class_name", name.has_value() ? absl::StrCat("\"", *name, "\"") : "(missing)",
@@ -108,9 +105,12 @@ const SamplerSpec* ReadClass(ConfigReader* reader) {
   return nullptr;
 }
 
-// Checks that the forward process is one that can be reversed in float32.
-void ValidateBetas(const char* key, const std::vector<double>& betas, ConfigReader* reader) {
-  for (size_t t = 0; t < betas.size(); ++t) {
+// Checks that the forward process is one that can be reversed in float32. With zero SNR that is
+// asked of all but its last time, at which nothing is left of x_0.
+void ValidateBetas(const char* key, const std::vector<double>& betas, bool zero_snr,
+                   ConfigReader* reader) {
+  const size_t count = zero_snr ? betas.size() - 1 : betas.size();
+  for (size_t t = 0; t < count; ++t) {
     if (!(betas[t] > 0 && betas[t] < 1)) {
       reader->Fail(key, absl::StrCat(betas[t]),
                    absl::StrCat("at t = ", t, " is not between 0 and 1 (as float32)"));
@@ -119,7 +119,7 @@ void ValidateBetas(const char* key, const std::vector<double>& betas, ConfigRead
   }
   const NoiseSchedule schedule(betas);
   double above = 1;
-  for (size_t t = 0; t < betas.size(); ++t) {
+  for (size_t t = 0; t < count; ++t) {
     const double alpha_bar = schedule.alpha_bars()[t];
     if (!(alpha_bar < above)) {
       reader->Fail(
@@ -140,6 +140,7 @@ void ValidateBetas(const char* key, const std::vector<double>& betas, ConfigRead
 std::vector<double> ReadBetas(const SamplerSpec& spec, ConfigReader* reader) {
   const std::optional<int64_t> given_count =
       reader->Integer("num_train_timesteps", 1, kMaxTrainTimesteps);
+  const bool zero_snr = reader->IsOn("rescale_betas_zero_snr");
   const int64_t count = given_count.value_or(spec.num_train_timesteps);
   const double start = reader->Number("beta_start", 0, 1).value_or(spec.beta_start);
   const double end = reader->Number("beta_end", 0, 1).value_or(spec.beta_end);
@@ -148,35 +149,44 @@ std::vector<double> ReadBetas(const SamplerSpec& spec, ConfigReader* reader) {
   std::optional<std::vector<double>> trained = reader->Numbers("trained_betas");
   if (!reader->status().ok()) return {};
 
+  const char* key = trained.has_value() ? "trained_betas" : "beta_schedule";
+  std::vector<double> betas;
   if (!trained.has_value()) {
-    std::vector<double> betas = MakeBetas(schedule, count, start, end);
-    ValidateBetas("beta_schedule", betas, reader);
-    return betas;
-  }
-  if (static_cast<int64_t>(trained->size()) != count) {
+    betas = MakeBetas(schedule, count, start, end);
+  } else if (static_cast<int64_t>(trained->size()) != count) {
     reader->Fail("trained_betas", absl::StrCat("a list of ", trained->size()),
                  absl::StrCat("does not fit num_train_timesteps, ", count,
                               given_count.has_value() ? "" : " by default"));
     return {};
+  } else {
+    betas = *std::move(trained);
+    for (double& beta : betas) beta = static_cast<float>(beta);
   }
-  for (double& beta : *trained) beta = static_cast<float>(beta);
-  ValidateBetas("trained_betas", *trained, reader);
-  return *std::move(trained);
+  ValidateBetas(key, betas, /*zero_snr=*/false, reader);
+  if (!zero_snr || !reader->status().ok()) return betas;
+  if (count < 2) {
+    reader->Fail("rescale_betas_zero_snr", "true", "needs a num_train_timesteps of at least 2");
+    return {};
+  }
+  betas = RescaleToZeroSnr(betas);
+  ValidateBetas("rescale_betas_zero_snr", betas, /*zero_snr=*/true, reader);
+  return betas;
 }
 
-void RefuseUnservedSwitches(ConfigReader* reader) {
-  for (const char* key : kUnservedSwitches) {
-    if (reader->IsOn(key)) {
-      reader->Fail(key, "true", "is not served; set it to false if the model may be sampled so");
-    }
-  }
+// Without signal an ε says nothing about x_0.
+void ValidateZeroSnr(Prediction prediction, ConfigReader* reader) {
+  if (!reader->IsOn("rescale_betas_zero_snr") || prediction != Prediction::kEpsilon) return;
+  reader->Fail(
+      "rescale_betas_zero_snr", "true",
+      "is not served with prediction_type epsilon, which cannot give x_0 from noise alone; "
+      "it goes with v_prediction or sample");
 }
 
 // Other settings of the classes, of which one value is served.
 void RefuseUnservedValues(ConfigReader* reader) {
   reader->Only("interpolation_type", "linear");
   reader->Only("timestep_type", "discrete");
-  reader->Only("time_shift_type", "exponential");
+  reader->Only("use_lu_lambdas", false);
   reader->Only("lambda_min_clipped", "-Infinity");
   reader->Only("predict_x0", true);
   reader->Only("solver_p", nullptr);
@@ -196,6 +206,20 @@ void ReadSigmas(ConfigReader* reader, SchedulerConfig* config) {
   config->final_sigma = reader->OneOf<FinalSigma>("final_sigmas_type", kFinalSigmas);
 }
 
+void ReadBounds(ConfigReader* reader, SchedulerConfig* config) {
+  config->clip_sample = reader->Flag("clip_sample");
+  config->clip_sample_range = reader->Number("clip_sample_range", 0, kInfinity);
+  if (reader->Has("thresholding")) config->thresholding = reader->Flag("thresholding");
+  if (reader->Has("dynamic_thresholding_ratio")) {
+    config->dynamic_thresholding_ratio =
+        reader->Number("dynamic_thresholding_ratio", 0, std::nextafter(1, 2)).value_or(1);
+  }
+  if (reader->Has("sample_max_value")) {
+    config->sample_max_value =
+        reader->Number("sample_max_value", std::nextafter(1, 0), kInfinity).value_or(1);
+  }
+}
+
 // The multistep solvers' keys; `*kind` is the first of the samplers that go by the file's class.
 void ReadSolver(ConfigReader* reader, SchedulerConfig* config, SamplerKind* kind) {
   config->solver_order = reader->Integer("solver_order", 1, 3);
@@ -204,11 +228,7 @@ void ReadSolver(ConfigReader* reader, SchedulerConfig* config, SamplerKind* kind
   config->euler_at_final = reader->Flag("euler_at_final");
   const std::optional<Algorithm> algorithm =
       reader->OneOf<Algorithm>("algorithm_type", kAlgorithms);
-  const std::optional<bool> skips_prk = reader->Flag("skip_prk_steps");
-  if (*kind == SamplerKind::kPndm && !skips_prk.value_or(false)) {
-    reader->Fail("skip_prk_steps", skips_prk.has_value() ? "false" : "(missing, so false)",
-                 "is not served; set it to true if the model may be sampled so");
-  }
+  config->skip_prk_steps = reader->Flag("skip_prk_steps");
   if (*kind != SamplerKind::kDpmpp2M) return;
   const bool third = config->solver_order == 3;
   switch (algorithm.value_or(Algorithm::kDpmSolverPp)) {
@@ -263,6 +283,11 @@ absl::string_view Name(Variance variance) { return NameIn(kVariances, variance);
 absl::string_view Name(Sigmas sigmas) { return NameIn(kSigmas, sigmas); }
 absl::string_view Name(SamplerKind kind) { return SpecOf(kind).name; }
 
+NoiseSchedule ScheduleOf(const SchedulerConfig& config) {
+  return config.flow.has_value() ? NoiseSchedule::OfFlow(config.flow->num_train_timesteps)
+                                 : NoiseSchedule(config.betas);
+}
+
 absl::StatusOr<SchedulerConfig> ParseSchedulerConfig(absl::string_view json) {
   const nlohmann::json object = nlohmann::json::parse(QuoteNonFinite(json), nullptr,
                                                       /*allow_exceptions=*/false);
@@ -276,29 +301,29 @@ absl::StatusOr<SchedulerConfig> ParseSchedulerConfig(absl::string_view json) {
   if (spec == nullptr) return reader.status();
 
   SchedulerConfig config;
-  config.class_name = std::string(spec->class_name);
+  const bool flow_class = reader.Text("_class_name") == kFlowClass;
+  config.class_name = std::string(flow_class ? kFlowClass : spec->class_name);
   config.default_sampler = spec->kind;
-  config.betas = ReadBetas(*spec, &reader);
-  config.prediction =
-      reader.OneOf<Prediction>("prediction_type", kPredictions).value_or(Prediction::kEpsilon);
+  config.prediction = reader.OneOf<Prediction>("prediction_type", kPredictions)
+                          .value_or(flow_class ? Prediction::kFlow : Prediction::kEpsilon);
   config.squared_cosine = reader.Has("beta_schedule") &&
                           reader.Text("beta_schedule") == std::string("squaredcos_cap_v2");
   // DPMSolverMultistepScheduler writes null.
   if (reader.Has("variance_type")) {
     config.variance = reader.OneOf<Variance>("variance_type", kVariances);
   }
-  config.clip_sample = reader.Flag("clip_sample");
-  config.clip_sample_range = reader.Number("clip_sample_range", 0, kInfinity);
+  ReadBounds(&reader, &config);
   config.spacing = reader.OneOf<Spacing>("timestep_spacing", kSpacings);
   config.steps_offset = reader.Integer("steps_offset", 0, kMaxTrainTimesteps);
   config.set_alpha_to_one = reader.Flag("set_alpha_to_one");
   ReadSigmas(&reader, &config);
   ReadSolver(&reader, &config, &config.default_sampler);
-  RefuseUnservedSwitches(&reader);
-  RefuseUnservedValues(&reader);
-  for (const char* key : kIdleParameters) {
-    if (reader.Has(key)) reader.Number(key, 0, kInfinity);
+  ReadFlow(*spec, &reader, &config);
+  if (!config.flow.has_value()) {
+    config.betas = ReadBetas(*spec, &reader);
+    ValidateZeroSnr(config.prediction, &reader);
   }
+  RefuseUnservedValues(&reader);
 
   if (!reader.status().ok()) return reader.status();
   config.ignored_keys = reader.UnreadKeys();

@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "server/diffusion/noise_schedule.h"
 
 namespace denoise {
 
@@ -39,6 +40,10 @@ enum class FinalSigma { kZero, kSigmaMin };
 // own default, as in diffusers.
 enum class SolverType { kMidpoint, kHeun, kBh1, kBh2, kLogRho };
 
+// What a number from outside makes of the noise levels of a flow model with dynamic shifting: the
+// shift is e^μ, or μ itself.
+enum class TimeShift { kExponential, kLinear };
+
 // Names as they stand in scheduler_config.json ("epsilon", "leading", "fixed_small", …).
 absl::string_view Name(Prediction prediction);
 absl::string_view Name(Spacing spacing);
@@ -46,18 +51,37 @@ absl::string_view Name(Variance variance);
 absl::string_view Name(SamplerKind kind);  // "ddpm", "dpmpp_2m", …
 absl::string_view Name(Sigmas sigmas);     // "schedule", "karras", "exponential", "beta"
 
+// What a flow model has in place of betas.
+struct FlowConfig {
+  int64_t num_train_timesteps = 1000;
+  // Levels are shift u / (1 + (shift-1) u) of u evenly spaced; > 0. "shift", or "flow_shift" in
+  // files of the multistep solvers.
+  double shift = 1;
+  // Then `shift` counts for nothing, and every request has to bring a μ.
+  bool dynamic_shifting = false;
+  TimeShift time_shift = TimeShift::kExponential;
+  // In (0, 1): levels are stretched so that the last is this.
+  std::optional<double> shift_terminal;
+};
+
 // The keys that are known. A *sampling* key that the file does not have stays empty, because its
 // default depends on the sampler that a request chooses; the schedule's keys are resolved into
 // `betas`.
 struct SchedulerConfig {
   std::string class_name;  // "DDPMScheduler"
   SamplerKind default_sampler = SamplerKind::kDdpm;
-  std::vector<double> betas;  // [T], each in (0, 1)
+  // [T], each in (0, 1), but that the last is 1 where the file says rescale_betas_zero_snr; none
+  // for a flow model.
+  std::vector<double> betas;
+  std::optional<FlowConfig> flow;  // there if and only if `prediction` is kFlow
   Prediction prediction = Prediction::kEpsilon;
 
   std::optional<Variance> variance;
   std::optional<bool> clip_sample;
   std::optional<double> clip_sample_range;
+  std::optional<bool> thresholding;
+  double dynamic_thresholding_ratio = 0.995;  // in (0, 1]
+  double sample_max_value = 1;                // ≥ 1
   std::optional<Spacing> spacing;
   std::optional<int64_t> steps_offset;
   std::optional<bool> set_alpha_to_one;
@@ -69,14 +93,20 @@ struct SchedulerConfig {
   std::optional<SolverType> solver_type;
   std::optional<bool> lower_order_final;
   std::optional<bool> euler_at_final;
+  std::optional<bool> skip_prk_steps;  // PNDM's
   // Whether `beta_schedule` says squaredcos_cap_v2, which DPM-Solver++ treats in a way of its own.
   bool squared_cosine = false;
 
   // Keys that were not understood, for the log.
   std::vector<std::string> ignored_keys;
 
-  int64_t num_train_timesteps() const { return static_cast<int64_t>(betas.size()); }
+  int64_t num_train_timesteps() const {
+    return flow.has_value() ? flow->num_train_timesteps : static_cast<int64_t>(betas.size());
+  }
 };
+
+// The forward process that the model was trained to reverse.
+NoiseSchedule ScheduleOf(const SchedulerConfig& config);
 
 // Parses the file's text, in which infinities may stand as Python's json module writes them.
 // INVALID_ARGUMENT, naming key and value, where a known key has an unknown value, a number is out

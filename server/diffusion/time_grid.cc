@@ -11,13 +11,6 @@ namespace {
 // std::nearbyint rounds halves to even in the default rounding mode, which nothing here changes.
 int64_t RoundHalfToEven(double value) { return static_cast<int64_t>(std::nearbyint(value)); }
 
-absl::Status ValidateSteps(int64_t train_steps, int64_t steps) {
-  if (steps >= 1 && steps <= train_steps) return absl::OkStatus();
-  return FieldError("sampler.steps",
-                    absl::StrCat(steps, " is not in 1..", train_steps,
-                                 ", the number of steps that the model was trained with"));
-}
-
 absl::Status PastTheEnd(int64_t steps, int64_t steps_offset, double first, int64_t train_steps) {
   return FieldError(
       "sampler.steps",
@@ -27,6 +20,13 @@ absl::Status PastTheEnd(int64_t steps, int64_t steps_offset, double first, int64
 }
 
 }  // namespace
+
+absl::Status ValidateSteps(int64_t train_steps, int64_t steps) {
+  if (steps >= 1 && steps <= train_steps) return absl::OkStatus();
+  return FieldError("sampler.steps",
+                    absl::StrCat(steps, " is not in 1..", train_steps,
+                                 ", the number of steps that the model was trained with"));
+}
 
 absl::StatusOr<std::vector<int64_t>> WholeTimes(Spacing spacing, int64_t train_steps, int64_t steps,
                                                 int64_t steps_offset) {

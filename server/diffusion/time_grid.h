@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "server/diffusion/scheduler_config.h"
 
@@ -20,6 +21,9 @@ enum class TimeGrid {
   // solvers in half log-SNR.
   kIntervals,
 };
+
+// A FieldError "sampler.steps" where `steps` is not in 1..train_steps.
+absl::Status ValidateSteps(int64_t train_steps, int64_t steps);
 
 // `steps` whole times, strictly descending, each 0..train_steps-1, as DDPM and DDIM use them:
 //

@@ -134,7 +134,7 @@ absl::StatusOr<ModelFiles> Load(const ModelFolder& folder) {
     }
   }
   info->version = folder.version;
-  info->schedule = NoiseSchedule(config->betas);
+  info->schedule = ScheduleOf(*config);
   info->config = *std::move(config);
   files.info = *std::move(info);
   return files;

@@ -27,6 +27,8 @@ TorchExecutor::TorchExecutor(std::shared_ptr<const ModelInfo> info,
       initial_noise_(0) {
   const c10::InferenceMode inference;
   z_ = at::empty({values_}, at::kFloat);
+  blend_z_ = at::empty({values_}, at::kFloat);
+  scratch_ = at::empty({values_}, at::kFloat);
 }
 
 absl::StatusOr<std::unique_ptr<Executor>> TorchExecutor::Make(
@@ -52,7 +54,9 @@ absl::StatusOr<SlotId> TorchExecutor::Start(const ChainStart& start) try {
   const c10::InferenceMode inference;
   Slot slot;
   slot.num_registers = start.registers;
-  slot.registers.reset(new float[start.registers * values_]);
+  slot.keeps_noise = start.keep_noise;
+  slot.registers.reset(
+      new float[(int64_t{start.registers} + (start.keep_noise ? 1 : 0)) * values_]);
   if (start.stochastic) slot.noise.emplace(start.seed);
   const float* x = start.x.data();
   if (start.x.empty()) {
@@ -62,8 +66,15 @@ absl::StatusOr<SlotId> TorchExecutor::Start(const ChainStart& start) try {
   }
   const auto scale = static_cast<float>(start.scale);
   for (int64_t i = 0; i < values_; ++i) slot.registers[i] = scale * x[i];
+  if (!start.image.empty()) {
+    const auto image_scale = static_cast<float>(start.image_scale);
+    for (int64_t i = 0; i < values_; ++i) slot.registers[i] += image_scale * start.image[i];
+  }
   for (int r = 1; r < start.registers; ++r) {
     std::copy_n(slot.registers.get(), values_, slot.registers.get() + r * values_);
+  }
+  if (start.keep_noise) {
+    std::copy_n(x, values_, slot.registers.get() + start.registers * values_);
   }
 
   if (free_.empty()) {
@@ -123,8 +134,16 @@ absl::Status TorchExecutor::Check(absl::Span<const RowTask> tasks, int64_t rows,
                                             " is none of the batch sizes"));
   }
   for (const RowTask& task : tasks) {
-    if (task.row->noise && !slots_[task.slot].noise.has_value()) {
+    const Slot& slot = slots_[task.slot];
+    const Blend blend = task.row->blend;
+    if ((task.row->noise || blend == Blend::kFreshNoise) && !slot.noise.has_value()) {
       return absl::InternalError("a row draws noise in a chain that was started without any");
+    }
+    if (blend == Blend::kKeptNoise && !slot.keeps_noise) {
+      return absl::InternalError("a row blends with the first draw of a chain that kept none");
+    }
+    if (blend != Blend::kNone && (task.known == nullptr || task.mask == nullptr)) {
+      return absl::InternalError("a row blends without an image or without a mask");
     }
     if (task.row->variance != RowVariance::kNone && !info_->learned_variance) {
       return absl::InternalError("a row wants a learned variance of a model that gives none");
@@ -137,8 +156,7 @@ absl::Status TorchExecutor::Check(absl::Span<const RowTask> tasks, int64_t rows,
       return absl::InternalError(
           "a term of a likelihood is guided, shows a state or calls no denoiser");
     }
-    if (!slots_[task.slot].noise.has_value() ||
-        !slots_[task.slot].term_noise.Has(task.term_index)) {
+    if (!slot.noise.has_value() || !slot.term_noise.Has(task.term_index)) {
       return absl::InternalError(
           absl::StrCat("term ", task.term_index, " of a likelihood has no noise, or is done"));
     }
@@ -206,13 +224,23 @@ bool TorchExecutor::Update(const RowTask& task, const float* out) {
     in.out = out;
     if (task.guided) in.out_null = out + out_values_;
     in.guidance = task.guidance;
+    in.guidance_rescale = task.guidance_rescale;
   }
   if (row.noise) {
     slot.noise->Draw(z_);
     in.z = z_.const_data_ptr<float>();
   }
+  in.known = task.known;
+  in.mask = task.mask;
+  if (row.blend == Blend::kKeptNoise) {
+    in.blend_z = slot.registers.get() + slot.num_registers * values_;
+  } else if (row.blend == Blend::kFreshNoise) {
+    slot.noise->Draw(blend_z_);
+    in.blend_z = blend_z_.const_data_ptr<float>();
+  }
   return UpdateRow(row, slot.num_registers, values_, in, slot.registers.get(),
-                   {.x = task.x_out, .x0 = row.denoise ? task.x0_out : nullptr});
+                   {.x = task.x_out, .x0 = row.denoise ? task.x0_out : nullptr},
+                   scratch_.mutable_data_ptr<float>());
 }
 
 bool TorchExecutor::FinishTerm(const RowTask& task, const float* out) {

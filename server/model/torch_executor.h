@@ -35,9 +35,11 @@ class TorchExecutor : public Executor {
   // A chain's state.
   struct Slot {
     int num_registers = 0;
-    std::unique_ptr<float[]> registers;  // [num_registers, C·H·W]; null: free
-    std::optional<NoiseStream> noise;    // of stochastic chains
-    TermNoise term_noise;                // of a likelihood
+    bool keeps_noise = false;
+    // [num_registers, C·H·W], and where noise is kept one more for it; null: free.
+    std::unique_ptr<float[]> registers;
+    std::optional<NoiseStream> noise;  // of stochastic chains
+    TermNoise term_noise;              // of a likelihood
   };
 
   TorchExecutor(std::shared_ptr<const ModelInfo> info, std::shared_ptr<const Denoiser> denoiser);
@@ -67,6 +69,8 @@ class TorchExecutor : public Executor {
   at::Tensor out_;             // of the last call, [padded_rows, out_channels, H, W], contiguous
   at::Tensor z_;               // one row's noise, [C·H·W]
   std::vector<float> x_t_;     // of one term, [C·H·W]
+  at::Tensor blend_z_;         // and what it blends with, drawn after
+  at::Tensor scratch_;         // of UpdateRow, [C·H·W]
   NoiseStream initial_noise_;  // of chains that draw x_T and nothing more; seeded anew for each
   double denoiser_seconds_ = 0;
 };

@@ -12,10 +12,9 @@ namespace {
 constexpr size_t kMaxOrder = 3;
 
 size_t OrderAt(const SamplerSettings& settings, size_t i) {
-  const size_t steps = settings.points.size() - 1;
-  const size_t left = steps - i;
+  const size_t left = settings.points.size() - 1 - i;
   size_t order = std::min(static_cast<size_t>(settings.order), i + 1);
-  if (settings.lower_order_final && steps < 15) order = std::min(order, left);
+  if (settings.lower_order_final && settings.steps < 15) order = std::min(order, left);
   return order;
 }
 
@@ -88,8 +87,10 @@ const SamplerSpec kDeis = {
     .spacing = Spacing::kLinspace,
     .final_sigma = FinalSigma::kSigmaMin,
     .takes_sigmas = true,
+    .heeds_thresholding = true,
     .heeds_sigmas = true,
     .grid = TimeGrid::kIntervals,
+    .flow_grid = FlowGrid::kDeis,
     .repeats_last_level = true,
     .fill = &Fill,
 };

@@ -9,9 +9,9 @@
 namespace denoise {
 
 absl::Span<const SamplerSpec* const> Samplers() {
-  static constexpr std::array<const SamplerSpec*, 12> kSamplers = {
-      &kDdpm,    &kDdim,  &kEuler, &kEulerAncestral, &kHeun, &kDpmpp2M, &kSdeDpmpp2M,
-      &kDpmpp3M, &kUniPc, &kLms,   &kPndm,           &kDeis};
+  static constexpr std::array kSamplers = {&kDdpm,  &kDdim,    &kEuler,      &kEulerAncestral,
+                                           &kHeun,  &kDpmpp2M, &kSdeDpmpp2M, &kDpmpp3M,
+                                           &kUniPc, &kLms,     &kPndm,       &kDeis};
   return kSamplers;
 }
 
@@ -43,6 +43,20 @@ Level Level::FromRatio(double ratio) {
   level.sigma = ratio * level.alpha;
   level.ratio = ratio;
   return level;
+}
+
+Level Level::OfFlow(double sigma) {
+  Level level((1 - sigma) * (1 - sigma));
+  level.alpha = 1 - sigma;
+  level.variance = sigma * sigma;
+  level.sigma = sigma;
+  level.ratio = sigma / (1 - sigma);
+  return level;
+}
+
+int64_t TimeAfter(const SamplerSettings& settings, size_t i) {
+  if (!settings.custom_times) return settings.times[i] - settings.schedule.size() / settings.steps;
+  return i + 1 < settings.times.size() ? settings.times[i + 1] : -1;
 }
 
 Form PredictedX0(Prediction prediction, const Level& level) {
@@ -86,6 +100,9 @@ Row DenoiseRow(const SamplerSettings& settings, double t, const Level& level) {
   row.q = x0.out;
   row.clip = settings.clip;
   row.clip_range = settings.clip_range;
+  row.threshold = settings.threshold;
+  row.threshold_ratio = settings.threshold_ratio;
+  row.threshold_max = settings.threshold_max;
   return row;
 }
 

@@ -23,12 +23,15 @@ struct Level {
   explicit Level(double alpha_bar);
   // The level with sigma/alpha = `ratio`, which says small noise more exactly than alpha_bar does.
   static Level FromRatio(double ratio);
+  // The level of a flow model: alpha = 1 - sigma. `sigma` in 0..1.
+  static Level OfFlow(double sigma);
 
   double alpha_bar;  // alpha²
   double alpha;
-  double variance;  // sigma² = 1 - alpha²
+  double variance;  // sigma², which is 1 - alpha² but for flow models
   double sigma;
-  double ratio;  // sigma/alpha, the noise level of the variance-exploding process
+  // sigma/alpha, the noise level of the variance-exploding process; infinite where alpha is 0.
+  double ratio;
 };
 
 // Where a row begins or ends.
@@ -41,12 +44,21 @@ struct GridPoint {
 struct SamplerSettings {
   const NoiseSchedule& schedule;
   Prediction prediction = Prediction::kEpsilon;
+  // Steps of the whole grid, of which times and points are only the last where a chain starts from
+  // an image.
+  int64_t steps = 0;
+  // Whether the times are the caller's own.
+  bool custom_times = false;
   // For samplers on TimeGrid::kWhole: times of the denoiser calls, strictly descending.
   std::vector<int64_t> times = {};
   // For the others: one point a step, in descending order, and the level at which the last arrives.
   std::vector<GridPoint> points = {};
   bool clip = false;
   double clip_range = 1;
+  // In place of clipping; see Row.
+  bool threshold = false;
+  double threshold_ratio = 0.995;
+  double threshold_max = 1;
   Variance variance = Variance::kFixedSmall;
   double eta = 0;
   bool use_clipped_model_output = false;
@@ -55,7 +67,14 @@ struct SamplerSettings {
   SolverType solver_type = SolverType::kMidpoint;
   bool lower_order_final = true;
   bool euler_at_final = false;
+  bool skip_prk_steps = false;
+
+  // Whether x̂0 is something else than what the denoiser's answer says.
+  bool bounds_x0() const { return clip || threshold; }
 };
+
+// The ways in which samplers choose the noise levels of a flow model; flow_grid.h has the formulas.
+enum class FlowGrid { kNone, kEuler, kDpmSolver, kDeis, kUniPc };
 
 struct SamplerSpec {
   SamplerKind kind;
@@ -87,10 +106,22 @@ struct SamplerSpec {
   // Whether the class has these keys in diffusers; of a file for another class they count only
   // where it has.
   bool heeds_clip_sample = false;
+  bool heeds_thresholding = false;
   bool heeds_sigmas = false;
   bool heeds_final_sigma = false;
 
+  // Whether every row is a step and heeds nothing of the rows before it but x, so that it can be
+  // made again.
+  bool repeatable = false;
+  // Of a solver that draws noise of the schedule's variance, which contradicts a model that gives
+  // the variance: the name of the same solver without noise. Empty: it draws none, or DDPM's.
+  absl::string_view without_noise = "";
+
   TimeGrid grid = TimeGrid::kWhole;
+  // kNone: it cannot sample a flow model.
+  FlowGrid flow_grid = FlowGrid::kNone;
+  // Whether it can begin where alpha is 0 (zero terminal SNR); others begin close to it.
+  bool begins_in_noise_alone = false;
   // Whether the first draw is scaled to sigma of the first level rather than to 1, where the
   // spacing begins at the last time (linspace, trailing).
   bool scales_start = false;
@@ -124,6 +155,11 @@ const SamplerSpec& SpecOf(SamplerKind kind);
 
 // ---- What rows are made from.
 
+// Where step `i` of settings.times goes by DDIM's reckoning: down by ⌊T/N⌋, which is the next time
+// of the grid only where that is leading, or to the next of the caller's own times. Below 0: to the
+// level of the chain's end.
+int64_t TimeAfter(const SamplerSettings& settings, size_t i);
+
 // Coefficients of a linear form in a row's x, out and x̂0.
 struct Form {
   double x = 0;
@@ -131,14 +167,14 @@ struct Form {
   double x0 = 0;
 };
 
-// x̂0 before clipping, by what the denoiser predicts: (x - σ out)/α, α x - σ out, or out.
+// x̂0 before clipping, by what the denoiser predicts: (x - σ out)/α, α x - σ out, out, or x - σ out.
 Form PredictedX0(Prediction prediction, const Level& level);
-// The ε that goes with that x̂0: out, σ x + α out, or (x - α out)/σ.
+// The ε that goes with that x̂0: out, σ x + α out, (x - α out)/σ, or x + α out.
 Form PredictedEpsilon(Prediction prediction, const Level& level);
 // The ε that goes with x̂0 as it is after clipping: (x - α x̂0)/σ.
 Form EpsilonFromX0(const Level& level);
 
-// A row that calls the denoiser at time t, where x has `level`: timestep, p, q and clipping are
+// A row that calls the denoiser at time t, where x has `level`: timestep, p, q and bounds of x̂0 are
 // set, every weight is zero.
 Row DenoiseRow(const SamplerSettings& settings, double t, const Level& level);
 // Says that the row's x has `level` and belongs to time `t` (-1: it is the sample).

@@ -144,9 +144,11 @@ const SamplerSpec kUniPc = {
     .class_name = "UniPCMultistepScheduler",
     .spacing = Spacing::kLinspace,
     .takes_sigmas = true,
+    .heeds_thresholding = true,
     .heeds_sigmas = true,
     .heeds_final_sigma = true,
     .grid = TimeGrid::kIntervals,
+    .flow_grid = FlowGrid::kUniPc,
     .repeats_last_level = true,
     .fill = &Fill,
 };

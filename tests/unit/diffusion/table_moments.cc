@@ -20,8 +20,11 @@ double RunRow(const Row& row, double out, double o2, double z, Registers* regist
       break;
     }
   }
-  const std::array<double, kNumColumns> columns = {
-      (*registers)[0], (*registers)[1], (*registers)[2], (*registers)[3], out, x0, z};
+  std::array<double, kNumColumns> columns;
+  std::copy(registers->begin(), registers->end(), columns.begin());
+  columns[kColOut] = out;
+  columns[kColX0] = x0;
+  columns[kColZ] = z;
   Registers after{};
   for (int r = 0; r < kMaxRegisters; ++r) {
     for (int c = 0; c < kNumColumns; ++c) {
@@ -54,6 +57,27 @@ double GaussianData::Denoiser(Prediction prediction, const Level& level, double 
       return epsilon - x0;
   }
   return 0;
+}
+
+Level StateLevel(const Row& row) {
+  return Level::FromRatio(row.state_sigma / std::sqrt(row.state_alpha_bar));
+}
+
+double FlowError(const Table& table, Prediction prediction) {
+  const GaussianData data = {.mean = 0.3, .variance = 0.25};
+  Level level(table.initial_alpha_bar);
+  Registers registers;
+  registers.fill(1.7);
+  const double kept = (1.7 - data.MeanAt(level)) / std::sqrt(data.VarianceAt(level));
+  double error = 0;
+  for (const Row& row : table.rows) {
+    RunRow(row, data.Denoiser(prediction, level, registers[0]), 0, 0, &registers);
+    level = StateLevel(row);
+    if (!row.completes_step || level.ratio == 0) continue;
+    const double exact = data.MeanAt(level) + kept * std::sqrt(data.VarianceAt(level));
+    error = std::abs(registers[0] - exact);
+  }
+  return error;
 }
 
 Moments AllEqual(double mean, double variance) {
