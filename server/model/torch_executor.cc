@@ -149,6 +149,9 @@ absl::Status TorchExecutor::Check(absl::Span<const RowTask> tasks, int64_t rows,
       return absl::InternalError("a row wants a learned variance of a model that gives none");
     }
     if (task.term == nullptr) continue;
+    if (info_->levels < 2) {
+      return absl::InternalError("a likelihood of a model whose samples have no levels");
+    }
     if (!task.row->denoise || task.guided || task.x_out != nullptr || task.x0_out != nullptr) {
       return absl::InternalError(
           "a term of a likelihood is guided, shows a state or calls no denoiser");

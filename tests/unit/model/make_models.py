@@ -206,7 +206,7 @@ def main(out: pathlib.Path) -> None:
     grey = [1, 8, 8]
     script = torch.jit.script
 
-    save(out / "formula", script(Formula()), [2, 3, 4], CLASSES)
+    save(out / "formula", script(Formula()), [2, 3, 4], CLASSES | {"levels": 256})
     for shape in ([1, 2, 3], [2, 3, 4], [1, 28, 28]):
         save(out / ("plain_" + "x".join(map(str, shape))), script(NoLabels()), shape, {})
     learned_range = {"variance_type": "learned_range"}
