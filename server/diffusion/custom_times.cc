@@ -16,7 +16,9 @@ absl::Status Contradiction(absl::string_view other) {
 
 }  // namespace
 
-absl::Status ValidateTimesteps(const SamplerOptions& options, TimeGrid grid, int64_t train_steps) {
+absl::Status ValidateTimesteps(const SamplerOptions& options, TimeGrid grid,
+                               const NoiseSchedule& schedule) {
+  const int64_t train_steps = schedule.size();
   if (options.steps != 0) return Contradiction(absl::StrCat("sampler.steps ", options.steps));
   if (options.spacing.has_value()) {
     return Contradiction(absl::StrCat("sampler.timestep_spacing ", Name(*options.spacing)));
@@ -36,7 +38,12 @@ absl::Status ValidateTimesteps(const SamplerOptions& options, TimeGrid grid, int
                         absl::StrCat(times[i], " ", why));
     };
     // Written so that NaN fails.
-    if (!(times[i] >= 0 && times[i] <= static_cast<float>(train_steps - 1))) {
+    if (schedule.is_flow()) {
+      if (!(times[i] > 0 && times[i] <= static_cast<float>(train_steps))) {
+        return refused(absl::StrCat("is not above 0 and at most ", train_steps,
+                                    ", the times of a flow model's noise levels"));
+      }
+    } else if (!(times[i] >= 0 && times[i] <= static_cast<float>(train_steps - 1))) {
       return refused(absl::StrCat("is not in 0..", train_steps - 1, ", the model's times"));
     }
     if (grid == TimeGrid::kWhole && times[i] != std::floor(times[i])) {

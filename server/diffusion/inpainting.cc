@@ -31,7 +31,7 @@ void BlendWithKnown(Row* row) {
 }
 
 Row RowBack(const State& from, const State& to) {
-  const double kept = to.alpha_bar / from.alpha_bar;
+  const double kept = to.alpha_bar / from.alpha_bar;  // (α_hi/α_lo)²
   const double added = to.sigma * to.sigma - kept * from.sigma * from.sigma;
   Row row;
   row.denoise = false;

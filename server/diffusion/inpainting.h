@@ -24,13 +24,13 @@ void BlendRows(Table* table);
 //
 // steps are left, it is brought back by j steps of the forward process, in one row,
 //
-//   x ← √(ᾱ_hi/ᾱ_lo) x + √(σ_hi² - ᾱ_hi/ᾱ_lo σ_lo²) z,
+//   x ← (α_hi/α_lo) x + √(σ_hi² - (α_hi/α_lo)² σ_lo²) z,
 //
-// (of a diffusion the second root is √(1 - ᾱ_hi/ᾱ_lo))
-// and makes them again, until they were made jump_samples times. These are the jumps of the
-// authors' get_schedule_jump, which never goes back from x_0 itself. diffusers' RePaintScheduler
-// has the same list of times but takes each for the state's that a step begins at, not arrives at,
-// so that it goes back from x_0, and not from where one step is left.
+// (the second root is √(1 - ᾱ_hi/ᾱ_lo) but for flow models) and makes them again, until they were
+// made jump_samples times. These are the jumps of the authors' get_schedule_jump, which never goes
+// back from x_0 itself. diffusers' RePaintScheduler has the same list of times but takes each for
+// the state's that a step begins at, not arrives at, so that it goes back from x_0, and not from
+// where one step is left.
 //
 // Steps that are made again count: table->total_steps is the number of all of them, and step
 // numbers ascend. The row that goes back belongs to the step after it and completes none.

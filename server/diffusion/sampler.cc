@@ -228,7 +228,7 @@ absl::StatusOr<Table> MakeTable(const SchedulerConfig& config, const NoiseSchedu
   if (absl::Status status = ValidateForFlow(spec, config, options); !status.ok()) return status;
   if (absl::Status status = ValidateNoise(spec, learned_variance); !status.ok()) return status;
   if (!options.timesteps.empty()) {
-    absl::Status status = ValidateTimesteps(options, spec.grid, schedule.size());
+    absl::Status status = ValidateTimesteps(options, spec.grid, schedule);
     if (!status.ok()) return status;
   }
   // Held here, as the settings refer to it.

@@ -124,9 +124,9 @@ struct Table {
   // initial_scale times the first draw of the chain's noise (or the caller's).
   double initial_scale = 1;
   double image_scale = 0;
-  // Transitions toward x_0, of a chain that starts from an image those that are run. Where steps are
-  // made again (inpainting.h) each time counts, so that a chain's step numbers always ascend while
-  // its times need not fall.
+  // Transitions toward x_0, of a chain that starts from an image those that are run. Where steps
+  // are made again (inpainting.h) each time counts, so that a chain's step numbers always ascend
+  // while its times need not fall.
   uint32_t total_steps = 0;
   // Time, ᾱ and σ of the state that a chain starts from.
   double initial_timestep = 0;

@@ -354,7 +354,7 @@ REPAINT = {
 def test_repaint(sampler, record_error, request):
     denoiser = denoiser_of(torch.float32)
     full = request.config.getoption("--full")
-    comparison = Comparison(f"{sampler}, RePaint", 1e-3, record_error)
+    comparison = Comparison(f"{sampler}, RePaint", allowed(sampler), record_error)
     for arguments, prediction, schedule, (steps, jump_length, jump_samples) in itertools.product(
         REPAINT[sampler],
         predictions_of(sampler),

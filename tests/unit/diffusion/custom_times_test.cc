@@ -23,7 +23,7 @@ class CustomTimes : public ::testing::Test {
   CustomTimes() { config_.betas = MakeBetas(BetaSchedule::kLinear, 100, 0.001, 0.1); }
 
   absl::StatusOr<Table> Make(const SamplerOptions& options) {
-    return MakeTable(config_, NoiseSchedule(config_.betas), false, options);
+    return MakeTable(config_, ScheduleOf(config_), false, options);
   }
 
   void ExpectRefused(const SamplerOptions& options, const std::string& field,
@@ -99,6 +99,21 @@ TEST_F(CustomTimes, RefusesWhatIsNoListOfTimes) {
                   "20.5 is not a whole number");
   }
   EXPECT_TRUE(Make({.timesteps = {0}}).ok());
+}
+
+// Its time is T σ, and begins at T.
+TEST_F(CustomTimes, OfAFlowModelReachToTheirNumber) {
+  config_ = *ParseSchedulerConfig(R"({"_class_name": "FlowMatchEulerDiscreteScheduler"})");
+  const Table table = *Make({.timesteps = {1000, 700, 250.5F}});
+  EXPECT_EQ(table.initial_timestep, 1000);
+  EXPECT_EQ(table.initial_sigma, 1);
+  EXPECT_NEAR(table.rows[0].state_sigma, 0.7, 1e-7);
+  EXPECT_NEAR(table.rows[1].state_sigma, 0.2505, 1e-7);
+  EXPECT_EQ(table.rows[2].state_sigma, 0);
+  ExpectRefused({.timesteps = {1000.5F, 700}}, "sampler.timesteps[0]",
+                "1000.5 is not above 0 and at most 1000");
+  // Nothing is left to do at σ = 0.
+  ExpectRefused({.timesteps = {500, 0}}, "sampler.timesteps[1]", "0 is not above 0");
 }
 
 TEST_F(CustomTimes, RefusesASecondWordOnTheTimes) {

@@ -61,7 +61,7 @@ class ImageStart : public ::testing::Test {
   }
 
   Table Make(const SamplerOptions& options) {
-    auto table = MakeTable(config_, NoiseSchedule(config_.betas), false, options);
+    auto table = MakeTable(config_, ScheduleOf(config_), false, options);
     EXPECT_TRUE(table.ok()) << table.status();
     return table.value_or(Table{});
   }
@@ -135,11 +135,19 @@ TEST_F(ImageStart, WorksWithTheCallersTimes) {
   EXPECT_EQ(table.rows[0].state_timestep, 100.5);
 }
 
+TEST_F(ImageStart, OfAFlowModelIsOnItsLine) {
+  config_ = *ParseSchedulerConfig(R"({"_class_name": "FlowMatchEulerDiscreteScheduler"})");
+  const Table table = Make({.steps = 10, .strength = 0.5});
+  EXPECT_EQ(table.total_steps, 5u);
+  EXPECT_GT(table.initial_scale, 0);
+  EXPECT_NEAR(table.image_scale + table.initial_scale, 1, 1e-12);
+  EXPECT_NEAR(table.initial_timestep, 1000 * table.initial_scale, 1e-4);
+}
+
 TEST_F(ImageStart, BadStepsAreRefusedAsEver) {
   for (const uint32_t steps : {0u, 1001u}) {
     const absl::Status status =
-        MakeTable(config_, NoiseSchedule(config_.betas), false, {.steps = steps, .strength = 0.5})
-            .status();
+        MakeTable(config_, ScheduleOf(config_), false, {.steps = steps, .strength = 0.5}).status();
     EXPECT_EQ(FieldOf(status), "sampler.steps");
   }
 }

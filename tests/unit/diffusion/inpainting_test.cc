@@ -29,15 +29,14 @@ class Inpainting : public ::testing::Test {
   }
 
   Table Make(const SamplerOptions& options) {
-    auto table = MakeTable(config_, NoiseSchedule(config_.betas), false, options);
+    auto table = MakeTable(config_, ScheduleOf(config_), false, options);
     EXPECT_TRUE(table.ok()) << table.status();
     return table.value_or(Table{});
   }
 
   void ExpectRefused(const SamplerOptions& options, const std::string& field,
                      const std::string& message) {
-    const absl::Status status =
-        MakeTable(config_, NoiseSchedule(config_.betas), false, options).status();
+    const absl::Status status = MakeTable(config_, ScheduleOf(config_), false, options).status();
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
     EXPECT_EQ(FieldOf(status), field) << status;
     EXPECT_THAT(std::string(status.message()), HasSubstr(message));
@@ -106,7 +105,7 @@ TEST_F(Inpainting, ResamplingGoesBackWhereTheAuthorsListDoes) {
   const Row& back = table.rows[3];
   const double kept = table.rows[0].state_alpha_bar / table.rows[2].state_alpha_bar;
   EXPECT_EQ(back.w[kColX][kColX], std::sqrt(kept));
-  EXPECT_EQ(back.w[kColX][kColZ], std::sqrt(1 - kept));
+  EXPECT_NEAR(back.w[kColX][kColZ], std::sqrt(1 - kept), 1e-12);  // As α² + σ² = 1.
   EXPECT_TRUE(back.noise);
   EXPECT_EQ(back.state_sigma, table.rows[0].state_sigma);
 }
@@ -140,6 +139,29 @@ TEST_F(Inpainting, RowsThatGoBackAreTheForwardProcess) {
     EXPECT_EQ(step, 20u + 3 * 3 * 6);
     EXPECT_EQ(table.total_steps, step);
     EXPECT_EQ(table.rows.size(), step + 9);
+  }
+}
+
+TEST_F(Inpainting, RowsThatGoBackOnAFlowModelsLineToo) {
+  config_ = *ParseSchedulerConfig(R"({"_class_name": "FlowMatchEulerDiscreteScheduler"})");
+  const GaussianData data = {.mean = 0.8, .variance = 0};
+  for (const SamplerKind kind : {SamplerKind::kEuler, SamplerKind::kEulerAncestral}) {
+    const Table table = Make({.kind = kind,
+                              .steps = 10,
+                              .inpainting = true,
+                              .jump_length = 3,  // From 7 left to the start, where σ is 1.
+                              .jump_samples = 2});
+    EXPECT_EQ(table.total_steps, 10u + 3 * 3);
+    Level level = Level::OfFlow(table.initial_sigma);
+    Moments moments = AllEqual(data.MeanAt(level), data.VarianceAt(level));
+    for (const Row& row : table.rows) {
+      const Level from = level;
+      moments = Advance(
+          row, [&](double x) { return data.Denoiser(Prediction::kFlow, from, x); }, 0, moments);
+      level = Level::OfFlow(row.state_sigma);
+      ASSERT_NEAR(moments.mean[0], data.MeanAt(level), 1e-6) << Name(kind) << row.step;
+      ASSERT_NEAR(moments.covariance[0][0], data.VarianceAt(level), 1e-6);
+    }
   }
 }
 
