@@ -25,21 +25,24 @@ namespace denoise {
 struct LikelihoodOptions {
   // 0: all. Else K in 2..T: t = 0, and one t drawn from each of K strata of equal width in
   // log(ᾱ/(1-ᾱ)) over t = 1..T-1 (fewer where a stratum holds no t), weighted by 1/probability.
+  // Where ᾱ is 0 at T-1 that t is outside the strata and always there.
   uint32_t num_timesteps = 0;
-  std::optional<bool> clip_sample;  // absent: as the config says
-  uint64_t seed = 0;                // of the choice of timesteps, not of noise
+  std::optional<bool> clip_sample = std::nullopt;  // absent: as the config says
+  uint64_t seed = 0;  // of the choice of timesteps, not of noise; the same on every platform
 };
 
-// Rows in descending t, each with its Term. A FieldError "num_timesteps" out of range, "model"
-// where the bound has no meaning (flow models).
+// Rows in descending t, each with its Term. p is the process of ancestral sampling: variance and
+// clipping are the config's, else that sampler's. A FieldError "num_timesteps" out of range,
+// "model" where the bound has no meaning (flow models) or the config contradicts itself or the
+// denoiser.
 absl::StatusOr<Table> MakeLikelihoodTable(const SchedulerConfig& config,
                                           const NoiseSchedule& schedule, bool learned_variance,
                                           const LikelihoodOptions& options);
 
 // What one row finds for one sample.
 struct TermValues {
-  double nats = 0;  // summed over the sample's values
-  double eps_mse = 0;
+  double nats = 0;     // summed over the sample's values
+  double eps_mse = 0;  // of the ε that goes with x̂0 as it is after clipping
   double x_0_mse = 0;
 };
 
@@ -47,8 +50,11 @@ struct TermValues {
 double PriorNats(const NoiseSchedule& schedule, absl::Span<const float> x_0);
 
 struct Bound {
-  double nats = 0;            // L_T + Σ weight · L
-  double standard_error = 0;  // of the weighted sum, from differences of neighbouring strata
+  double nats = 0;  // L_T + Σ weight · L
+  // Of the weighted sum as an estimate of its expectation over the choice of timesteps and the
+  // noise of the terms t ≥ 1, from differences of neighbouring strata; 0 where nothing was left to
+  // choice.
+  double standard_error = 0;
 };
 
 // `nats`: of table.terms, in order.

@@ -53,6 +53,10 @@ struct TimeAndSigma {
 absl::StatusOr<std::vector<TimeAndSigma>> MakeSigmaGrid(const NoiseSchedule& schedule,
                                                         const SigmaGridOptions& options);
 
+// The schedule's sigma at each of `times`, which are strictly descending in 0..T-1, linear between
+// whole times. A FieldError "sampler.timesteps" where two sigmas would be equal.
+absl::StatusOr<std::vector<TimeAndSigma>> SigmasAt(const NoiseSchedule& schedule,
+                                                   const std::vector<float>& times);
 // The sigma of a curve at u in 0..1, from `max` down to `min`. kSchedule is no curve.
 double CurveAt(Sigmas curve, double min, double max, double u);
 

@@ -86,9 +86,9 @@ struct Row {
   double blend_alpha = 1;
   double blend_sigma = 0;
 
-  // What x is after the row: the step that the row belongs to (1..total_steps), the time, ᾱ and σ
-  // of x, and whether x is then the state after that step (false for intermediate stages, such as a
-  // predictor's).
+  // What x is after the row: the step that the row belongs to (1..total_steps, never falling from
+  // row to row), the time, ᾱ and σ of x, and whether x is then the state after that step (false for
+  // intermediate stages, such as a predictor's, and for rows that go back to make steps again).
   uint32_t step = 0;
   bool completes_step = true;
   double state_timestep = -1;
@@ -124,6 +124,9 @@ struct Table {
   // initial_scale times the first draw of the chain's noise (or the caller's).
   double initial_scale = 1;
   double image_scale = 0;
+  // Transitions toward x_0, of a chain that starts from an image those that are run. Where steps
+  // are made again (inpainting.h) each time counts, so that a chain's step numbers always ascend
+  // while its times need not fall.
   uint32_t total_steps = 0;
   // Time, ᾱ and σ of the state that a chain starts from.
   double initial_timestep = 0;

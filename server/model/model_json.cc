@@ -7,6 +7,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/ascii.h"
@@ -14,84 +15,13 @@
 #include "absl/strings/str_join.h"
 #include "server/diffusion/sampler.h"
 #include "server/diffusion/scheduler_config.h"
+#include "server/model/json_keys.h"
+#include "server/model/model_json_inputs.h"
 
 namespace denoise {
 namespace {
 
-using Json = nlohmann::json;
-
-// 2^28 values are 1 GiB a register.
-constexpr int64_t kMostValues = int64_t{1} << 28;
 constexpr int64_t kMostClasses = int64_t{1} << 31;
-
-std::string Shown(const Json& value) {
-  std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
-  if (text.size() > 60) text = text.substr(0, 60) + "…";
-  return text;
-}
-
-// The keys of an object; keeps the first thing that is wrong with one.
-class Keys {
- public:
-  explicit Keys(const Json& object) : object_(object) {}
-
-  const absl::Status& status() const { return status_; }
-
-  void Refuse(const char* key, absl::string_view wanted) {
-    if (!status_.ok()) return;
-    status_ = absl::InvalidArgumentError(
-        object_.contains(key)
-            ? absl::StrCat("model.json: ", key, ": ", Shown(object_.at(key)), " is not ", wanted)
-            : absl::StrCat("model.json: ", key, " is missing: it must be ", wanted));
-  }
-
-  // Null for a key that is absent or null.
-  const Json* Find(const char* key) {
-    known_.insert(key);
-    const auto found = object_.find(key);
-    return found == object_.end() || found->is_null() ? nullptr : &*found;
-  }
-
-  std::optional<std::string> Text(const char* key, absl::string_view wanted,
-                                  bool (*fits)(absl::string_view)) {
-    const Json* value = Find(key);
-    if (value == nullptr) return std::nullopt;
-    if (value->is_string()) {
-      std::string text = value->get<std::string>();
-      if (fits == nullptr || fits(text)) return text;
-    }
-    Refuse(key, wanted);
-    return std::nullopt;
-  }
-
-  std::optional<int64_t> Integer(const char* key, int64_t least, int64_t most) {
-    const Json* value = Find(key);
-    if (value == nullptr) return std::nullopt;
-    if (const auto number = AsInteger(*value, least, most)) return number;
-    Refuse(key, absl::StrCat("a whole number in ", least, "..", most));
-    return std::nullopt;
-  }
-
-  static std::optional<int64_t> AsInteger(const Json& value, int64_t least, int64_t most) {
-    // An unsigned value past int64's range reads as negative, which is below `least` too.
-    if (!value.is_number_integer()) return std::nullopt;
-    const auto number = value.get<int64_t>();
-    return number >= least && number <= most ? std::optional(number) : std::nullopt;
-  }
-
-  std::vector<std::string> Unknown() const {
-    std::vector<std::string> unknown;
-    for (const auto& [key, value] : object_.items()) {
-      if (!known_.contains(key)) unknown.push_back(key);
-    }
-    return unknown;
-  }
-
- private:
-  const Json& object_;
-  std::set<std::string> known_;
-  absl::Status status_;
-};
 
 void ReadShape(Keys& keys, ModelInfo* info) {
   const Json* value = keys.Find("sample_shape");
@@ -136,6 +66,12 @@ void ReadClasses(Keys& keys, ModelInfo* info) {
   }
 }
 
+bool HasNull(const ModelInfo& info) {
+  return info.null_class.has_value() ||
+         std::any_of(info.inputs.begin(), info.inputs.end(),
+                     [](const ModelInput& input) { return input.null_value.has_value(); });
+}
+
 void ReadDefaults(Keys& keys, int64_t train_steps, ModelInfo* info) {
   if (const auto name = keys.Text("default_sampler", "a text", nullptr)) {
     std::vector<std::string> names;
@@ -156,9 +92,10 @@ void ReadDefaults(Keys& keys, int64_t train_steps, ModelInfo* info) {
   const float guidance = scale->is_number() ? scale->get<float>() : -1;
   if (!(guidance >= 0 && guidance <= kMost)) {
     keys.Refuse("default_guidance_scale", absl::StrCat("a number in 0..", kMost));
-  } else if (guidance != 0 && guidance != 1 && !info->null_class.has_value()) {
+  } else if (guidance != 0 && guidance != 1 && !HasNull(*info)) {
     keys.Refuse("default_guidance_scale",
-                "possible without null_class: leave it out, or name the label that means none");
+                "possible without null_class: leave it out, or name the label that means none (or "
+                "the null of a condition)");
   }
   info->default_guidance_scale = guidance;
 }
@@ -199,14 +136,17 @@ absl::StatusOr<ModelInfo> ParseModelJson(absl::string_view json, int64_t train_s
   ReadShape(keys, &info);
   ReadRange(keys, &info);
   ReadClasses(keys, &info);
+  std::vector<std::string> ignored;
+  ReadInputs(keys, &info, &ignored);
   ReadDefaults(keys, train_steps, &info);
   info.sha256 =
       absl::AsciiStrToLower(keys.Text("sha256", "64 hexadecimal digits", &IsSha256).value_or(""));
-  keys.Integer("levels", 2, int64_t{1} << 32);
+  info.levels = keys.Integer("levels", 2, int64_t{1} << 32).value_or(0);
   keys.Text("data", "a text", nullptr);
   keys.Text("licence", "a text", nullptr);
   if (!keys.status().ok()) return keys.status();
   *ignored_keys = keys.Unknown();
+  ignored_keys->insert(ignored_keys->end(), ignored.begin(), ignored.end());
   return info;
 }
 

@@ -21,10 +21,14 @@ TorchExecutor::TorchExecutor(std::shared_ptr<const ModelInfo> info,
       values_(info_->shape.values()),
       out_channels_(info_->shape.channels * (info_->learned_variance ? 2 : 1)),
       out_values_(info_->learned_variance ? 2 * values_ : values_),
+      levels_{info_->value_min, info_->value_max, info_->levels},
       inputs_(info_->shape, denoiser_->layout(), info_->integer_time, info_->batch_sizes.back()),
+      x_t_(values_),
       initial_noise_(0) {
   const c10::InferenceMode inference;
   z_ = at::empty({values_}, at::kFloat);
+  blend_z_ = at::empty({values_}, at::kFloat);
+  scratch_ = at::empty({values_}, at::kFloat);
 }
 
 absl::StatusOr<std::unique_ptr<Executor>> TorchExecutor::Make(
@@ -50,7 +54,9 @@ absl::StatusOr<SlotId> TorchExecutor::Start(const ChainStart& start) try {
   const c10::InferenceMode inference;
   Slot slot;
   slot.num_registers = start.registers;
-  slot.registers.reset(new float[start.registers * values_]);
+  slot.keeps_noise = start.keep_noise;
+  slot.registers.reset(
+      new float[(int64_t{start.registers} + (start.keep_noise ? 1 : 0)) * values_]);
   if (start.stochastic) slot.noise.emplace(start.seed);
   const float* x = start.x.data();
   if (start.x.empty()) {
@@ -60,8 +66,15 @@ absl::StatusOr<SlotId> TorchExecutor::Start(const ChainStart& start) try {
   }
   const auto scale = static_cast<float>(start.scale);
   for (int64_t i = 0; i < values_; ++i) slot.registers[i] = scale * x[i];
+  if (!start.image.empty()) {
+    const auto image_scale = static_cast<float>(start.image_scale);
+    for (int64_t i = 0; i < values_; ++i) slot.registers[i] += image_scale * start.image[i];
+  }
   for (int r = 1; r < start.registers; ++r) {
     std::copy_n(slot.registers.get(), values_, slot.registers.get() + r * values_);
+  }
+  if (start.keep_noise) {
+    std::copy_n(x, values_, slot.registers.get() + start.registers * values_);
   }
 
   if (free_.empty()) {
@@ -94,13 +107,14 @@ absl::Status TorchExecutor::Execute(absl::Span<const RowTask> tasks, int64_t pad
   if (absl::Status status = Check(tasks, rows, padded_rows); !status.ok()) return status;
 
   const c10::InferenceMode inference;
+  if (absl::Status status = PrepareTerms(tasks); !status.ok()) return status;
   const float* out = nullptr;
   if (rows > 0) {
     if (absl::Status status = CallDenoiser(tasks, rows, padded_rows); !status.ok()) return status;
     out = out_.const_data_ptr<float>();
   }
-  // From here on nothing fails. Noise is drawn only now, so that a batch that is tried again draws
-  // the same.
+  // From here on nothing fails. Noise is drawn only now (that of terms is kept until they are
+  // done), so that a batch that is tried again draws the same.
   for (size_t i = 0; i < tasks.size(); ++i) {
     finite[i] = Update(tasks[i], out);
     if (out != nullptr) out += tasks[i].denoiser_rows() * out_values_;
@@ -120,14 +134,50 @@ absl::Status TorchExecutor::Check(absl::Span<const RowTask> tasks, int64_t rows,
                                             " is none of the batch sizes"));
   }
   for (const RowTask& task : tasks) {
-    if (task.row->noise && !slots_[task.slot].noise.has_value()) {
+    const Slot& slot = slots_[task.slot];
+    const Blend blend = task.row->blend;
+    if ((task.row->noise || blend == Blend::kFreshNoise) && !slot.noise.has_value()) {
       return absl::InternalError("a row draws noise in a chain that was started without any");
+    }
+    if (blend == Blend::kKeptNoise && !slot.keeps_noise) {
+      return absl::InternalError("a row blends with the first draw of a chain that kept none");
+    }
+    if (blend != Blend::kNone && (task.known == nullptr || task.mask == nullptr)) {
+      return absl::InternalError("a row blends without an image or without a mask");
     }
     if (task.row->variance != RowVariance::kNone && !info_->learned_variance) {
       return absl::InternalError("a row wants a learned variance of a model that gives none");
     }
+    if (task.term == nullptr) continue;
+    if (!task.row->denoise || task.guided || task.x_out != nullptr || task.x0_out != nullptr) {
+      return absl::InternalError(
+          "a term of a likelihood is guided, shows a state or calls no denoiser");
+    }
+    if (!slot.noise.has_value() || !slot.term_noise.Has(task.term_index)) {
+      return absl::InternalError(
+          absl::StrCat("term ", task.term_index, " of a likelihood has no noise, or is done"));
+    }
   }
   return absl::OkStatus();
+}
+
+absl::Status TorchExecutor::PrepareTerms(absl::Span<const RowTask> tasks) try {
+  for (const RowTask& task : tasks) {
+    if (task.term == nullptr) continue;
+    Slot& slot = slots_[task.slot];
+    slot.term_noise.Prepare(task.term_index, values_, *slot.noise);
+  }
+  return absl::OkStatus();
+} catch (...) {
+  return CurrentExceptionStatus();
+}
+
+const float* TorchExecutor::InputOf(const RowTask& task) {
+  const Slot& slot = slots_[task.slot];
+  if (task.term == nullptr) return slot.registers.get();
+  MakeNoisy(*task.term, values_, slot.registers.get(), slot.term_noise.Get(task.term_index),
+            x_t_.data());
+  return x_t_.data();
 }
 
 absl::Status TorchExecutor::CallDenoiser(absl::Span<const RowTask> tasks, int64_t rows,
@@ -135,7 +185,7 @@ absl::Status TorchExecutor::CallDenoiser(absl::Span<const RowTask> tasks, int64_
   int64_t row = 0;
   for (const RowTask& task : tasks) {
     if (!task.row->denoise) continue;
-    const float* const x = slots_[task.slot].registers.get();
+    const float* const x = InputOf(task);
     inputs_.Set(row++, x, task.row->timestep, task.label);
     if (task.guided) inputs_.Set(row++, x, task.row->timestep, task.negative_label);
   }
@@ -163,6 +213,7 @@ absl::Status TorchExecutor::CallDenoiser(absl::Span<const RowTask> tasks, int64_
 }
 
 bool TorchExecutor::Update(const RowTask& task, const float* out) {
+  if (task.term != nullptr) return FinishTerm(task, out);
   Slot& slot = slots_[task.slot];
   const Row& row = *task.row;
   RowInputs in;
@@ -170,13 +221,32 @@ bool TorchExecutor::Update(const RowTask& task, const float* out) {
     in.out = out;
     if (task.guided) in.out_null = out + out_values_;
     in.guidance = task.guidance;
+    in.guidance_rescale = task.guidance_rescale;
   }
   if (row.noise) {
     slot.noise->Draw(z_);
     in.z = z_.const_data_ptr<float>();
   }
+  in.known = task.known;
+  in.mask = task.mask;
+  if (row.blend == Blend::kKeptNoise) {
+    in.blend_z = slot.registers.get() + slot.num_registers * values_;
+  } else if (row.blend == Blend::kFreshNoise) {
+    slot.noise->Draw(blend_z_);
+    in.blend_z = blend_z_.const_data_ptr<float>();
+  }
   return UpdateRow(row, slot.num_registers, values_, in, slot.registers.get(),
-                   {.x = task.x_out, .x0 = row.denoise ? task.x0_out : nullptr});
+                   {.x = task.x_out, .x0 = row.denoise ? task.x0_out : nullptr},
+                   scratch_.mutable_data_ptr<float>());
+}
+
+bool TorchExecutor::FinishTerm(const RowTask& task, const float* out) {
+  Slot& slot = slots_[task.slot];
+  const TermInputs in = {
+      .x_0 = slot.registers.get(), .z = slot.term_noise.Get(task.term_index), .out = out};
+  const bool finite = ReduceTerm(*task.row, *task.term, levels_, values_, in, task.term_values);
+  slot.term_noise.Done(task.term_index);
+  return finite;
 }
 
 }  // namespace denoise

@@ -9,8 +9,10 @@
 #include "server/engine/executor.h"
 #include "server/model/batch_inputs.h"
 #include "server/model/denoiser.h"
+#include "server/model/likelihood_term.h"
 #include "server/model/noise.h"
 #include "server/model/row_update.h"
+#include "server/model/term_noise.h"
 
 namespace denoise {
 
@@ -33,24 +35,32 @@ class TorchExecutor : public Executor {
   // A chain's state.
   struct Slot {
     int num_registers = 0;
-    std::unique_ptr<float[]> registers;  // [num_registers, C·H·W]; null: free
-    std::optional<NoiseStream> noise;    // of stochastic chains
+    bool keeps_noise = false;
+    // [num_registers, C·H·W], and where noise is kept one more for it; null: free.
+    std::unique_ptr<float[]> registers;
+    std::optional<NoiseStream> noise;  // of stochastic chains
+    TermNoise term_noise;              // of a likelihood
   };
 
   TorchExecutor(std::shared_ptr<const ModelInfo> info, std::shared_ptr<const Denoiser> denoiser);
 
   absl::Status Warm();
   absl::Status Check(absl::Span<const RowTask> tasks, int64_t rows, int64_t padded_rows) const;
+  absl::Status PrepareTerms(absl::Span<const RowTask> tasks);
+  // What the denoiser is given for a task, [C·H·W]; valid until the next call.
+  const float* InputOf(const RowTask& task);
   // Fills the inputs with the tasks' rows (conditional, then unconditional), pads and calls.
   absl::Status CallDenoiser(absl::Span<const RowTask> tasks, int64_t rows, int64_t padded_rows);
   // `out`: the answer's first row for this task.
   bool Update(const RowTask& task, const float* out);
+  bool FinishTerm(const RowTask& task, const float* out);
 
   const std::shared_ptr<const ModelInfo> info_;
   const std::shared_ptr<const Denoiser> denoiser_;
   const int64_t values_;        // C·H·W
   const int64_t out_channels_;  // C or 2C
   const int64_t out_values_;    // of a row of the answer
+  const ValueLevels levels_;    // of a sample's values
 
   std::vector<Slot> slots_;
   std::vector<SlotId> free_;
@@ -58,6 +68,9 @@ class TorchExecutor : public Executor {
   BatchInputs inputs_;
   at::Tensor out_;             // of the last call, [padded_rows, out_channels, H, W], contiguous
   at::Tensor z_;               // one row's noise, [C·H·W]
+  std::vector<float> x_t_;     // of one term, [C·H·W]
+  at::Tensor blend_z_;         // and what it blends with, drawn after
+  at::Tensor scratch_;         // of UpdateRow, [C·H·W]
   NoiseStream initial_noise_;  // of chains that draw x_T and nothing more; seeded anew for each
   double denoiser_seconds_ = 0;
 };

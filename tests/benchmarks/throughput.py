@@ -2,6 +2,9 @@
 
     python tests/benchmarks/throughput.py loop      against bare LibTorch loops, at saturation
     python tests/benchmarks/throughput.py clients   16 clients against one, for each kind of batching
+    python tests/benchmarks/throughput.py mix       24 requests of 8 samplers, guided and not, and an Evaluate, against
+                                                    24 equal requests
+    python tests/benchmarks/throughput.py invariant with --batch-invariant against without
 
 Needs the programs of a build (DENOISE_BUILD, default ./build). Machines are noisy: what counts is the median of the
 ratios, and their spread says how much to believe it.
@@ -71,7 +74,49 @@ class Load:
 
 def rate(server: Server, clients: int, samples: int, steps: list[int], seconds: float):
     """Denoiser rows a second, and rows of a mean batch."""
-    with Load(server, clients, samples, steps):
+    return measure(Load(server, clients, samples, steps), server, seconds)
+
+
+EQUAL = pb.SampleRequest(
+    class_labels=[3], guidance_scale=1, sampler=pb.Sampler(kind=pb.Sampler.KIND_DDIM, steps=50)
+)
+SAMPLERS = ("DDIM", "DDPM", "EULER", "HEUN", "DPMPP_2M", "SDE_DPMPP_2M", "UNIPC", "LMS")
+MIXTURE = [
+    pb.SampleRequest(
+        class_labels=[i], guidance_scale=guidance,
+        sampler=pb.Sampler(kind=pb.Sampler.Kind.Value(f"KIND_{kind}"), steps=20 + 10 * i),
+    )
+    for i, kind in enumerate(SAMPLERS)
+    for guidance in (1, 2, 4)
+]
+
+
+class MixedLoad(Load):
+    """A client for each of `requests`, which it repeats, and one for `evaluate` where that is given."""
+
+    def __init__(self, server: Server, requests: list, evaluate=None):
+        super().__init__(server, 0, 0, [0])
+        self._requests = requests + ([evaluate] if evaluate else [])
+        self._threads = [
+            threading.Thread(target=self._client, args=(i,)) for i in range(len(self._requests))
+        ]
+
+    def _client(self, index: int) -> None:
+        stub, request = self._server.new_stub(), self._requests[index]
+        call = stub.Evaluate if isinstance(request, pb.EvaluateRequest) else stub.Sample
+        while not self._stop.is_set():
+            stream = self._calls[index] = call(request)
+            try:
+                for _ in stream:
+                    pass
+            except grpc.RpcError:
+                if not self._stop.is_set():
+                    raise
+
+
+def measure(load: Load, server: Server, seconds: float):
+    """Denoiser rows a second under `load`, and rows of a mean batch."""
+    with load:
         time.sleep(1)  # every client's first request is under way
         before, begin = server.metrics(), time.monotonic()
         time.sleep(seconds)
@@ -145,11 +190,59 @@ def compare_clients(arguments) -> None:
             server.stop()
 
 
+def compare_mixture(arguments) -> None:
+    x_0 = pb.Tensor(dtype=pb.DATA_TYPE_FLOAT32, shape=[1, 1, 28, 28], data=bytes(4 * 784))
+    likelihood = pb.EvaluateRequest(x_0=x_0, class_labels=[3])
+    with tempfile.TemporaryDirectory() as folder:
+        server = Server(Path(folder), "--model", str(MODEL), *arguments.flags)
+        equal, mixed, equal_batches, mixed_batches = [], [], [], []
+        for turn in range(arguments.turns):
+            got, batch = measure(MixedLoad(server, [EQUAL] * 24), server, arguments.seconds)
+            equal.append(got)
+            equal_batches.append(batch)
+            got, batch = measure(MixedLoad(server, MIXTURE, likelihood), server, arguments.seconds)
+            mixed.append(got)
+            mixed_batches.append(batch)
+            print(f"  turn {turn + 1}: equal {equal[-1]:.0f} rows/s at {equal_batches[-1]:.2f}, "
+                  f"mixed {mixed[-1]:.0f} at {mixed_batches[-1]:.2f}", flush=True)
+        print("24 equal requests:", spread(equal, 0), "rows/s at batches of", spread(equal_batches, 2))
+        print("the mixture:      ", spread(mixed, 0), "rows/s at batches of", spread(mixed_batches, 2))
+        print("mixture / equal:  ", spread([a / b for a, b in zip(mixed, equal)], 3))
+        server.stop()
+
+
+def compare_invariance(arguments) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        servers = [
+            Server(Path(folder) / name, "--model", str(MODEL), *flags, *arguments.flags)
+            for name, flags in (("free", ()), ("invariant", ("--batch-invariant",)))
+        ]
+        for server in servers:
+            model = server.stub.GetModel(pb.GetModelRequest())
+            print(f"batch sizes {list(model.batch_sizes)}, {model.layout}")
+        rates = ([], [])
+        for turn in range(arguments.turns):
+            for server, into in zip(servers, rates):
+                into.append(measure(MixedLoad(server, [EQUAL] * 24), server, arguments.seconds)[0])
+            print(f"  turn {turn + 1}: free {rates[0][-1]:.0f}, invariant {rates[1][-1]:.0f} rows/s", flush=True)
+        print("free", spread(rates[0], 0), " invariant", spread(rates[1], 0), "rows/s")
+        print("invariant / free:", spread([b / a for a, b in zip(*rates)], 3))
+        for server in servers:
+            server.stop()
+
+
+COMPARISONS = {
+    "loop": compare_with_loops,
+    "clients": compare_clients,
+    "mix": compare_mixture,
+    "invariant": compare_invariance,
+}
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["loop", "clients"])
+    parser.add_argument("what", choices=list(COMPARISONS))
     parser.add_argument("--turns", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=4, help="of a slice")
     parser.add_argument("--flags", nargs=argparse.REMAINDER, default=[], help="further flags of denoised; last")
     parsed = parser.parse_args()
-    (compare_with_loops if parsed.what == "loop" else compare_clients)(parsed)
+    COMPARISONS[parsed.what](parsed)

@@ -76,6 +76,7 @@ const SamplerSpec kDdpm = {
     .set_alpha_to_one = true,
     .takes_variance = true,
     .heeds_clip_sample = true,
+    .repeatable = true,
     .heeds_thresholding = true,
     .begins_in_noise_alone = true,
     .fill = &Fill,

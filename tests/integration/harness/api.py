@@ -57,10 +57,12 @@ def connect(address: str, **options) -> grpc.Channel:
 
 
 def tensor(values) -> pb.Tensor:
-    """A Tensor message of float32 (or int64) values."""
+    """A Tensor message of float32 (or int64, or bool) values."""
     array = np.ascontiguousarray(values)
     if array.dtype == np.int64:
         dtype = pb.DATA_TYPE_INT64
+    elif array.dtype == np.bool_:
+        dtype = pb.DATA_TYPE_BOOL
     else:
         dtype, array = pb.DATA_TYPE_FLOAT32, array.astype("<f4")
     return pb.Tensor(dtype=dtype, shape=array.shape, data=array.tobytes())
@@ -79,6 +81,8 @@ class Outcome:
     accepted: pb.Accepted | None = None
     states: list[pb.State] = field(default_factory=list)
     result: pb.Result | None = None
+    terms: list[pb.Term] = field(default_factory=list)
+    likelihood: pb.Likelihood | None = None
     kinds: list[str] = field(default_factory=list)
 
     @classmethod
@@ -93,6 +97,8 @@ class Outcome:
         self.kinds.append(kind)
         if kind == "state":
             self.states.append(event.state)
+        elif kind == "term":
+            self.terms.append(event.term)
         else:
             assert getattr(self, kind) is None, f"a second {kind}"
             setattr(self, kind, getattr(event, kind))
@@ -119,6 +125,11 @@ def sample(stub, timeout: float = CALL_TIMEOUT, metadata=None, **fields) -> Outc
 def diffuse(stub, timeout: float = CALL_TIMEOUT, **fields) -> Outcome:
     """Runs Diffuse to its end. `fields` are those of DiffuseRequest."""
     return Outcome.of(stub.Diffuse(pb.DiffuseRequest(**fields), timeout=timeout))
+
+
+def evaluate(stub, timeout: float = CALL_TIMEOUT, **fields) -> Outcome:
+    """Runs Evaluate to its end. `fields` are those of EvaluateRequest."""
+    return Outcome.of(stub.Evaluate(pb.EvaluateRequest(**fields), timeout=timeout))
 
 
 def next_of(stream, kind: str):

@@ -155,7 +155,7 @@ TEST_F(Flow, CurvesKeepTheEnds) {
 }
 
 TEST_F(Flow, OwnTimesAreLevels) {
-  const SamplerOptions options = {.steps = 3, .timesteps = {900, 500.5F, 20}};
+  const SamplerOptions options = {.timesteps = {900, 500.5F, 20}};
   for (const SamplerKind kind : {SamplerKind::kEuler, SamplerKind::kDpmpp2M}) {
     SamplerOptions of_kind = options;
     of_kind.kind = kind;
@@ -164,12 +164,15 @@ TEST_F(Flow, OwnTimesAreLevels) {
     EXPECT_THAT(Sigmas(table),
                 Pointwise(DoubleNear(1e-7), std::vector<double>{0.9, 0.5005, 0.02, 0}));
   }
-  ExpectRefused({.steps = 1, .timesteps = {0}}, "sampler.timesteps", "0 at position 0");
-  ExpectRefused({.steps = 1, .timesteps = {1001}}, "sampler.timesteps", "1001 at position 0");
-  ExpectRefused({.steps = 2, .timesteps = {500, 500}}, "sampler.timesteps", "500 at position 1");
-  ExpectRefused({.steps = 1, .timesteps = {500}, .flow_shift = 3}, "sampler.flow_shift",
+  EXPECT_EQ(Make({.timesteps = {1000, 500}}).initial_sigma, 1);
+  ExpectRefused({.timesteps = {5, 0}}, "sampler.timesteps[1]", "0 is not above 0 and at most 1000");
+  ExpectRefused({.timesteps = {1001}}, "sampler.timesteps[0]", "1001 is not above 0");
+  ExpectRefused({.timesteps = {std::numeric_limits<float>::quiet_NaN()}}, "sampler.timesteps[0]",
+                "is not above 0");
+  ExpectRefused({.timesteps = {500, 500}}, "sampler.timesteps[1]", "500 is not below");
+  ExpectRefused({.timesteps = {500}, .flow_shift = 3}, "sampler.flow_shift",
                 "does nothing beside sampler.timesteps");
-  ExpectRefused({.kind = SamplerKind::kUniPc, .steps = 1, .timesteps = {1000}}, "sampler.kind",
+  ExpectRefused({.kind = SamplerKind::kUniPc, .timesteps = {1000}}, "sampler.kind",
                 "cannot begin at sigma 1");
 }
 
@@ -233,6 +236,20 @@ TEST_F(Flow, ConvergesAtItsOrders) {
     EXPECT_GT(ratio, ratio_min) << Name(kind);
     EXPECT_LT(ratio, ratio_max) << Name(kind);
     EXPECT_LT(error, error_max) << Name(kind);
+  }
+}
+
+// x = (1-σ) image + σ z at the level of the first step that is run.
+TEST_F(Flow, StartsFromAnImage) {
+  for (const SamplerKind kind : kFlowSamplers) {
+    const Table whole = Make({.kind = kind, .steps = 20});
+    const Table part = Make({.kind = kind, .steps = 20, .strength = 0.4});
+    ASSERT_EQ(part.rows.size(), 8u);
+    EXPECT_EQ(part.total_steps, 8u);
+    EXPECT_EQ(part.initial_sigma, whole.rows[11].state_sigma);
+    EXPECT_NEAR(part.initial_scale, part.initial_sigma, 1e-12);
+    EXPECT_NEAR(part.image_scale, 1 - part.initial_sigma, 1e-12);
+    EXPECT_EQ(part.rows[0].timestep, whole.rows[12].timestep);
   }
 }
 

@@ -255,10 +255,12 @@ TEST(SchedulerConfig, ClassesChooseSamplers) {
   ExpectRefused(dpm + R"("algorithm_type": "sde-dpmsolver"})", "set it to sde-dpmsolver++");
   ExpectRefused(dpm + R"("algorithm_type": "sde-dpmsolver++", "solver_order": 3})",
                 "solver_order: 3 with sde-dpmsolver++ is not served");
-  ExpectRefused(R"({"_class_name": "PNDMScheduler"})",
-                "skip_prk_steps: (missing, so false) is not served; set it to true");
-  ExpectRefused(R"({"_class_name": "PNDMScheduler", "skip_prk_steps": false})",
-                "skip_prk_steps: false is not served");
+  const auto skips_prk = [](const char* rest) {
+    return Parse(absl::StrCat(R"({"_class_name": "PNDMScheduler")", rest, "}")).skip_prk_steps;
+  };
+  EXPECT_EQ(skips_prk(""), std::nullopt);
+  EXPECT_EQ(skips_prk(R"(, "skip_prk_steps": false)"), false);
+  EXPECT_EQ(skips_prk(R"(, "skip_prk_steps": true)"), true);
   // Heun's class has betas of its own.
   EXPECT_EQ(Parse(R"({"_class_name": "HeunDiscreteScheduler"})").betas,
             MakeBetas(BetaSchedule::kLinear, 1000, 0.00085, 0.012));

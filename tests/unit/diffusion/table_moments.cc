@@ -64,6 +64,27 @@ double GaussianData::Denoiser(Prediction prediction, const Level& level, double 
   return 0;
 }
 
+Level StateLevel(const Row& row) {
+  return Level::FromRatio(row.state_sigma / std::sqrt(row.state_alpha_bar));
+}
+
+double FlowError(const Table& table, Prediction prediction) {
+  const GaussianData data = {.mean = 0.3, .variance = 0.25};
+  Level level(table.initial_alpha_bar);
+  Registers registers;
+  registers.fill(1.7);
+  const double kept = (1.7 - data.MeanAt(level)) / std::sqrt(data.VarianceAt(level));
+  double error = 0;
+  for (const Row& row : table.rows) {
+    RunRow(row, data.Denoiser(prediction, level, registers[0]), 0, 0, &registers);
+    level = StateLevel(row);
+    if (!row.completes_step || level.ratio == 0) continue;
+    const double exact = data.MeanAt(level) + kept * std::sqrt(data.VarianceAt(level));
+    error = std::abs(registers[0] - exact);
+  }
+  return error;
+}
+
 Moments AllEqual(double mean, double variance) {
   Moments moments;
   moments.mean.fill(mean);

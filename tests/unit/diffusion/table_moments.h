@@ -34,6 +34,13 @@ struct GaussianData {
   double Denoiser(Prediction prediction, const Level& level, double x) const;
 };
 
+// The level of a row's state; σ/α near 0 is lost in its ᾱ.
+Level StateLevel(const Row& row);
+
+// Of a deterministic chain of one number, where the data are Gaussian: the distance from the
+// probability flow, which keeps (x - α mean)/√(α² variance + σ²), at the last level that has noise.
+double FlowError(const Table& table, Prediction prediction);
+
 // The first two moments of the registers.
 struct Moments {
   Registers mean{};

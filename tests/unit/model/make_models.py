@@ -3,7 +3,8 @@
     python make_models.py FOLDER
 
 Each becomes FOLDER/NAME/ with denoiser.pt, scheduler_config.json and model.json. FOLDER/noise.txt has what torch.randn
-gives: lines of "seed count values…", count numbers for each of two draws in a row.
+gives: lines of "seed count values…", count numbers for each of two draws in a row. FOLDER/quantiles.txt has what
+torch.quantile gives: lines of "ratio quantile values…".
 """
 
 import json
@@ -37,6 +38,14 @@ class LearnedVariance(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         return torch.cat([0.5 * x + t.to(torch.float32).view(-1, 1, 1, 1) / 1000.0, x], dim=1)
+
+
+class LearnedVarianceOfClasses(nn.Module):
+    """(1 + y) x/2 + t/1000, and x + y as the variance channels: classes differ in spread, and in variance."""
+
+    def forward(self, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
+        y = y.to(torch.float32).view(-1, 1, 1, 1)
+        return torch.cat([(1 + y) * x / 2 + t.to(torch.float32).view(-1, 1, 1, 1) / 1000.0, x + y], dim=1)
 
 
 class Net(nn.Module):
@@ -180,6 +189,16 @@ def write_noise(path: pathlib.Path) -> None:
     path.write_text("\n".join(lines) + "\n")
 
 
+def write_quantiles(path: pathlib.Path) -> None:
+    lines = []
+    generator = torch.Generator().manual_seed(0)
+    for count in (1, 2, 10, 784, 3072):
+        for ratio in (0.0, 0.3, 0.995, 1.0):
+            values = torch.randn(count, generator=generator).abs()
+            lines.append(" ".join(map(str, [ratio, torch.quantile(values, ratio).item(), *values.tolist()])))
+    path.write_text("\n".join(lines) + "\n")
+
+
 def main(out: pathlib.Path) -> None:
     warnings.simplefilter("ignore", torch.jit.TracerWarning)  # what it warns of is what is wanted here
     torch.manual_seed(0)
@@ -192,6 +211,7 @@ def main(out: pathlib.Path) -> None:
         save(out / ("plain_" + "x".join(map(str, shape))), script(NoLabels()), shape, {})
     learned_range = {"variance_type": "learned_range"}
     save(out / "learned_variance", script(LearnedVariance()), [2, 3, 4], {}, learned_range)
+    save(out / "learned_variance_of_classes", script(LearnedVarianceOfClasses()), [2, 3, 4], CLASSES, learned_range)
     save(out / "convolutions", script(Net(3, 3)), [3, 8, 8], CLASSES)
     save(out / "traced", trace(Net().eval(), grey), grey, CLASSES)
     save(out / "tuple", trace(InTuple().eval(), grey), grey, CLASSES)
@@ -217,6 +237,7 @@ def main(out: pathlib.Path) -> None:
     save(out / "no_variance", script(Net()), grey, CLASSES, learned_range)
 
     write_noise(out / "noise.txt")
+    write_quantiles(out / "quantiles.txt")
 
 
 if __name__ == "__main__":

@@ -70,6 +70,12 @@ TEST_F(ModelFilesTest, ReadsEverything) {
   EXPECT_EQ(info.value_max, 1.5);
   EXPECT_EQ(info.num_classes, 10);
   EXPECT_EQ(info.null_class, 10);
+  EXPECT_EQ(info.levels, 256);
+  ASSERT_EQ(info.inputs.size(), 1u);
+  EXPECT_EQ(info.inputs[0].name, "class_labels");
+  EXPECT_EQ(info.inputs[0].kind, ModelInput::Kind::kClassLabels);
+  EXPECT_EQ(info.inputs[0].type, ElementType::kInt64);
+  EXPECT_THAT(info.inputs[0].shape, IsEmpty());
   EXPECT_EQ(info.default_sampler, SamplerKind::kDdim);
   EXPECT_EQ(info.default_steps, 20);
   EXPECT_EQ(info.default_guidance_scale, 2.5);
@@ -86,6 +92,8 @@ TEST_F(ModelFilesTest, HasDefaults) {
     EXPECT_EQ(files->info.name, "some-model");
     EXPECT_EQ(files->info.sha256, kSha256);
     EXPECT_EQ(files->info.num_classes, 0);
+    EXPECT_EQ(files->info.levels, 0);
+    EXPECT_THAT(files->info.inputs, IsEmpty());
     EXPECT_EQ(files->info.default_steps, 20);  // 50 is more than the schedule has
     EXPECT_EQ(files->info.default_guidance_scale, 1);
     EXPECT_THAT(files->remarks, IsEmpty());
@@ -119,6 +127,36 @@ TEST_F(ModelFilesTest, NamesTheFileThatIsMissing) {
     EXPECT_TRUE(absl::IsNotFound(LoadModelFolder({.path = root_.string()}).status()));
     fs::remove(root_ / file);
   }
+}
+
+TEST_F(ModelFilesTest, ReadsInputsInTheOrderOfTheArguments) {
+  WriteModel(root_ / "m", std::string("{") + kShape + R"(, "num_classes": 4, "inputs": [
+    {"name": "text", "kind": "condition", "dtype": "float32", "shape": [-1, 8], "null": 0.5},
+    {"name": "label", "kind": "class_labels"},
+    {"name": "mask", "kind": "condition", "dtype": "bool", "shape": [-1], "null": true},
+    {"name": "sizes", "kind": "condition", "dtype": "int64", "shape": [2], "null": [-3, 4],
+     "note": "?"},
+    {"name": "image", "kind": "condition", "dtype": "float32", "shape": [1, 28, 28]},
+    {"name": "weight", "kind": "condition", "dtype": "float32", "shape": []}
+  ], "default_guidance_scale": 3})");
+  const auto files = LoadModelFolder({.path = (root_ / "m").string()});
+  ASSERT_TRUE(files.ok()) << files.status();
+  EXPECT_THAT(files->remarks,
+              ElementsAre("model.json: these keys were not understood: inputs[3].note"));
+  const std::vector<ModelInput>& inputs = files->info.inputs;
+  ASSERT_EQ(inputs.size(), 6u);
+  EXPECT_EQ(inputs[0].name, "text");
+  EXPECT_EQ(inputs[0].kind, ModelInput::Kind::kCondition);
+  EXPECT_EQ(inputs[0].type, ElementType::kFloat32);
+  EXPECT_THAT(inputs[0].shape, ElementsAre(-1, 8));
+  EXPECT_THAT(*inputs[0].null_value, ElementsAre(0.5));
+  EXPECT_EQ(inputs[1].kind, ModelInput::Kind::kClassLabels);
+  EXPECT_EQ(inputs[2].type, ElementType::kBool);
+  EXPECT_THAT(*inputs[2].null_value, ElementsAre(1));
+  EXPECT_EQ(inputs[3].type, ElementType::kInt64);
+  EXPECT_THAT(*inputs[3].null_value, ElementsAre(-3, 4));
+  EXPECT_FALSE(inputs[4].null_value.has_value());
+  EXPECT_THAT(inputs[5].shape, IsEmpty());
 }
 
 struct BadJson {
@@ -164,6 +202,49 @@ INSTANTIATE_TEST_SUITE_P(
         BadJson{R"("num_classes": 2, "null_class": 2, "default_guidance_scale": -1)",
                 "default_guidance_scale: -1 is not a number in 0..100"},
         BadJson{R"("default_guidance_scale": 2)", "name the label that means none"},
+        BadJson{R"("inputs": {})", "inputs: {} is not a list of what forward takes"},
+        BadJson{R"("inputs": [7])", "inputs[0]: 7 is not an object with name"},
+        BadJson{R"("inputs": [{}])", "inputs[0].name is missing"},
+        BadJson{R"("inputs": [{"name": "a b"}])", R"(inputs[0].name: "a b" is not)"},
+        BadJson{R"("inputs": [{"name": "a"}])", "inputs[0].kind is missing"},
+        BadJson{R"("inputs": [{"name": "a", "kind": "text"}])",
+                R"(inputs[0].kind: "text" is not class_labels or condition)"},
+        BadJson{R"("inputs": [{"name": "a", "kind": "condition"}])", "inputs[0].dtype is missing"},
+        BadJson{R"("inputs": [{"name": "a", "kind": "condition", "dtype": "float16"}])",
+                R"(inputs[0].dtype: "float16" is not float32, int64 or bool)"},
+        BadJson{R"("inputs": [{"name": "a", "kind": "condition", "dtype": "bool"}])",
+                "inputs[0].shape is missing"},
+        BadJson{R"("inputs": [{"name": "a", "kind": "condition", "dtype": "bool", "shape": [0]}])",
+                "inputs[0].shape: [0] is not a list of extents"},
+        BadJson{
+            R"("inputs": [{"name": "a", "kind": "condition", "dtype": "bool", "shape": [99999, 99999]}])",
+            "268435456 elements at most"},
+        BadJson{
+            R"("inputs": [{"name": "a", "kind": "condition", "dtype": "bool", "shape": [2], "null": 1}])",
+            "inputs[0].null: 1 is not one bool value for all elements, or a flat list of 2"},
+        BadJson{
+            R"("inputs": [{"name": "a", "kind": "condition", "dtype": "int64", "shape": [-1], "null": [1]}])",
+            "inputs[0].null: [1] is not one int64 value for all elements, as a shape with -1"},
+        BadJson{
+            R"("inputs": [{"name": "a", "kind": "condition", "dtype": "int64", "shape": [2], "null": 0.5}])",
+            "inputs[0].null: 0.5"},
+        BadJson{
+            R"("inputs": [{"name": "a", "kind": "condition", "dtype": "float32", "shape": [], "null": 1e99}])",
+            "inputs[0].null"},
+        BadJson{R"("inputs": [{"name": "a", "kind": "class_labels"}])",
+                "without class_labels, as num_classes is not given"},
+        BadJson{R"("num_classes": 3, "inputs": [])", "one input of kind class_labels"},
+        BadJson{
+            R"("num_classes": 3, "inputs": [{"name": "a", "kind": "class_labels", "dtype": "float32"}])",
+            R"(inputs[0].dtype: "float32" is not int64)"},
+        BadJson{
+            R"("num_classes": 3, "inputs": [{"name": "a", "kind": "class_labels", "shape": [1]}])",
+            "inputs[0].shape: [1] is not []"},
+        BadJson{R"("num_classes": 3, "inputs": [{"name": "a", "kind": "class_labels", "null": 3}])",
+                "say it as null_class"},
+        BadJson{
+            R"("num_classes": 3, "inputs": [{"name": "a", "kind": "class_labels"}, {"name": "a", "kind": "class_labels"}])",
+            R"(inputs[1].name: "a" is not another one)"},
         BadJson{R"("data": 7)", "data: 7 is not a text"},
         BadJson{R"("sha256": "abc")", R"(sha256: "abc" is not 64 hexadecimal digits)"}));
 
