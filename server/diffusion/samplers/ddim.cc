@@ -78,8 +78,8 @@ const SamplerSpec kDdim = {
     .takes_eta = true,
     .takes_use_clipped_model_output = true,
     .heeds_clip_sample = true,
-    .repeatable = true,
     .heeds_thresholding = true,
+    .repeatable = true,
     .begins_in_noise_alone = true,
     .fill = &Fill,
 };

@@ -76,8 +76,8 @@ const SamplerSpec kDdpm = {
     .set_alpha_to_one = true,
     .takes_variance = true,
     .heeds_clip_sample = true,
-    .repeatable = true,
     .heeds_thresholding = true,
+    .repeatable = true,
     .begins_in_noise_alone = true,
     .fill = &Fill,
 };
