@@ -13,9 +13,10 @@
 #include "absl/status/statusor.h"
 #include "server/engine/model_info.h"
 #include "server/model/batch_time.h"
-#include "server/model/denoiser.h"
 
 namespace denoise {
+
+class Denoiser;
 
 // For each of `sizes` a number: those with equal numbers, 0, 1, …, gave the same rows the same
 // bits, at every position and whatever rows (with other x, t, labels and conditions) were beside

@@ -6,6 +6,7 @@ Each becomes FOLDER/NAME/ with denoiser.pt, scheduler_config.json and model.json
 gives: lines of "seed count values…", count numbers for each of two draws in a row.
 """
 
+import copy
 import json
 import pathlib
 import sys
@@ -51,7 +52,8 @@ class Net(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
         h = self.middle(self.enter(x))
-        h = h + self.label(y).view(-1, 16, 1, 1) + torch.sin(t.to(torch.float32) / 100.0).view(-1, 1, 1, 1)
+        time = torch.sin(t.to(torch.float32) / 100.0).to(x.dtype)
+        h = h + self.label(y).view(-1, 16, 1, 1) + time.view(-1, 1, 1, 1)
         return self.leave(torch.relu(h))
 
 
@@ -77,19 +79,19 @@ CONDITIONS = [
 
 class FirstText(nn.Module):
     def forward(self, x: Tensor, t: Tensor, text: Tensor) -> Tensor:
-        return x + t.to(torch.float32).view(-1, 1, 1, 1) + text[:1].mean()
+        return x + t.to(torch.float32).view(-1, 1, 1, 1) / 1000.0 + text[:1].mean()
 
 
 class NoTextUsed(nn.Module):
     def forward(self, x: Tensor, t: Tensor, text: Tensor) -> Tensor:
-        return x + t.to(torch.float32).view(-1, 1, 1, 1)
+        return x + t.to(torch.float32).view(-1, 1, 1, 1) / 1000.0
 
 
 class FixedText(nn.Module):
     """Made for texts of four words only, whatever model.json says."""
 
     def forward(self, x: Tensor, t: Tensor, text: Tensor) -> Tensor:
-        return x + t.to(torch.float32).view(-1, 1, 1, 1) + text.reshape(-1, 12).mean(1).view(-1, 1, 1, 1)
+        return x + t.to(torch.float32).view(-1, 1, 1, 1) / 1000.0 + text.reshape(-1, 12).mean(1).view(-1, 1, 1, 1)
 
 
 class WithText(nn.Module):
@@ -113,6 +115,15 @@ class Fourier(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
         return self.net(torch.fft.irfft2(torch.fft.rfft2(x)), t, y)
+
+
+class Complex(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1, dtype=torch.complex64))
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        return torch.real(self.scale * x) + t.to(torch.float32).view(-1, 1, 1, 1)
 
 
 class Random(nn.Module):
@@ -313,12 +324,12 @@ def main(out: pathlib.Path) -> None:
 
     net = Net(3, 3).eval()
     for name, dtype in (("float32", torch.float32), ("float16", torch.float16), ("bfloat16", torch.bfloat16), ("float64", torch.float64)):
-        save(out / name, script(net.to(dtype)), [3, 8, 8], CLASSES)
+        save(out / name, script(copy.deepcopy(net).to(dtype)), [3, 8, 8], CLASSES)
     net = WithText().eval()
     for name, dtype in (("text_float32", torch.float32), ("text_bfloat16", torch.bfloat16)):
-        save(out / name, script(net.to(dtype)), grey, labelled_text)
+        save(out / name, script(copy.deepcopy(net).to(dtype)), grey, labelled_text)
     save(out / "float16_fourier", script(Fourier().half()), grey, CLASSES)
-    save(out / "complex", script(nn.Conv2d(1, 1, 1, dtype=torch.complex64)), grey, {})
+    save(out / "complex", script(Complex()), grey, {})
     save(out / "double", script(InDouble()), grey, {})
 
     save(out / "positioned", script(Positioned()), grey, {})
