@@ -1,7 +1,8 @@
 """Rows a second of the service, as ratios measured in turns within one run.
 
-    python tests/benchmarks/throughput.py loop      against bare LibTorch loops, at saturation
-    python tests/benchmarks/throughput.py clients   16 clients against one, for each kind of batching
+    python tests/benchmarks/throughput.py loop         against bare LibTorch loops, at saturation
+    python tests/benchmarks/throughput.py clients      16 clients against one, for each kind of batching
+    python tests/benchmarks/throughput.py invariance   a server with --batch-invariant against one without, at saturation
 
 Needs the programs of a build (DENOISE_BUILD, default ./build). Machines are noisy: what counts is the median of the
 ratios, and their spread says how much to believe it.
@@ -145,11 +146,30 @@ def compare_clients(arguments) -> None:
             server.stop()
 
 
+def compare_invariance(arguments) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        start = lambda name, *flags: Server(Path(folder, name), "--model", str(MODEL), *flags, *arguments.flags)
+        free, invariant = start("free"), start("invariant", "--batch-invariant")
+        rates = {free: [], invariant: []}
+        for server in rates:
+            model = server.stub.GetModel(pb.GetModelRequest())
+            print(f"{model.replicas} x {model.threads} threads, {model.layout}, batches of {list(model.batch_sizes)}")
+        for turn in range(arguments.turns):
+            for server in rates if turn % 2 == 0 else reversed(rates):
+                # Always two batches' worth of chains for each replica.
+                rates[server].append(rate(server, 4, 16, [10, 20, 50], arguments.seconds)[0])
+            print(f"  turn {turn + 1}: {rates[free][-1]:.0f} rows/s, invariant {rates[invariant][-1]:.0f}", flush=True)
+        print("rows/s: free", spread(rates[free], 0), " invariant", spread(rates[invariant], 0))
+        print("invariant / free:", spread([a / b for a, b in zip(rates[invariant], rates[free])], 3))
+        for server in rates:
+            server.stop()
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["loop", "clients"])
+    parser.add_argument("what", choices=["loop", "clients", "invariance"])
     parser.add_argument("--turns", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=4, help="of a slice")
     parser.add_argument("--flags", nargs=argparse.REMAINDER, default=[], help="further flags of denoised; last")
     parsed = parser.parse_args()
-    (compare_with_loops if parsed.what == "loop" else compare_clients)(parsed)
+    {"loop": compare_with_loops, "clients": compare_clients, "invariance": compare_invariance}[parsed.what](parsed)
