@@ -318,8 +318,8 @@ TEST_F(RequestValidatorTest, EmptySampleRequestHasTheModelsDefaults) {
   EXPECT_FALSE(request.guided);
   EXPECT_FALSE(request.states.any());
   EXPECT_TRUE(request.start.empty());
-  EXPECT_FALSE(validated->png_samples);
-  EXPECT_FALSE(validated->png_states);
+  EXPECT_FALSE(validated->encodings.png_samples);
+  EXPECT_FALSE(validated->encodings.png_states);
   EXPECT_LE(request.seed, kMaxUint32);
 }
 
@@ -388,8 +388,8 @@ TEST_F(RequestValidatorTest, States) {
   EXPECT_EQ(states.every_n_steps, 2u);
   EXPECT_THAT(states.steps, ElementsAre(0, 3));
   EXPECT_THAT(states.content, ElementsAre(Content::kPredictedX0, Content::kXt));
-  EXPECT_TRUE(validated->png_states);
-  EXPECT_FALSE(validated->png_samples);
+  EXPECT_TRUE(validated->encodings.png_states);
+  EXPECT_FALSE(validated->encodings.png_samples);
 }
 
 TEST_F(RequestValidatorTest, SamplerOptionsReachTheTable) {
@@ -545,7 +545,7 @@ TEST_F(RequestValidatorTest, Diffuse) {
     EXPECT_EQ(request.rows_per_chain(), 0u);  // no denoiser
     for (const uint32_t step : {1, 2, 3}) EXPECT_TRUE(request.states.Wants(step, 3));
     EXPECT_THAT(request.states.content, ElementsAre(Content::kXt));
-    EXPECT_TRUE(validated->png_states);
+    EXPECT_TRUE(validated->encodings.png_states);
   }
   // Samples that end a little outside are welcome.
   *message.mutable_x_0() = Values({1, 1, 2, 3}, -1.015f);
