@@ -1,4 +1,4 @@
-// Which chains take part in the next tick.
+// Which rows take part in the next tick.
 #ifndef DENOISE_SERVER_ENGINE_BATCH_PLANNER_H_
 #define DENOISE_SERVER_ENGINE_BATCH_PLANNER_H_
 
@@ -15,19 +15,29 @@ namespace denoise {
 enum class Batching {
   kStep,     // chains join and leave at every tick
   kRequest,  // a batch is filled from the waiting chains, and none joins until all of it have ended
-  kNone,     // one chain a call
+  kNone,     // one row of one chain a call
 };
 
-// A chain that could run its next row.
+// A chain that could run its next row, or, where its rows are terms of a likelihood, several.
 struct Candidate {
   size_t chain = 0;       // the caller's own index
-  int model = 0;          // the caller's own number; chains of different models cannot share a call
-  int denoiser_rows = 0;  // 0 (no denoiser call), 1, or 2 (guided)
+  int key = 0;            // the caller's own number; rows of different keys cannot share a call
+  int model = 0;          // whose batch sizes hold; one for all of a key
+  int denoiser_rows = 0;  // of a row: 0 (no denoiser call), 1, or 2 (guided)
   int64_t values = 0;     // C·H·W
+  // Of the chains of an Evaluate, which stand together among the candidates and have one key and at
+  // least one denoiser row a row: what tells this Evaluate from others, and which rows are left.
+  // Null: a chain whose rows depend on each other.
+  const void* evaluation = nullptr;
+  size_t next_row = 0;
+  size_t rows_left = 1;
 };
 
 struct Batch {
-  int model = -1;  // -1: nothing to run
+  int key = -1;  // -1: nothing to run
+  int model = -1;
+  // A chain for each row that is run. Where one is named several times, these are its next rows, in
+  // order.
   std::vector<size_t> chains;
   int64_t rows = 0;  // denoiser rows
   int64_t padded_rows =
@@ -38,10 +48,13 @@ struct Batch {
 // ascend.
 int64_t PaddedRows(int64_t rows, absl::Span<const int64_t> sizes);
 
-// Pure: no threads, no clock, no LibTorch. Models take turns; within a model chains are taken in
-// the order of the candidates until the largest batch size is full. A guided chain's rows go
-// together. Chains that do not call the denoiser ride along, as many as fit a slice of about a
-// millisecond.
+// Pure: no threads, no clock, no LibTorch. Keys take turns; within a key chains are taken in the
+// order of the candidates until the largest batch size is full. A guided chain's rows go together.
+// Chains that do not call the denoiser ride along, as many as fit a slice of about a millisecond.
+//
+// One Evaluate has thousands of rows that could all run at once, so it gets at most half of the
+// largest batch, and what is then left of it where the others do not fill it. Its chains go
+// forward side by side, so that a timestep is soon complete.
 class BatchPlanner {
  public:
   explicit BatchPlanner(Batching batching) : batching_(batching) {}
@@ -51,11 +64,23 @@ class BatchPlanner {
                     absl::Span<const std::vector<int64_t>> sizes);
 
  private:
-  int NextModel(absl::Span<const Candidate> candidates) const;
+  // Candidates of one Evaluate, and its next row that some of them have not been given.
+  struct Terms {
+    absl::Span<const Candidate> chains;
+    size_t row = 0;
+    size_t chain = 0;  // of `chains`, the next to be asked for this row
+  };
+
+  int NextKey(absl::Span<const Candidate> candidates) const;
+  bool Fits(const Candidate& candidate, int64_t max_rows) const;
+  void Take(const Candidate& candidate);
+  // Takes terms until the batch has `max_rows`. True where some are left then.
+  bool TakeTerms(Terms& terms, int64_t max_rows);
 
   const Batching batching_;
-  Batch batch_;  // kept, so that planning allocates nothing once warm
-  int last_model_ = -1;
+  Batch batch_;  // kept, as the next, so that planning allocates nothing once warm
+  std::vector<Terms> cut_short_;
+  int last_key_ = -1;
 };
 
 }  // namespace denoise

@@ -75,9 +75,9 @@ void Engine::Loop() {
     idle = !Tick();
     CountLoad();
   }
-  for (Chain& chain : chains_) {
+  for (const Chain& chain : chains_) {
     chain.request->stream->Fail(ShuttingDownError());
-    models_[chain.model].executor->Free(chain.slot);
+    Free(chain);
   }
   chains_.clear();
   CountLoad();
@@ -142,36 +142,42 @@ void Engine::StartChains(const ChainRange& range) {
   if (stream.Activate()) metrics_->QueueSeconds(stream.queue_seconds().value_or(0));
 
   Executor& executor = *models_[model].executor;
-  const Table& table = *request.table;
-  const size_t values = request.model->shape.values();
   for (uint32_t i = range.first; i < range.first + range.count; ++i) {
-    ChainStart start;
-    start.registers = table.registers;
-    start.seed = request.seed + i;
-    start.stochastic = table.stochastic;
-    if (!request.start.empty()) {
-      start.x = absl::MakeConstSpan(request.start).subspan(i * values, values);
-    }
-    start.scale = table.initial_scale;
-    absl::StatusOr<SlotId> slot = executor.Start(start);
+    const ChainStart start = StartOf(request, i);
+    const absl::StatusOr<SlotId> slot = executor.Start(start);
     if (!slot.ok()) {
       metrics_->ChainFailed("no_memory");
       stream.Fail(slot.status());
       return;
     }
-    chains_.push_back({range.request, i, model, *slot, 0});
-    if (request.states.Wants(0, table.total_steps)) {
-      Output output;
-      output.publish = true;
-      output.x.resize(values);
-      executor.Read(*slot, output.x.data());
-      PublishState(chains_.back(), nullptr, output);
+    Chain chain;
+    chain.request = range.request;
+    chain.index = i;
+    chain.model = model;
+    chain.key = keys_.Hold(model, request.conditions.get());
+    chain.slot = *slot;
+    chain.denoiser_rows = range.rows_per_chain;
+    chain.denoiser_rows_left = range.rows_per_chain;
+    chains_.push_back(std::move(chain));
+    if (request.evaluation != nullptr) {
+      request.evaluation->SetPrior(i, PriorNats(request.model->schedule, start.x));
+    }
+    if (request.states.Wants(0, request.table->total_steps)) {
+      RowBatch::Outcome outcome;
+      outcome.x.resize(request.model->shape.values());
+      executor.Read(*slot, outcome.x.data());
+      PublishState(chains_.back(), nullptr, outcome);
     }
   }
 }
 
+void Engine::Free(const Chain& chain) {
+  models_[chain.model].executor->Free(chain.slot);
+  keys_.Release(chain.key);
+}
+
 void Engine::RetireEnded() {
-  const auto gone = std::remove_if(chains_.begin(), chains_.end(), [this](Chain& chain) {
+  const auto gone = std::remove_if(chains_.begin(), chains_.end(), [this](const Chain& chain) {
     if (!chain.at_end()) {
       EventStream& stream = *chain.request->stream;
       if (!stream.ended()) {
@@ -181,7 +187,7 @@ void Engine::RetireEnded() {
         stream.Fail(absl::DeadlineExceededError("the deadline passed while the chains ran"));
       }
     }
-    models_[chain.model].executor->Free(chain.slot);
+    Free(chain);
     return true;
   });
   chains_.erase(gone, chains_.end());
@@ -192,24 +198,36 @@ bool Engine::Tick() {
   for (size_t i = 0; i < chains_.size(); ++i) {
     const Chain& chain = chains_[i];
     if (!chain.request->stream->HasRoom()) continue;
-    const int rows = chain.request->DenoiserRows(chain.next_row());
-    candidates_.push_back({i, chain.model, rows, chain.request->model->shape.values()});
+    const Request& request = *chain.request;
+    Candidate& candidate = candidates_.emplace_back();
+    candidate.chain = i;
+    candidate.key = chain.key;
+    candidate.model = chain.model;
+    candidate.denoiser_rows = request.DenoiserRows(chain.next_row());
+    candidate.values = request.model->shape.values();
+    candidate.evaluation = request.evaluation.get();
+    candidate.next_row = chain.row;
+    if (candidate.evaluation != nullptr) {
+      candidate.rows_left = request.table->rows.size() - chain.row;
+    }
   }
   const SteadyTime begin = clock_->Now();
   const Batch& batch = planner_.Plan(candidates_, batch_sizes_);
-  if (batch.model < 0) return false;
+  if (batch.key < 0) return false;
 
-  MakeTasks(batch);
-  denoiser_seconds_ = 0;
-  Execute(*models_[batch.model].executor, 0, tasks_.size());
-  for (size_t i = 0; i < tasks_.size(); ++i) Advance(i);
+  row_batch_.Make(batch.chains, absl::MakeSpan(chains_));
+  row_batch_.Run(*models_[batch.model].executor);
+  for (size_t i = 0; i < row_batch_.size(); ++i) {
+    Advance(row_batch_.task(i), row_batch_.outcome(i));
+  }
   RetireEnded();
 
   const double seconds = SecondsBetween(begin, clock_->Now());
+  const double denoiser_seconds = row_batch_.denoiser_seconds();
   gauges_.tick_seconds->Observe(seconds);
-  gauges_.engine_overhead_seconds->Observe(std::max(0.0, seconds - denoiser_seconds_));
+  gauges_.engine_overhead_seconds->Observe(std::max(0.0, seconds - denoiser_seconds));
   if (batch.rows > 0) {
-    gauges_.denoiser_seconds->Observe(denoiser_seconds_);
+    gauges_.denoiser_seconds->Observe(denoiser_seconds);
     gauges_.batch_rows->Observe(static_cast<double>(batch.rows));
     gauges_.padding_rows_total->Increment(static_cast<double>(batch.padded_rows - batch.rows));
     models_[batch.model].metrics.rows_total->Increment(static_cast<double>(batch.rows));
@@ -217,112 +235,53 @@ bool Engine::Tick() {
   return true;
 }
 
-void Engine::MakeTasks(const Batch& batch) {
-  task_chains_.assign(batch.chains.begin(), batch.chains.end());
-  tasks_.clear();
-  if (outputs_.size() < task_chains_.size()) outputs_.resize(task_chains_.size());
-  if (finite_size_ < task_chains_.size()) {
-    finite_size_ = task_chains_.size();
-    finite_ = std::make_unique<bool[]>(finite_size_);
-  }
-  for (size_t i = 0; i < task_chains_.size(); ++i) {
-    const Chain& chain = chains_[task_chains_[i]];
-    const Request& request = *chain.request;
-    const Row& row = chain.next_row();
-    RowTask task;
-    task.slot = chain.slot;
-    task.row = &row;
-    task.label = request.labels.empty() ? 0 : request.labels[chain.index];
-    task.sample = chain.index;
-    task.guided = request.DenoiserRows(row) == 2;
-    if (task.guided && !request.negative_labels.empty()) {
-      task.negative_label = request.negative_labels[chain.index];
-    }
-    task.guidance = request.guidance;
-
-    Output& output = outputs_[i];
-    output.status = absl::OkStatus();
-    output.publish =
-        row.completes_step && request.states.Wants(row.step, request.table->total_steps);
-    const auto wants = [&](Content content) {
-      const auto& all = request.states.content;
-      return output.publish && std::find(all.begin(), all.end(), content) != all.end();
-    };
-    const size_t values = request.model->shape.values();
-    const bool last = chain.row + 1 == request.table->rows.size();
-    if (last || wants(Content::kXt)) {
-      output.x.resize(values);
-      task.x_out = output.x.data();
-    }
-    if (wants(Content::kPredictedX0) && row.denoise) {
-      output.x0.resize(values);
-      task.x0_out = output.x0.data();
-    }
-    tasks_.push_back(task);
-  }
-}
-
-void Engine::Execute(Executor& executor, size_t first, size_t count) {
-  const absl::Span<const RowTask> tasks = absl::MakeConstSpan(tasks_).subspan(first, count);
-  int64_t rows = 0;
-  for (const RowTask& task : tasks) rows += task.denoiser_rows();
-  const absl::Status status =
-      executor.Execute(tasks, PaddedRows(rows, executor.model().batch_sizes),
-                       absl::MakeSpan(finite_.get() + first, count));
-  denoiser_seconds_ += executor.denoiser_seconds();
-  if (status.ok()) return;
-  if (count == 1) {
-    outputs_[first].status = status;
-    return;
-  }
-  // Nothing has changed, so everything can be tried again in smaller parts: one by one, that only
-  // the guilty fails; where memory ran out by halves, that the batch is no smaller than it must be.
-  const size_t part = absl::IsResourceExhausted(status) ? (count + 1) / 2 : 1;
-  for (size_t i = 0; i < count; i += part) {
-    Execute(executor, first + i, std::min(part, count - i));
-  }
-}
-
-void Engine::Advance(size_t i) {
-  Chain& chain = chains_[task_chains_[i]];
-  Output& output = outputs_[i];
+void Engine::Advance(const RowTask& task, RowBatch::Outcome& outcome) {
+  Chain& chain = chains_[outcome.chain];
   EventStream& stream = *chain.request->stream;
-  const Row& row = chain.next_row();
-  const auto fail = [&](const char* reason, absl::Status status) {
-    metrics_->ChainFailed(reason);
-    stream.Fail(std::move(status));
-  };
-  if (!output.status.ok()) {
-    fail("denoiser_error",
-         absl::Status(output.status.code(),
-                      absl::StrCat("sample_index ", chain.index, ", step ", row.step,
-                                   " (t = ", row.timestep, "): ", output.status.message())));
+  if (chain.failed) return;
+  if (!outcome.status.ok() || !outcome.finite) {
+    Fail(chain, task, outcome);
     return;
   }
-  if (!finite_[i]) {
-    fail("not_finite", absl::InternalError(absl::StrCat("sample_index ", chain.index, ", step ",
-                                                        row.step, " (t = ", row.timestep,
-                                                        "): the denoiser's answer is not finite")));
-    return;
+  if (task.term != nullptr) {
+    Evaluation& evaluation = *chain.request->evaluation;
+    if (auto event = evaluation.Add(chain.index, task.term_index, outcome.term)) {
+      stream.Publish(*std::move(event));
+    }
+  } else if (outcome.publish) {
+    std::vector<float> x;  // copied before it is given away with the state
+    if (outcome.last) x = outcome.x;
+    PublishState(chain, task.row, outcome);
+    if (outcome.last) outcome.x = std::move(x);
   }
-  ++chain.row;
-  const bool last = chain.at_end();
-  if (!last) {
-    if (output.publish) PublishState(chain, &row, output);
-    return;
+  if (outcome.last) {
+    stream.AddRows(chain.denoiser_rows);
+    // Of an Evaluate there is no sample, and in the buffer may be another's.
+    stream.Finish(chain.index, task.x_out == nullptr ? absl::Span<const float>() : outcome.x);
   }
-  // Copied before x is given away with the state, and told after it.
-  if (output.publish) {
-    std::vector<float> x = output.x;
-    PublishState(chain, &row, output);
-    output.x = std::move(x);
+}
+
+void Engine::Fail(Chain& chain, const RowTask& task, const RowBatch::Outcome& outcome) {
+  const Row& row = *task.row;
+  const std::string where =
+      task.term != nullptr
+          ? absl::StrCat("sample_index ", chain.index, ", timestep ", row.timestep, ": ")
+          : absl::StrCat("sample_index ", chain.index, ", step ", row.step, " (t = ", row.timestep,
+                         "): ");
+  chain.failed = true;
+  if (outcome.status.ok()) {
+    metrics_->ChainFailed("not_finite");
+    chain.request->stream->Fail(
+        absl::InternalError(absl::StrCat(where, "the denoiser's answer is not finite")));
+  } else {
+    metrics_->ChainFailed("denoiser_error");
+    chain.request->stream->Fail(
+        absl::Status(outcome.status.code(), absl::StrCat(where, outcome.status.message())));
   }
-  stream.AddRows(chain.request->rows_per_chain());
-  stream.Finish(chain.index, output.x);
 }
 
 // `row`: the one that made the state; null for x_T.
-void Engine::PublishState(const Chain& chain, const Row* row, Output& output) {
+void Engine::PublishState(const Chain& chain, const Row* row, RowBatch::Outcome& outcome) {
   const Request& request = *chain.request;
   const Table& table = *request.table;
   StateEvent state;
@@ -336,18 +295,15 @@ void Engine::PublishState(const Chain& chain, const Row* row, Output& output) {
     if (content == Content::kPredictedX0 && (!row || !row->denoise)) continue;
     state.content = content;
     state.values.clear();
-    if (content == Content::kXt) state.values = std::move(output.x);
-    if (content == Content::kPredictedX0) state.values = std::move(output.x0);
+    if (content == Content::kXt) state.values = std::move(outcome.x);
+    if (content == Content::kPredictedX0) state.values = std::move(outcome.x0);
     request.stream->Publish(state);
   }
 }
 
 void Engine::CountLoad() {
   uint64_t rows = 0;
-  for (const Chain& chain : chains_) {
-    const uint64_t left = chain.request->table->rows.size() - chain.row;
-    rows += left * (chain.request->guided ? 2 : 1);
-  }
+  for (const Chain& chain : chains_) rows += chain.denoiser_rows_left;
   chains_active_.store(chains_.size(), std::memory_order_relaxed);
   rows_left_.store(rows, std::memory_order_relaxed);
   gauges_.chains_active->Set(static_cast<double>(chains_.size()));

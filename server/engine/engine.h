@@ -12,12 +12,13 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/types/span.h"
+#include "server/engine/batch_keys.h"
 #include "server/engine/batch_planner.h"
 #include "server/engine/chain.h"
 #include "server/engine/clock.h"
 #include "server/engine/executor.h"
 #include "server/engine/mutex.h"
+#include "server/engine/row_batch.h"
 #include "server/engine/waiting_queue.h"
 #include "server/metrics/metrics.h"
 
@@ -49,7 +50,7 @@ class Engine {
   // Ends the requests of the chains still active with UNAVAILABLE and joins the thread.
   void Stop();
 
-  // Chains active now, and rows that they still need.
+  // Chains active now, and denoiser rows that they still need.
   size_t chains_active() const { return chains_active_.load(std::memory_order_relaxed); }
   uint64_t rows_left() const { return rows_left_.load(std::memory_order_relaxed); }
 
@@ -63,25 +64,18 @@ class Engine {
     std::unique_ptr<Executor> executor;
     ModelMetrics metrics;
   };
-  // What is to be published of a task: buffers that the executor fills.
-  struct Output {
-    bool publish = false;
-    std::vector<float> x;
-    std::vector<float> x0;
-    absl::Status status;
-  };
 
   void Loop();
   bool WaitForWork(bool idle);  // false: stop
   void DoErrands();
   void Admit();
   void StartChains(const ChainRange& range);
+  void Free(const Chain& chain);
   void RetireEnded();
   bool Tick();  // false: nothing could be run
-  void MakeTasks(const Batch& batch);
-  void Execute(Executor& executor, size_t first, size_t count);
-  void Advance(size_t task);
-  void PublishState(const Chain& chain, const Row* row, Output& output);
+  void Advance(const RowTask& task, RowBatch::Outcome& outcome);
+  void Fail(Chain& chain, const RowTask& task, const RowBatch::Outcome& outcome);
+  void PublishState(const Chain& chain, const Row* row, RowBatch::Outcome& outcome);
   void CountLoad();
   int ModelNumber(const ModelInfo& model) const;
 
@@ -96,13 +90,9 @@ class Engine {
   std::vector<Served> models_;
   std::vector<std::vector<int64_t>> batch_sizes_;  // by model
   std::vector<Chain> chains_;                      // in the order of arrival
+  BatchKeys keys_;                                 // held by chains_
   std::vector<Candidate> candidates_;
-  std::vector<size_t> task_chains_;
-  std::vector<RowTask> tasks_;
-  std::vector<Output> outputs_;
-  std::unique_ptr<bool[]> finite_;
-  size_t finite_size_ = 0;
-  double denoiser_seconds_ = 0;  // of this tick
+  RowBatch row_batch_;
 
   std::atomic<size_t> chains_active_{0};
   std::atomic<uint64_t> rows_left_{0};

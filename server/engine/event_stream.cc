@@ -11,17 +11,30 @@ void EventStream::OnReady(std::function<void()> on_ready) { on_ready_ = std::mov
 void EventStream::OnCancel(std::function<void()> wake) { on_cancel_ = std::move(wake); }
 void EventStream::OnRoom(std::function<void()> wake) { on_room_ = std::move(wake); }
 
+size_t EventStream::BytesOf(const Pending& event) {
+  if (const auto* state = std::get_if<StateEvent>(&event)) {
+    return sizeof(StateEvent) + state->values.size() * sizeof(float);
+  }
+  const auto& term = std::get<TermEvent>(event);
+  return sizeof(TermEvent) +
+         (term.bits_per_dim.size() + term.eps_mse.size() + term.x_0_mse.size()) * sizeof(double);
+}
+
 std::optional<StreamEvent> EventStream::Take() {
   std::optional<StreamEvent> event;
   bool has_room_again = false;
   {
     MutexLock lock(mutex_);
     if (!pending_.empty()) {
-      StateEvent& state = pending_.front();
-      pending_bytes_ -= BytesOf(state);
-      --pending_of_[Key{state.sample_index, state.content}];
-      if (!first_state_.has_value()) first_state_ = clock_->Now();
-      event = std::move(state);
+      Pending& first = pending_.front();
+      pending_bytes_ -= BytesOf(first);
+      if (auto* state = std::get_if<StateEvent>(&first)) {
+        --pending_of_[Key{state->sample_index, state->content}];
+        if (!first_state_.has_value()) first_state_ = clock_->Now();
+        event = std::move(*state);
+      } else {
+        event = std::get<TermEvent>(std::move(first));
+      }
       pending_.pop_front();
       // Room at half full, so that engines are not woken for every state.
       if (full_.load(std::memory_order_relaxed) &&
@@ -86,30 +99,46 @@ void EventStream::Publish(StateEvent state) {
   {
     MutexLock lock(mutex_);
     if (terminal_.has_value()) return;
-    pending_bytes_ += BytesOf(state);
     ++pending_of_[Key{state.sample_index, state.content}];
-    pending_.push_back(std::move(state));
-    if (pending_bytes_ > options_.max_pending_bytes) {
-      if (options_.lossless) {
-        full_.store(true, std::memory_order_release);
-      } else {
-        DropOldest();
-      }
-    }
+    Append(std::move(state));
     notify = TakeReaderWaiting();
   }
   if (notify && on_ready_) on_ready_();
 }
 
+void EventStream::Publish(TermEvent term) {
+  bool notify;
+  {
+    MutexLock lock(mutex_);
+    if (terminal_.has_value()) return;
+    Append(std::move(term));
+    notify = TakeReaderWaiting();
+  }
+  if (notify && on_ready_) on_ready_();
+}
+
+void EventStream::Append(Pending event) {
+  pending_bytes_ += BytesOf(event);
+  pending_.push_back(std::move(event));
+  if (pending_bytes_ <= options_.max_pending_bytes) return;
+  if (options_.lossless) {
+    full_.store(true, std::memory_order_release);
+  } else {
+    DropOldest();
+  }
+}
+
 void EventStream::DropOldest() {
   auto it = pending_.begin();
   while (it != pending_.end() && pending_bytes_ > options_.max_pending_bytes) {
-    uint32_t& of_its_kind = pending_of_[Key{it->sample_index, it->content}];
-    if (of_its_kind == 1) {  // the newest of its kind stays
+    const auto* state = std::get_if<StateEvent>(&*it);
+    uint32_t* of_its_kind =
+        state == nullptr ? nullptr : &pending_of_[Key{state->sample_index, state->content}];
+    if (of_its_kind == nullptr || *of_its_kind == 1) {  // terms, and the newest of a kind, stay
       ++it;
       continue;
     }
-    --of_its_kind;
+    --*of_its_kind;
     pending_bytes_ -= BytesOf(*it);
     ++states_dropped_;
     it = pending_.erase(it);

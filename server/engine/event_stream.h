@@ -1,5 +1,5 @@
-// What a request's engines have to say to its caller: states while its chains run, and one terminal
-// event.
+// What a request's engines have to say to its caller: states or terms while its chains run, and one
+// terminal event.
 #ifndef DENOISE_SERVER_ENGINE_EVENT_STREAM_H_
 #define DENOISE_SERVER_ENGINE_EVENT_STREAM_H_
 
@@ -36,7 +36,7 @@ struct StateEvent {
 };
 
 struct ResultEvent {
-  std::vector<float> samples;  // [n·C·H·W]; empty for the forward process
+  std::vector<float> samples;  // [n·C·H·W]; empty for the forward process and for an Evaluate
   double queue_seconds = 0;
   double sampling_seconds = 0;
   std::optional<double> first_state_seconds;
@@ -50,8 +50,8 @@ using StreamEvent = std::variant<StateEvent, TermEvent, ResultEvent, absl::Statu
 
 // Thread-safe: engines publish, one reader takes, anybody cancels. A reader that is slow loses
 // states, oldest first, but never the newest of a (sample, content), so the last one always
-// arrives; nor the terminal event. With `lossless` nothing is lost and engines are to ask HasRoom()
-// before they go on.
+// arrives; nor a term, nor the terminal event. With `lossless` nothing is lost and engines are to
+// ask HasRoom() before they go on.
 class EventStream {
  public:
   struct Options {
@@ -60,7 +60,7 @@ class EventStream {
     bool keep_samples = true;      // collect the final x of each sample for the Result
     bool lossless = false;
     size_t max_pending_bytes =
-        1 << 18;  // of states; one of each (sample, content) is kept beyond it
+        1 << 18;  // of states and terms; one of each (sample, content) is kept beyond it
     SteadyTime arrival;
   };
 
@@ -92,6 +92,7 @@ class EventStream {
   // The first chain became active; later calls do nothing. True for the first.
   bool Activate();
   void Publish(StateEvent state);
+  void Publish(TermEvent term);
   void AddRows(uint64_t denoiser_rows) {
     denoiser_rows_.fetch_add(denoiser_rows, std::memory_order_relaxed);
   }
@@ -115,10 +116,10 @@ class EventStream {
       return H::combine(std::move(h), key.sample, key.content);
     }
   };
-  static size_t BytesOf(const StateEvent& state) {
-    return sizeof(StateEvent) + state.values.size() * sizeof(float);
-  }
+  using Pending = std::variant<StateEvent, TermEvent>;
+  static size_t BytesOf(const Pending& event);
 
+  void Append(Pending event) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void DropOldest() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Takes the right to call on_ready_, if the reader is waiting.
   bool TakeReaderWaiting() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
@@ -138,7 +139,7 @@ class EventStream {
 
   mutable Mutex mutex_;
   bool reader_waiting_ ABSL_GUARDED_BY(mutex_) = true;
-  std::deque<StateEvent> pending_ ABSL_GUARDED_BY(mutex_);
+  std::deque<Pending> pending_ ABSL_GUARDED_BY(mutex_);
   absl::flat_hash_map<Key, uint32_t> pending_of_ ABSL_GUARDED_BY(mutex_);
   size_t pending_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   uint32_t states_dropped_ ABSL_GUARDED_BY(mutex_) = 0;

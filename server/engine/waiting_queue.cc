@@ -12,11 +12,12 @@ WaitingQueue::WaitingQueue(Options options)
     : options_(options), wakers_(options.engines), active_(options.engines, 0) {}
 
 uint64_t WaitingQueue::RowsOf(const Entry& entry) {
-  return entry.request->rows_per_chain() * (entry.request->num_samples - entry.next);
+  return entry.rows_per_chain * (entry.request->num_samples - entry.next);
 }
 
 absl::StatusOr<WaitingQueue::Place> WaitingQueue::TryPush(std::shared_ptr<const Request> request) {
   Place place;
+  const uint64_t rows_per_chain = request->rows_per_chain();
   {
     MutexLock lock(mutex_);
     if (closed_) {
@@ -28,7 +29,7 @@ absl::StatusOr<WaitingQueue::Place> WaitingQueue::TryPush(std::shared_ptr<const 
                        " requests wait, and no more may: come back later"));
     }
     place = {static_cast<uint32_t>(entries_.size()), rows_waiting_};
-    entries_.push_back({std::move(request), 0});
+    entries_.push_back({std::move(request), rows_per_chain, 0});
     chains_waiting_ += entries_.back().request->num_samples;
     rows_waiting_ += RowsOf(entries_.back());
   }
@@ -50,7 +51,7 @@ std::vector<ChainRange> WaitingQueue::Pull(int engine, size_t active, size_t roo
     Entry& entry = entries_.front();
     const uint32_t count = std::min<size_t>(left, entry.request->num_samples - entry.next);
     rows_waiting_ -= RowsOf(entry);
-    pulled.push_back({entry.request, entry.next, count});
+    pulled.push_back({entry.request, entry.next, count, entry.rows_per_chain});
     entry.next += count;
     rows_waiting_ += RowsOf(entry);
     left -= count;

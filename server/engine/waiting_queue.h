@@ -20,6 +20,7 @@ struct ChainRange {
   std::shared_ptr<const Request> request;
   uint32_t first = 0;
   uint32_t count = 0;
+  uint64_t rows_per_chain = 0;  // of the request
 };
 
 // Thread-safe. Requests leave in the order in which they came.
@@ -64,7 +65,8 @@ class WaitingQueue {
  private:
   struct Entry {
     std::shared_ptr<const Request> request;
-    uint32_t next = 0;  // first chain not handed out yet
+    uint64_t rows_per_chain = 0;  // counted once, and not under the lock
+    uint32_t next = 0;            // first chain not handed out yet
   };
   static uint64_t RowsOf(const Entry& entry);
 
