@@ -1,5 +1,7 @@
 #include "server/engine/batch_planner.h"
 
+#include <set>
+
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -9,6 +11,26 @@ namespace {
 using ::testing::ElementsAre;
 
 const std::vector<std::vector<int64_t>> kSizes = {{1, 2, 4, 6}, {1, 3}};
+
+// A chain of a sample; the key is that of a model without further inputs.
+Candidate Sample(size_t chain, int model, int denoiser_rows, int64_t values = 4) {
+  Candidate candidate;
+  candidate.chain = chain;
+  candidate.key = model;
+  candidate.model = model;
+  candidate.denoiser_rows = denoiser_rows;
+  candidate.values = values;
+  return candidate;
+}
+
+// A chain of model 0 of an Evaluate, at row `next` of `terms`.
+Candidate Terms(size_t chain, const int& evaluation, size_t next, size_t terms) {
+  Candidate candidate = Sample(chain, 0, 1);
+  candidate.evaluation = &evaluation;
+  candidate.next_row = next;
+  candidate.rows_left = terms - next;
+  return candidate;
+}
 
 TEST(PaddedRows, IsTheSmallestThatHolds) {
   EXPECT_EQ(PaddedRows(0, kSizes[0]), 0);
@@ -20,13 +42,13 @@ TEST(PaddedRows, IsTheSmallestThatHolds) {
 
 TEST(BatchPlanner, NothingToRun) {
   BatchPlanner planner(Batching::kStep);
-  EXPECT_EQ(planner.Plan({}, kSizes).model, -1);
+  EXPECT_EQ(planner.Plan({}, kSizes).key, -1);
 }
 
 TEST(BatchPlanner, FillsInOrderUpToTheLargestSize) {
   BatchPlanner planner(Batching::kStep);
   std::vector<Candidate> candidates;
-  for (size_t i = 0; i < 10; ++i) candidates.push_back({i, 0, 1, 4});
+  for (size_t i = 0; i < 10; ++i) candidates.push_back(Sample(i, 0, 1));
   const Batch& batch = planner.Plan(candidates, kSizes);
   EXPECT_THAT(batch.chains, ElementsAre(0, 1, 2, 3, 4, 5));
   EXPECT_EQ(batch.rows, 6);
@@ -35,8 +57,8 @@ TEST(BatchPlanner, FillsInOrderUpToTheLargestSize) {
 
 TEST(BatchPlanner, GuidedRowsGoTogetherAndOthersFillTheGap) {
   BatchPlanner planner(Batching::kStep);
-  const std::vector<Candidate> candidates = {
-      {0, 0, 2, 4}, {1, 0, 1, 4}, {2, 0, 2, 4}, {3, 0, 2, 4}, {4, 0, 1, 4}};
+  const std::vector<Candidate> candidates = {Sample(0, 0, 2), Sample(1, 0, 1), Sample(2, 0, 2),
+                                             Sample(3, 0, 2), Sample(4, 0, 1)};
   const Batch& batch = planner.Plan(candidates, kSizes);
   EXPECT_THAT(batch.chains, ElementsAre(0, 1, 2, 4));
   EXPECT_EQ(batch.rows, 6);
@@ -44,7 +66,7 @@ TEST(BatchPlanner, GuidedRowsGoTogetherAndOthersFillTheGap) {
 
 TEST(BatchPlanner, PadsToAnAllowedSize) {
   BatchPlanner planner(Batching::kStep);
-  const std::vector<Candidate> candidates = {{0, 0, 2, 4}, {1, 0, 1, 4}};
+  const std::vector<Candidate> candidates = {Sample(0, 0, 2), Sample(1, 0, 1)};
   const Batch& batch = planner.Plan(candidates, kSizes);
   EXPECT_EQ(batch.rows, 3);
   EXPECT_EQ(batch.padded_rows, 4);
@@ -53,23 +75,122 @@ TEST(BatchPlanner, PadsToAnAllowedSize) {
 TEST(BatchPlanner, WhatFitsNoSizeRunsAlone) {
   BatchPlanner planner(Batching::kStep);
   const std::vector<std::vector<int64_t>> one = {{1}};
-  const Batch& batch = planner.Plan(std::vector<Candidate>{{0, 0, 2, 4}, {1, 0, 1, 4}}, one);
+  const Batch& batch = planner.Plan(std::vector<Candidate>{Sample(0, 0, 2), Sample(1, 0, 1)}, one);
   EXPECT_THAT(batch.chains, ElementsAre(0));
   EXPECT_EQ(batch.padded_rows, 2);
 }
 
 TEST(BatchPlanner, ModelsTakeTurnsAndNeverMix) {
   BatchPlanner planner(Batching::kStep);
-  const std::vector<Candidate> candidates = {{0, 1, 1, 4}, {1, 0, 1, 4}, {2, 1, 1, 4}};
+  const std::vector<Candidate> candidates = {Sample(0, 1, 1), Sample(1, 0, 1), Sample(2, 1, 1)};
   EXPECT_THAT(planner.Plan(candidates, kSizes).chains, ElementsAre(1));
   EXPECT_THAT(planner.Plan(candidates, kSizes).chains, ElementsAre(0, 2));
   EXPECT_THAT(planner.Plan(candidates, kSizes).chains, ElementsAre(1));
 }
 
+TEST(BatchPlanner, KeysOfOneModelTakeTurnsAndHaveItsBatchSizes) {
+  BatchPlanner planner(Batching::kStep);
+  std::vector<Candidate> candidates;
+  for (size_t i = 0; i < 12; ++i) {
+    candidates.push_back(Sample(i, 1, 1));
+    candidates.back().key = i % 3 == 0 ? 7 : 2;
+  }
+  EXPECT_THAT(planner.Plan(candidates, kSizes).chains, ElementsAre(1, 2, 4));
+  EXPECT_EQ(planner.Plan(candidates, kSizes).key, 7);
+  EXPECT_THAT(planner.Plan(candidates, kSizes).chains, ElementsAre(1, 2, 4));
+  const Batch& batch = planner.Plan(candidates, kSizes);
+  EXPECT_THAT(batch.chains, ElementsAre(0, 3, 6));
+  EXPECT_EQ(batch.model, 1);
+  EXPECT_EQ(batch.padded_rows, 3);
+}
+
+TEST(BatchPlanner, NoKeyStarvesHoweverManyThereAre) {
+  BatchPlanner planner(Batching::kStep);
+  std::vector<Candidate> candidates;
+  for (size_t i = 0; i < 100; ++i) {
+    candidates.push_back(Sample(i, 0, 1));
+    candidates.back().key = static_cast<int>(i * i % 17);
+  }
+  std::set<int> keys;
+  std::set<int> had;
+  for (const Candidate& candidate : candidates) keys.insert(candidate.key);
+  for (size_t i = 0; i < keys.size(); ++i) had.insert(planner.Plan(candidates, kSizes).key);
+  EXPECT_EQ(had, keys);
+}
+
+TEST(BatchPlanner, AnEvaluateAloneFillsTheBatch) {
+  BatchPlanner planner(Batching::kStep);
+  const int evaluation = 0;
+  const Batch& batch = planner.Plan(std::vector{Terms(3, evaluation, 10, 100)}, kSizes);
+  EXPECT_THAT(batch.chains, ElementsAre(3, 3, 3, 3, 3, 3));
+  EXPECT_EQ(batch.rows, 6);
+}
+
+TEST(BatchPlanner, AnEvaluateHasNoMoreRowsThanAreLeft) {
+  BatchPlanner planner(Batching::kStep);
+  const int evaluation = 0;
+  const Batch& batch = planner.Plan(std::vector{Terms(0, evaluation, 96, 100)}, kSizes);
+  EXPECT_THAT(batch.chains, ElementsAre(0, 0, 0, 0));
+  EXPECT_EQ(batch.padded_rows, 4);
+}
+
+TEST(BatchPlanner, AnEvaluateTakesHalfWhereOthersCanUseTheRest) {
+  BatchPlanner planner(Batching::kStep);
+  const int evaluation = 0;
+  std::vector<Candidate> candidates = {Terms(0, evaluation, 0, 100)};
+  for (size_t i = 1; i <= 4; ++i) candidates.push_back(Sample(i, 0, 1));
+  EXPECT_THAT(planner.Plan(candidates, kSizes).chains, ElementsAre(0, 0, 0, 1, 2, 3));
+}
+
+TEST(BatchPlanner, AnEvaluateTakesWhatTheOthersLeave) {
+  BatchPlanner planner(Batching::kStep);
+  const int evaluation = 0;
+  const std::vector<Candidate> candidates = {Terms(0, evaluation, 0, 100), Sample(1, 0, 2)};
+  const Batch& batch = planner.Plan(candidates, kSizes);
+  EXPECT_THAT(batch.chains, ElementsAre(0, 0, 0, 1, 0));
+  EXPECT_EQ(batch.rows, 6);
+}
+
+TEST(BatchPlanner, EachEvaluateTakesHalf) {
+  BatchPlanner planner(Batching::kStep);
+  const int first = 0;
+  const int second = 0;
+  const std::vector<Candidate> candidates = {Terms(0, first, 0, 100), Terms(1, first, 0, 100),
+                                             Terms(2, second, 0, 100)};
+  EXPECT_THAT(planner.Plan(candidates, kSizes).chains, ElementsAre(0, 1, 0, 2, 2, 2));
+}
+
+TEST(BatchPlanner, ChainsOfAnEvaluateGoForwardSideBySide) {
+  BatchPlanner planner(Batching::kStep);
+  const int evaluation = 0;
+  // The second is ahead of the others, and the third has two rows left.
+  const std::vector<Candidate> candidates = {
+      Terms(0, evaluation, 7, 10), Terms(1, evaluation, 8, 10), Terms(2, evaluation, 7, 9)};
+  EXPECT_THAT(planner.Plan(candidates, kSizes).chains, ElementsAre(0, 2, 0, 1, 2, 0));
+}
+
+TEST(BatchPlanner, TheRestOfABatchGoesOnWhereTheHalfEnded) {
+  BatchPlanner planner(Batching::kStep);
+  const int evaluation = 0;
+  const std::vector<Candidate> candidates = {Terms(0, evaluation, 0, 3), Terms(1, evaluation, 0, 3),
+                                             Sample(2, 0, 1)};
+  EXPECT_THAT(planner.Plan(candidates, kSizes).chains, ElementsAre(0, 1, 0, 2, 1, 0));
+}
+
+TEST(BatchPlanner, NoBatchingTakesOneTerm) {
+  BatchPlanner planner(Batching::kNone);
+  const int evaluation = 0;
+  const std::vector<Candidate> candidates = {Terms(0, evaluation, 4, 9), Terms(1, evaluation, 3, 9),
+                                             Sample(2, 0, 1)};
+  const Batch& batch = planner.Plan(candidates, kSizes);
+  EXPECT_THAT(batch.chains, ElementsAre(1));
+  EXPECT_EQ(batch.padded_rows, 1);
+}
+
 TEST(BatchPlanner, WorkWithoutTheDenoiserRidesAlongInSlices) {
   BatchPlanner planner(Batching::kStep);
-  const std::vector<Candidate> candidates = {
-      {0, 0, 0, 200'000}, {1, 0, 1, 4}, {2, 0, 0, 200'000}, {3, 0, 0, 200'000}};
+  const std::vector<Candidate> candidates = {Sample(0, 0, 0, 200'000), Sample(1, 0, 1),
+                                             Sample(2, 0, 0, 200'000), Sample(3, 0, 0, 200'000)};
   const Batch& batch = planner.Plan(candidates, kSizes);
   EXPECT_THAT(batch.chains, ElementsAre(0, 1, 2));
   EXPECT_EQ(batch.rows, 1);
@@ -78,14 +199,14 @@ TEST(BatchPlanner, WorkWithoutTheDenoiserRidesAlongInSlices) {
 
 TEST(BatchPlanner, WithoutDenoiserRowsNothingIsPadded) {
   BatchPlanner planner(Batching::kStep);
-  const Batch& batch = planner.Plan(std::vector<Candidate>{{0, 0, 0, 4}}, kSizes);
+  const Batch& batch = planner.Plan(std::vector<Candidate>{Sample(0, 0, 0)}, kSizes);
   EXPECT_EQ(batch.padded_rows, 0);
   EXPECT_THAT(batch.chains, ElementsAre(0));
 }
 
 TEST(BatchPlanner, NoBatchingTakesOneChain) {
   BatchPlanner planner(Batching::kNone);
-  const std::vector<Candidate> candidates = {{0, 0, 2, 4}, {1, 0, 1, 4}};
+  const std::vector<Candidate> candidates = {Sample(0, 0, 2), Sample(1, 0, 1)};
   const Batch& batch = planner.Plan(candidates, kSizes);
   EXPECT_THAT(batch.chains, ElementsAre(0));
   EXPECT_EQ(batch.padded_rows, 2);

@@ -1,16 +1,11 @@
 #include "server/engine/engine.h"
 
 #include <random>
-#include <semaphore>
-#include <set>
 #include <thread>
 
-#include "absl/strings/match.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "tests/unit/engine/fake_clock.h"
-#include "tests/unit/engine/fake_executor.h"
-#include "tests/unit/engine/reader.h"
+#include "tests/unit/engine/engine_fixture.h"
 
 namespace denoise {
 namespace {
@@ -20,107 +15,6 @@ using ::testing::Each;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Le;
-
-// Lets a test hold the engine's thread before each batch and let single ticks through.
-class Gate {
- public:
-  absl::Status Pass(absl::Span<const RowTask>) {
-    arrived_.release();
-    go_.acquire();
-    return absl::OkStatus();
-  }
-  void WaitForTick() { arrived_.acquire(); }
-  void LetGo() { go_.release(); }
-  // From now on nothing is held.
-  void Open() { go_.release(1'000'000); }
-
- private:
-  std::counting_semaphore<> arrived_{0};
-  std::counting_semaphore<> go_{0};
-};
-
-class EngineTest : public ::testing::Test {
- protected:
-  struct Submitted {
-    std::shared_ptr<Request> request;
-    std::unique_ptr<Reader> reader;
-    EventStream& stream() { return *request->stream; }
-  };
-
-  void Start(FakeExecutor::Hook hook = nullptr, Batching batching = Batching::kStep,
-             int engines = 1, size_t max_active = 64) {
-    queue_ = std::make_unique<WaitingQueue>(
-        WaitingQueue::Options{.max_waiting = 10'000, .engines = engines});
-    for (int i = 0; i < engines; ++i) {
-      Engine::Options options;
-      options.index = i;
-      options.device = absl::StrCat("cpu:", i);
-      options.batching = batching;
-      options.max_active = max_active;
-      engines_.push_back(std::make_unique<Engine>(options, queue_.get(), &metrics_, &clock_));
-      ASSERT_TRUE(engines_.back()
-                      ->AddModel([=, this]() -> absl::StatusOr<std::unique_ptr<Executor>> {
-                        return std::make_unique<FakeExecutor>(hook, &live_slots_);
-                      })
-                      .ok());
-    }
-  }
-
-  Submitted Make(uint32_t steps, uint32_t samples = 1, uint64_t seed = 1) {
-    auto request = std::make_shared<Request>();
-    request->model = model_;
-    request->table = FakeTable(steps);
-    request->num_samples = samples;
-    request->seed = seed;
-    request->labels.assign(samples, 3);
-    request->arrival = clock_.Now();
-    EventStream::Options options;
-    options.num_samples = samples;
-    options.values_per_sample = 4;
-    options.arrival = request->arrival;
-    return WithStream(std::move(request), options);
-  }
-
-  Submitted WithStream(std::shared_ptr<Request> request, EventStream::Options options) {
-    auto stream = std::make_shared<EventStream>(options, &clock_);
-    auto wake = [this] {
-      for (auto& engine : engines_) engine->Wake();
-    };
-    stream->OnCancel(wake);
-    stream->OnRoom(wake);
-    request->stream = stream;
-    return {std::move(request), std::make_unique<Reader>(stream.get())};
-  }
-
-  void Push(Submitted& submitted) { ASSERT_TRUE(queue_->TryPush(submitted.request).ok()); }
-
-  std::vector<float> ExpectedSamples(const Request& request) {
-    std::vector<float> all;
-    for (uint32_t i = 0; i < request.num_samples; ++i) {
-      const auto x = FakeExecutor::Expected(*request.table, request.seed + i, 3);
-      all.insert(all.end(), x.begin(), x.end());
-    }
-    return all;
-  }
-
-  void ExpectResult(Submitted& submitted) {
-    auto [states, end] = submitted.reader->All();
-    ASSERT_TRUE(std::holds_alternative<ResultEvent>(end)) << std::get<absl::Status>(end).ToString();
-    EXPECT_EQ(std::get<ResultEvent>(end).samples, ExpectedSamples(*submitted.request));
-  }
-
-  // Waits until the engine has done everything that was asked before.
-  void Settle() {
-    for (auto& engine : engines_) ASSERT_TRUE(engine->Run([] { return absl::OkStatus(); }).ok());
-  }
-
-  FakeClock clock_;
-  Metrics metrics_;
-  std::atomic<int> live_slots_{0};
-  std::shared_ptr<const ModelInfo> model_ = std::make_shared<ModelInfo>(FakeModel());
-  std::unique_ptr<WaitingQueue> queue_;
-  std::vector<std::unique_ptr<Engine>> engines_;
-};
 
 TEST_F(EngineTest, RunsChainsToTheirEnd) {
   Start();
@@ -395,9 +289,122 @@ TEST_F(EngineTest, NeverMoreActiveThanAllowed) {
   EXPECT_THAT(batches, Each(Le(3)));
 }
 
-// Many requests of all lengths over two engines, some cancelled at some time: every one ends
-// exactly once, the others' samples are those they would have had alone, and nothing is left
-// behind.
+// Rows of one chain are never in a batch with rows of other shapes, and nobody waits for others'
+// end.
+TEST_F(EngineTest, ConditionsOfOtherShapesHaveBatchesOfTheirOwn) {
+  Gate gate;
+  std::vector<std::vector<int64_t>> batches;  // the extent of each task's condition
+  Start([&](absl::Span<const RowTask> tasks) {
+    std::vector<int64_t>& extents = batches.emplace_back();
+    for (const RowTask& task : tasks) {
+      extents.push_back(task.conditions ? task.conditions->at(0).shape[0] : 0);
+    }
+    return gate.Pass(tasks);
+  });
+  const auto with_extent = [this](int64_t extent, uint32_t steps, uint64_t seed) {
+    Submitted submitted = Make(steps, 1, seed);
+    if (extent > 0) {
+      Condition condition;
+      condition.shape = {extent, 2};
+      submitted.request->conditions = std::make_shared<Conditions>(1, condition);
+    }
+    return submitted;
+  };
+  Submitted first = Make(1);  // runs while the others come
+  Push(first);
+  gate.WaitForTick();
+  std::vector<Submitted> all;
+  all.push_back(with_extent(7, 3, 1));
+  all.push_back(with_extent(9, 2, 2));
+  all.push_back(with_extent(7, 2, 3));
+  all.push_back(with_extent(0, 1, 4));
+  for (Submitted& submitted : all) Push(submitted);
+  gate.Open();
+  ExpectResult(first);
+  for (Submitted& submitted : all) ExpectResult(submitted);
+  Settle();
+  // The first one's number is free again for extent 7, so that this is the last one's turn.
+  EXPECT_THAT(batches,
+              ElementsAre(ElementsAre(0), ElementsAre(9), ElementsAre(0), ElementsAre(7, 7),
+                          ElementsAre(9), ElementsAre(7, 7), ElementsAre(7)));
+}
+
+TEST_F(EngineTest, GuidanceCountsWhereItActs) {
+  Gate gate;
+  std::vector<int> batches;  // denoiser rows
+  Start([&](absl::Span<const RowTask> tasks) {
+    int& rows = batches.emplace_back();
+    for (const RowTask& task : tasks) rows += task.denoiser_rows();
+    return gate.Pass(tasks);
+  });
+  Submitted submitted = Make(5, 3);
+  auto table = std::make_shared<Table>(*submitted.request->table);
+  for (size_t i = 0; i < 5; ++i) table->rows[i].noise_ratio = 5.0 - static_cast<double>(i);
+  submitted.request->table = table;
+  submitted.request->guided = true;
+  submitted.request->guidance_sigma_min = 2;
+  submitted.request->guidance_sigma_max = 4;  // rows 1 and 2
+  Push(submitted);
+  gate.WaitForTick();
+  EXPECT_EQ(engines_[0]->rows_left(), 0u);  // counted after the tick
+  gate.LetGo();
+  gate.WaitForTick();
+  EXPECT_EQ(engines_[0]->rows_left(), 18u);
+  gate.LetGo();
+  gate.WaitForTick();
+  EXPECT_EQ(engines_[0]->rows_left(), 12u);
+  gate.Open();
+  auto [states, end] = submitted.reader->All();
+  EXPECT_EQ(std::get<ResultEvent>(end).denoiser_rows, 21u);
+  Settle();
+  EXPECT_THAT(batches, ElementsAre(3, 6, 6, 3, 3));
+  EXPECT_EQ(engines_[0]->rows_left(), 0u);
+}
+
+TEST_F(EngineTest, GuidedRequestsWaitWithTheirRows) {
+  Gate gate;
+  Start([&](absl::Span<const RowTask> tasks) { return gate.Pass(tasks); }, Batching::kRequest);
+  Submitted running = Make(1);
+  Push(running);
+  gate.WaitForTick();
+  Submitted guided = Make(4, 2);
+  guided.request->guided = true;
+  guided.request->guidance_sigma_min = 100;  // above every row
+  Submitted always = Make(4, 3);
+  always.request->guided = true;
+  EXPECT_EQ(queue_->TryPush(guided.request)->rows_before, 0u);
+  EXPECT_EQ(queue_->TryPush(always.request)->rows_before, 8u);
+  EXPECT_EQ(queue_->rows_waiting(), 32u);
+  gate.Open();
+  ExpectResult(running);
+  EXPECT_EQ(std::get<ResultEvent>(guided.reader->All().second).denoiser_rows, 8u);
+  EXPECT_EQ(std::get<ResultEvent>(always.reader->All().second).denoiser_rows, 24u);
+}
+
+TEST_F(EngineTest, ImageAndNoiseMakeTheStart) {
+  Start();
+  Submitted submitted = Make(3, 2);
+  auto table = std::make_shared<Table>(*submitted.request->table);
+  table->initial_scale = 0.5;
+  table->image_scale = 0.25;
+  submitted.request->table = table;
+  submitted.request->image = {1, 2, 3, 4};
+  submitted.request->states = {0, {0}, {Content::kXt}};
+  Push(submitted);
+  auto [states, end] = submitted.reader->All();
+  for (const StateEvent& state : states) {
+    if (state.step != 0) continue;
+    for (size_t i = 0; i < 4; ++i) {
+      EXPECT_FLOAT_EQ(state.values[i],
+                      0.5f * FakeExecutor::Noise(1 + state.sample_index, i) + 0.25f * (1 + i));
+    }
+  }
+  EXPECT_EQ(states.size(), 4u);
+}
+
+// Many requests of all lengths over two engines, one in four an Evaluate, some cancelled at some
+// time: every one ends exactly once, the others' samples and bounds are those they would have had
+// alone, and nothing is left behind.
 TEST_F(EngineTest, StormOfCancels) {
   Start(nullptr, Batching::kStep, 2);
   constexpr int kThreads = 4;
@@ -407,18 +414,28 @@ TEST_F(EngineTest, StormOfCancels) {
     threads.emplace_back([this, thread] {
       std::mt19937 random(thread);
       for (int i = 0; i < kRequests; ++i) {
-        Submitted submitted = Make(1 + random() % 40, 1 + random() % 5, random() % 1000);
-        submitted.request->states = {1 + static_cast<uint32_t>(random() % 3), {}, {Content::kXt}};
+        const bool evaluates = random() % 4 == 0;
+        const uint32_t steps = 1 + random() % 40;
+        const uint32_t samples = 1 + random() % 5;
+        const uint64_t seed = random() % 1000;
+        Submitted submitted = evaluates ? MakeEvaluate(steps, samples, seed, random() % 1000)
+                                        : Make(steps, samples, seed);
+        if (!evaluates) {
+          submitted.request->states = {1 + static_cast<uint32_t>(random() % 3), {}, {Content::kXt}};
+        }
         ASSERT_TRUE(queue_->TryPush(submitted.request).ok());
         const bool cancel = random() % 2 == 0;
         if (cancel) {
           for (unsigned reads = random() % 3; reads > 0; --reads) {
-            if (!std::holds_alternative<StateEvent>(submitted.reader->Next())) break;
+            const StreamEvent event = submitted.reader->Next();
+            if (event.index() > 1) break;  // neither a state nor a term
           }
           submitted.stream().Cancel(absl::CancelledError("storm"));
           queue_->Remove(*submitted.request);
           while (submitted.stream().Take().has_value()) {
           }
+        } else if (evaluates) {
+          ExpectBound(submitted);
         } else {
           ExpectResult(submitted);
         }

@@ -107,6 +107,76 @@ TEST_F(EventStreamTest, LosslessAsksTheEnginesToWait) {
   EXPECT_EQ(stream.states_dropped(), 0u);
 }
 
+TermEvent TermAt(uint32_t timestep, size_t samples) {
+  TermEvent term;
+  term.timestep = timestep;
+  term.bits_per_dim.assign(samples, 1);
+  term.eps_mse.assign(samples, 2);
+  term.x_0_mse.assign(samples, 3);
+  return term;
+}
+
+TEST_F(EventStreamTest, TermsComeInOrderAndBeforeTheResult) {
+  EventStream::Options options = Options(100, 2);
+  options.keep_samples = false;
+  options.lossless = true;
+  EventStream stream(options, &clock_);
+  int ready = 0;
+  stream.OnReady([&] { ++ready; });
+  for (uint32_t t = 5; t-- > 0;) stream.Publish(TermAt(t, 2));
+  EXPECT_EQ(ready, 1);
+  stream.Finish(0, {});
+  stream.Finish(1, {});
+  for (uint32_t t = 5; t-- > 0;) {
+    const auto term = std::get<TermEvent>(*stream.Take());
+    EXPECT_EQ(term.timestep, t);
+    EXPECT_THAT(term.x_0_mse, ::testing::ElementsAre(3, 3));
+  }
+  const auto result = std::get<ResultEvent>(*stream.Take());
+  EXPECT_TRUE(result.samples.empty());
+  EXPECT_FALSE(result.first_state_seconds.has_value());
+}
+
+TEST_F(EventStreamTest, TermsCountAgainstTheRoom) {
+  EventStream::Options options = Options(0, 10);
+  options.lossless = true;
+  options.max_pending_bytes = 3 * (sizeof(TermEvent) + 10 * 3 * sizeof(double));
+  EventStream stream(options, &clock_);
+  int wakes = 0;
+  stream.OnRoom([&] { ++wakes; });
+  uint32_t terms = 0;
+  while (stream.HasRoom()) stream.Publish(TermAt(++terms, 10));
+  EXPECT_EQ(terms, 4u);
+  while (!stream.HasRoom()) EXPECT_TRUE(stream.Take().has_value());
+  EXPECT_EQ(wakes, 1);
+}
+
+TEST_F(EventStreamTest, TermsAreNeverDropped) {
+  EventStream stream(Options(1), &clock_);
+  for (uint32_t i = 1; i <= 4; ++i) {
+    stream.Publish(State(0, i));
+    stream.Publish(TermAt(i, 1));
+  }
+  std::vector<uint32_t> terms;
+  std::vector<uint32_t> steps;
+  while (const auto event = stream.Take()) {
+    if (const auto* term = std::get_if<TermEvent>(&*event)) terms.push_back(term->timestep);
+    if (const auto* state = std::get_if<StateEvent>(&*event)) steps.push_back(state->step);
+  }
+  EXPECT_THAT(terms, ::testing::ElementsAre(1, 2, 3, 4));
+  EXPECT_THAT(steps, ::testing::ElementsAre(4));
+  EXPECT_EQ(stream.states_dropped(), 3u);
+}
+
+TEST_F(EventStreamTest, AfterTheEndThereAreNoTerms) {
+  EventStream stream(Options(10), &clock_);
+  stream.Publish(TermAt(2, 1));
+  stream.Cancel(absl::CancelledError("c"));
+  stream.Publish(TermAt(1, 1));
+  EXPECT_TRUE(std::holds_alternative<absl::Status>(*stream.Take()));
+  EXPECT_FALSE(stream.Take().has_value());
+}
+
 TEST_F(EventStreamTest, ReadyIsSaidOnceUntilTheReaderCameBackEmptyHanded) {
   EventStream stream(Options(10), &clock_);
   int ready = 0;

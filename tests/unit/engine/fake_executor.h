@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cmath>
 #include <functional>
+#include <map>
 #include <memory>
 #include <vector>
 
@@ -17,6 +18,7 @@ inline ModelInfo FakeModel() {
   ModelInfo model;
   model.name = "fake";
   model.shape = {1, 2, 2};
+  model.schedule = NoiseSchedule(std::vector<double>(50, 0.1));
   model.batch_sizes = {1, 2, 4, 8};
   return model;
 }
@@ -36,10 +38,13 @@ class FakeExecutor : public Executor {
     while (id < static_cast<SlotId>(slots_.size()) && slots_[id].used) ++id;
     if (id == static_cast<SlotId>(slots_.size())) slots_.emplace_back();
     Slot& slot = slots_[id];
+    slot = Slot();
     slot.used = true;
+    slot.seed = start.seed;
     slot.x.assign(model_.shape.values(), 0);
     for (size_t i = 0; i < slot.x.size(); ++i) {
       slot.x[i] = start.scale * (start.x.empty() ? Noise(start.seed, i) : start.x[i]);
+      if (!start.image.empty()) slot.x[i] += start.image_scale * start.image[i];
     }
     if (live_slots_) ++*live_slots_;
     return id;
@@ -57,10 +62,17 @@ class FakeExecutor : public Executor {
     if (hook_) {
       if (absl::Status status = hook_(tasks); !status.ok()) return status;
     }
+    if (!TermsInOrder(tasks)) return absl::InternalError("terms out of order");
     for (size_t i = 0; i < tasks.size(); ++i) {
       const RowTask& task = tasks[i];
       std::vector<float>& x = slots_[task.slot].x;
       finite[i] = true;
+      if (task.term != nullptr) {
+        ++slots_[task.slot].terms_done;
+        *task.term_values =
+            Values(x[0], slots_[task.slot].seed, task.term_index, task.row->timestep, task.label);
+        continue;
+      }
       for (size_t j = 0; j < x.size(); ++j) {
         const double out = Denoise(x[j], task.row->timestep, task.label);
         const double x0 = task.row->p * x[j] + task.row->q * out;
@@ -76,6 +88,12 @@ class FakeExecutor : public Executor {
   static float Noise(uint64_t seed, size_t i) { return std::sin(1.0 + seed * 7.0 + i); }
   static double Denoise(double x, double t, int64_t label) {
     return 0.5 * x + 0.01 * t + 0.1 * label;
+  }
+
+  // Of the term `index` at time t for an x_0 that begins with `x_0`.
+  static TermValues Values(float x_0, uint64_t seed, size_t index, double t, int64_t label) {
+    const double out = Denoise(x_0 + Noise(seed, index), t, label);
+    return {.nats = out, .eps_mse = out * out, .x_0_mse = x_0 + t};
   }
 
   // What a chain must come to, computed by itself.
@@ -97,8 +115,20 @@ class FakeExecutor : public Executor {
  private:
   struct Slot {
     bool used = false;
+    uint64_t seed = 0;
+    size_t terms_done = 0;
     std::vector<float> x;
   };
+  // Whether each term is its chain's next: its noise would be another's.
+  bool TermsInOrder(absl::Span<const RowTask> tasks) const {
+    std::map<SlotId, size_t> terms;
+    for (const RowTask& task : tasks) {
+      if (task.term == nullptr) continue;
+      if (task.term_index != slots_[task.slot].terms_done + terms[task.slot]++) return false;
+    }
+    return true;
+  }
+
   const ModelInfo model_;
   const Hook hook_;
   std::atomic<int>* const live_slots_;
@@ -120,6 +150,14 @@ inline std::shared_ptr<const Table> FakeTable(uint32_t steps) {
     row.state_timestep = row.timestep - 1;
     table->rows.push_back(row);
   }
+  return table;
+}
+
+// `terms` terms at t = terms-1 … 0.
+inline std::shared_ptr<const Table> FakeTerms(uint32_t terms) {
+  auto table = std::make_shared<Table>(*FakeTable(terms));
+  table->stochastic = true;
+  table->terms.resize(terms);
   return table;
 }
 
