@@ -23,8 +23,7 @@
 namespace denoise {
 
 // Writes Accepted, then the events of the request's stream, one write in flight at a time, then the
-// status, exactly once. `Event` is v1::SampleEvent, v1::DiffuseEvent or
-// v1::EvaluateEvent: all that tells the calls apart.
+// status, exactly once. `Event` is v1::SampleEvent, v1::DiffuseEvent or v1::EvaluateEvent.
 //
 // Whose turn it is, is one enum under one mutex: OnWriteDone, OnCancel, the engines' "ready" and
 // the pool race each other. Reactions only pass the turn on; what takes time happens in WriteNext,
