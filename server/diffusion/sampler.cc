@@ -6,7 +6,10 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "server/diffusion/custom_times.h"
 #include "server/diffusion/field_error.h"
+#include "server/diffusion/image_start.h"
+#include "server/diffusion/inpainting.h"
 #include "server/diffusion/samplers/samplers.h"
 #include "server/diffusion/sigma_grid.h"
 #include "server/diffusion/time_grid.h"
@@ -84,6 +87,16 @@ absl::Status ValidateVariance(Variance variance, bool learned_variance, bool fro
                    "and this model's does not; choose fixed_small or fixed_large"));
 }
 
+absl::Status ValidateNoise(const SamplerSpec& spec, bool learned_variance) {
+  if (!learned_variance || spec.without_noise.empty()) return absl::OkStatus();
+  return FieldError(
+      "sampler.kind",
+      absl::StrCat(spec.name,
+                   " draws noise of the schedule's variance, and this model's denoiser gives the "
+                   "variance itself; choose ",
+                   spec.without_noise, ", the same without noise, or ddpm, which heeds it"));
+}
+
 void SetStart(double time, const Level& level, Table* table) {
   table->initial_timestep = time;
   table->initial_alpha_bar = level.alpha_bar;
@@ -94,6 +107,12 @@ void SetStart(double time, const Level& level, Table* table) {
 SamplerSettings Settle(const SamplerSpec& spec, const SchedulerConfig& config,
                        const NoiseSchedule& schedule, const SamplerOptions& options) {
   SamplerSettings settings{.schedule = schedule, .prediction = config.prediction};
+  if (options.timesteps.empty()) {
+    settings.steps = options.steps;
+  } else {
+    settings.steps = static_cast<int64_t>(options.timesteps.size());
+    settings.custom_times = true;
+  }
   const bool clip_by_default =
       spec.heeds_clip_sample ? config.clip_sample.value_or(spec.clip_sample) : spec.clip_sample;
   settings.clip = options.clip_sample.value_or(clip_by_default);
@@ -107,7 +126,19 @@ SamplerSettings Settle(const SamplerSpec& spec, const SchedulerConfig& config,
   settings.solver_type = config.solver_type.value_or(settings.solver_type);
   settings.lower_order_final = config.lower_order_final.value_or(settings.lower_order_final);
   settings.euler_at_final = config.euler_at_final.value_or(settings.euler_at_final);
+  settings.skip_prk_steps = config.skip_prk_steps.value_or(settings.skip_prk_steps);
   return settings;
+}
+
+absl::StatusOr<std::vector<int64_t>> MakeTimes(const SamplerSpec& spec,
+                                               const SchedulerConfig& config,
+                                               const NoiseSchedule& schedule,
+                                               const SamplerOptions& options, Spacing spacing) {
+  if (!options.timesteps.empty()) {
+    return std::vector<int64_t>(options.timesteps.begin(), options.timesteps.end());
+  }
+  return WholeTimes(spacing, schedule.size(), options.steps,
+                    config.steps_offset.value_or(spec.steps_offset));
 }
 
 absl::StatusOr<std::vector<GridPoint>> MakePoints(const SamplerSpec& spec,
@@ -116,7 +147,7 @@ absl::StatusOr<std::vector<GridPoint>> MakePoints(const SamplerSpec& spec,
                                                   const SamplerOptions& options, Spacing spacing) {
   const Sigmas by_default =
       spec.heeds_sigmas ? config.sigmas.value_or(Sigmas::kSchedule) : Sigmas::kSchedule;
-  const SigmaGridOptions grid = {
+  SigmaGridOptions grid = {
       .grid = spec.grid,
       .spacing = spacing,
       .steps = options.steps,
@@ -126,7 +157,10 @@ absl::StatusOr<std::vector<GridPoint>> MakePoints(const SamplerSpec& spec,
       .sigma_max = config.sigma_max,
       .round_karras_times = spec.rounds_cosine_times || !config.squared_cosine,
   };
-  const absl::StatusOr<std::vector<TimeAndSigma>> sigmas = MakeSigmaGrid(schedule, grid);
+  if (!options.timesteps.empty()) grid.sigmas = Sigmas::kSchedule;
+  const absl::StatusOr<std::vector<TimeAndSigma>> sigmas =
+      options.timesteps.empty() ? MakeSigmaGrid(schedule, grid)
+                                : SigmasAt(schedule, options.timesteps);
   if (!sigmas.ok()) return sigmas.status();
 
   std::vector<GridPoint> points;
@@ -142,12 +176,48 @@ absl::StatusOr<std::vector<GridPoint>> MakePoints(const SamplerSpec& spec,
   return points;
 }
 
+// Leaves the last `steps` steps.
+void KeepLast(int64_t steps, SamplerSettings* settings) {
+  const int64_t skipped = settings->steps - steps;
+  if (settings->points.empty()) {
+    settings->times.erase(settings->times.begin(), settings->times.begin() + skipped);
+  } else {
+    settings->points.erase(settings->points.begin(), settings->points.begin() + skipped);
+  }
+}
+
+absl::Status Inpaint(const SamplerSpec& spec, const SamplerOptions& options, Table* table) {
+  const bool resample = options.jump_samples >= 2;
+  if (resample && !options.inpainting) {
+    return FieldError("inpainting.jump_samples",
+                      absl::StrCat(options.jump_samples,
+                                   " does nothing without a mask; give one, or leave it out"));
+  }
+  if (resample) {
+    return BlendAndResample(options.jump_length, options.jump_samples, spec.repeatable, spec.name,
+                            table);
+  }
+  if (options.jump_length != 0) {
+    return FieldError("inpainting.jump_length",
+                      absl::StrCat(options.jump_length,
+                                   " does nothing without inpainting.jump_samples of 2 or more; "
+                                   "leave it out, or give that too"));
+  }
+  if (options.inpainting) BlendRows(table);
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<Table> MakeTable(const SchedulerConfig& config, const NoiseSchedule& schedule,
                                 bool learned_variance, const SamplerOptions& options) {
   const SamplerSpec& spec = SpecOf(options.kind.value_or(config.default_sampler));
   if (absl::Status status = ValidateForSampler(spec, options); !status.ok()) return status;
+  if (absl::Status status = ValidateNoise(spec, learned_variance); !status.ok()) return status;
+  if (!options.timesteps.empty()) {
+    absl::Status status = ValidateTimesteps(options, spec.grid, schedule.size());
+    if (!status.ok()) return status;
+  }
   SamplerSettings settings = Settle(spec, config, schedule, options);
   if (absl::Status status = ValidateClipping(settings.clip, options); !status.ok()) return status;
   if (spec.takes_variance) {
@@ -159,28 +229,40 @@ absl::StatusOr<Table> MakeTable(const SchedulerConfig& config, const NoiseSchedu
   }
 
   const Spacing spacing = options.spacing.value_or(config.spacing.value_or(spec.spacing));
-  Table table;
-  table.total_steps = options.steps;
   if (spec.grid == TimeGrid::kWhole) {
-    absl::StatusOr<std::vector<int64_t>> times = WholeTimes(
-        spacing, schedule.size(), options.steps, config.steps_offset.value_or(spec.steps_offset));
+    absl::StatusOr<std::vector<int64_t>> times =
+        MakeTimes(spec, config, schedule, options, spacing);
     if (!times.ok()) return times.status();
     settings.times = *std::move(times);
-    const int64_t first = settings.times.front();
-    SetStart(static_cast<double>(first), Level(schedule.alpha_bar(first)), &table);
   } else {
     absl::StatusOr<std::vector<GridPoint>> points =
         MakePoints(spec, config, schedule, options, spacing);
     if (!points.ok()) return points.status();
     settings.points = *std::move(points);
+  }
+  Table table;
+  table.total_steps = static_cast<uint32_t>(settings.steps);
+  if (options.strength.has_value()) {
+    const absl::StatusOr<int64_t> run = StepsOfStrength(settings.steps, *options.strength);
+    if (!run.ok()) return run.status();
+    KeepLast(*run, &settings);
+    table.total_steps = static_cast<uint32_t>(*run);
+  }
+  if (spec.grid == TimeGrid::kWhole) {
+    const int64_t first = settings.times.front();
+    SetStart(static_cast<double>(first), Level(schedule.alpha_bar(first)), &table);
+  } else {
     const GridPoint& first = settings.points.front();
     SetStart(first.time, first.level, &table);
     if (spec.scales_start && spacing != Spacing::kLeading) table.initial_scale = first.level.sigma;
   }
-  table.rows.reserve(options.steps);
+  if (options.strength.has_value()) StartFromImage(&table);
+  table.rows.reserve(table.total_steps);
   if (absl::Status status = spec.fill(settings, &table); !status.ok()) return status;
-  table.stochastic =
-      std::any_of(table.rows.begin(), table.rows.end(), [](const Row& row) { return row.noise; });
+  if (absl::Status status = Inpaint(spec, options, &table); !status.ok()) return status;
+  table.stochastic = std::any_of(table.rows.begin(), table.rows.end(), [](const Row& row) {
+    return row.noise || row.blend == Blend::kFreshNoise;
+  });
   table.fractional_times = std::any_of(table.rows.begin(), table.rows.end(), [](const Row& row) {
     return row.timestep != std::floor(row.timestep);
   });

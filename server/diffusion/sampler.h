@@ -24,14 +24,20 @@ struct SamplerOptions {
   std::optional<bool> clip_sample = std::nullopt;
   std::optional<double> clip_sample_range = std::nullopt;
   bool use_clipped_model_output = false;
-  // Model times of the denoiser calls, strictly descending, in 0..T-1; in place of steps, spacing
-  // and sigmas.
+  // Model times of the denoiser calls, strictly descending, in 0..T-1, whole for DDPM, DDIM and
+  // PNDM; in place of steps, spacing and sigmas, also those of the model's file. A step goes to the
+  // next time of the list, the last to x_0: as diffusers' DDPM, Euler, Heun and DPM-Solver++ take
+  // `timesteps`, and for the classes that take none there, too (so DDIM and PNDM do not go down by
+  // a stride). Levels between whole times are linear in sigma/alpha. Heun's second call of a step
+  // is at the next time.
   std::vector<float> timesteps = {};
   std::optional<bool> thresholding = std::nullopt;
   std::optional<double> flow_shift = std::nullopt;
-  // (0, 1]; absent: from noise. The last ⌊N·strength⌋ steps, begun at x = α image + σ z.
+  // (0, 1]; absent: from noise. The last ⌊N·strength⌋ steps, begun at x = α image + σ z; a
+  // multistep sampler counts its order from the first of them.
   std::optional<double> strength = std::nullopt;
-  // Rows blend with a mask; with jump_samples ≥ 2 every jump_length steps are made that often.
+  // Rows blend with a mask; with jump_samples ≥ 2 every jump_length steps are made that often. See
+  // inpainting.h.
   bool inpainting = false;
   uint32_t jump_length = 0;
   uint32_t jump_samples = 0;

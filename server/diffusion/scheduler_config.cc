@@ -204,11 +204,7 @@ void ReadSolver(ConfigReader* reader, SchedulerConfig* config, SamplerKind* kind
   config->euler_at_final = reader->Flag("euler_at_final");
   const std::optional<Algorithm> algorithm =
       reader->OneOf<Algorithm>("algorithm_type", kAlgorithms);
-  const std::optional<bool> skips_prk = reader->Flag("skip_prk_steps");
-  if (*kind == SamplerKind::kPndm && !skips_prk.value_or(false)) {
-    reader->Fail("skip_prk_steps", skips_prk.has_value() ? "false" : "(missing, so false)",
-                 "is not served; set it to true if the model may be sampled so");
-  }
+  config->skip_prk_steps = reader->Flag("skip_prk_steps");
   if (*kind != SamplerKind::kDpmpp2M) return;
   const bool third = config->solver_order == 3;
   switch (algorithm.value_or(Algorithm::kDpmSolverPp)) {

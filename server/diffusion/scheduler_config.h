@@ -69,6 +69,7 @@ struct SchedulerConfig {
   std::optional<SolverType> solver_type;
   std::optional<bool> lower_order_final;
   std::optional<bool> euler_at_final;
+  std::optional<bool> skip_prk_steps;  // PNDM's
   // Whether `beta_schedule` says squaredcos_cap_v2, which DPM-Solver++ treats in a way of its own.
   bool squared_cosine = false;
 

@@ -19,6 +19,12 @@ float SigmaAt(const NoiseSchedule& schedule, int64_t t) {
   return std::sqrt((1.0F - alpha_bar) / alpha_bar);
 }
 
+std::vector<float> SigmasOf(const NoiseSchedule& schedule) {
+  std::vector<float> sigmas(schedule.size());
+  for (int64_t t = 0; t < schedule.size(); ++t) sigmas[t] = SigmaAt(schedule, t);
+  return sigmas;
+}
+
 // Linear between the values at whole times.
 double Interpolate(const std::vector<float>& values, double t) {
   const auto below = static_cast<size_t>(t);
@@ -59,13 +65,13 @@ double CurveAt(Sigmas curve, double min, double max, double u) {
 
 // Solvers divide by the distance of levels, which for a schedule of extremely small betas, or
 // bounds next to each other, may be nothing in float32.
-absl::StatusOr<std::vector<TimeAndSigma>> Descending(std::vector<TimeAndSigma> points) {
+absl::StatusOr<std::vector<TimeAndSigma>> Descending(absl::string_view field,
+                                                     std::vector<TimeAndSigma> points) {
   for (size_t i = 1; i < points.size(); ++i) {
     if (points[i].sigma < points[i - 1].sigma) continue;
     return FieldError(
-        "sampler.steps",
-        absl::StrCat(points.size(), " steps make noise levels coincide at sigma/alpha ",
-                     points[i].sigma, "; ask for fewer steps"));
+        field, absl::StrCat(points.size(), " steps make noise levels coincide at sigma/alpha ",
+                            points[i].sigma, "; ask for fewer steps"));
   }
   return points;
 }
@@ -74,21 +80,30 @@ absl::StatusOr<std::vector<TimeAndSigma>> Descending(std::vector<TimeAndSigma> p
 
 double FirstSigma(const NoiseSchedule& schedule) { return SigmaAt(schedule, 0); }
 
+absl::StatusOr<std::vector<TimeAndSigma>> SigmasAt(const NoiseSchedule& schedule,
+                                                   const std::vector<float>& times) {
+  const std::vector<float> sigmas = SigmasOf(schedule);
+  std::vector<TimeAndSigma> points;
+  points.reserve(times.size());
+  for (const float time : times) {
+    points.push_back({time, static_cast<float>(Interpolate(sigmas, time))});
+  }
+  return Descending("sampler.timesteps", std::move(points));
+}
+
 absl::StatusOr<std::vector<TimeAndSigma>> MakeSigmaGrid(const NoiseSchedule& schedule,
                                                         const SigmaGridOptions& options) {
   const absl::StatusOr<std::vector<double>> times = GridTimes(
       options.grid, options.spacing, schedule.size(), options.steps, options.steps_offset);
   if (!times.ok()) return times.status();
-  std::vector<float> sigmas(schedule.size());
-  for (int64_t t = 0; t < schedule.size(); ++t) sigmas[t] = SigmaAt(schedule, t);
-
+  const std::vector<float> sigmas = SigmasOf(schedule);
   std::vector<TimeAndSigma> points;
   points.reserve(times->size());
   if (options.sigmas == Sigmas::kSchedule) {
     for (const double time : *times) {
       points.push_back({time, static_cast<float>(Interpolate(sigmas, time))});
     }
-    return Descending(std::move(points));
+    return Descending("sampler.steps", std::move(points));
   }
 
   const bool whole = options.grid == TimeGrid::kIntervals;
@@ -116,7 +131,7 @@ absl::StatusOr<std::vector<TimeAndSigma>> MakeSigmaGrid(const NoiseSchedule& sch
     }
     points.push_back({static_cast<float>(time), static_cast<float>(sigma)});
   }
-  return Descending(std::move(points));
+  return Descending("sampler.steps", std::move(points));
 }
 
 }  // namespace denoise

@@ -53,6 +53,11 @@ struct TimeAndSigma {
 absl::StatusOr<std::vector<TimeAndSigma>> MakeSigmaGrid(const NoiseSchedule& schedule,
                                                         const SigmaGridOptions& options);
 
+// The schedule's sigma at each of `times`, which are strictly descending in 0..T-1, linear between
+// whole times. A FieldError "sampler.timesteps" where two sigmas would be equal.
+absl::StatusOr<std::vector<TimeAndSigma>> SigmasAt(const NoiseSchedule& schedule,
+                                                   const std::vector<float>& times);
+
 // sigma_t/alpha_t at t = 0, as float32.
 double FirstSigma(const NoiseSchedule& schedule);
 

@@ -5,14 +5,16 @@
 //   {"config": {"_class_name": "DDIMScheduler"}, "learned_variance": false,
 //    "sampler": {"kind": "ddim", "steps": 7, "eta": 0.5, "spacing": "leading", "sigmas": "karras",
 //                "variance": "fixed_small", "clip_sample": true, "clip_sample_range": 1,
-//                "use_clipped_model_output": false}}
+//                "use_clipped_model_output": false, "timesteps": [900, 400], "strength": 0.5,
+//                "inpainting": true, "jump_length": 10, "jump_samples": 3}}
 //
 // Only "config", the content of a scheduler_config.json (or its text, in a string), and "sampler"
-// with "steps" are required. The answer is the table (w with one line a register), or {"error":
-// "…"}.
+// with "steps" or "timesteps" are required. The answer is the table (w with one line a register),
+// or {"error": "…"}.
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "server/diffusion/sampler.h"
 #include "server/diffusion/samplers/samplers.h"
@@ -48,7 +50,7 @@ SamplerOptions ReadOptions(const Json& sampler) {
   if (sampler.contains("kind") && !options.kind.has_value()) {
     throw std::invalid_argument("kind: unknown value");
   }
-  options.steps = sampler.at("steps").get<uint32_t>();
+  if (!sampler.contains("timesteps")) options.steps = sampler.at("steps").get<uint32_t>();
   options.eta = Get<double>(sampler, "eta").value_or(0);
   options.spacing =
       GetNamed(sampler, "spacing", {Spacing::kLeading, Spacing::kTrailing, Spacing::kLinspace});
@@ -60,7 +62,26 @@ SamplerOptions ReadOptions(const Json& sampler) {
   options.clip_sample = Get<bool>(sampler, "clip_sample");
   options.clip_sample_range = Get<double>(sampler, "clip_sample_range");
   options.use_clipped_model_output = Get<bool>(sampler, "use_clipped_model_output").value_or(false);
+  options.timesteps = Get<std::vector<float>>(sampler, "timesteps").value_or(std::vector<float>());
+  options.strength = Get<double>(sampler, "strength");
+  options.inpainting = Get<bool>(sampler, "inpainting").value_or(false);
+  options.jump_length = Get<uint32_t>(sampler, "jump_length").value_or(0);
+  options.jump_samples = Get<uint32_t>(sampler, "jump_samples").value_or(0);
   return options;
+}
+
+const char* BlendName(Blend blend) {
+  switch (blend) {
+    case Blend::kNone:
+      return "none";
+    case Blend::kKeptNoise:
+      return "kept_noise";
+    case Blend::kFreshNoise:
+      return "fresh_noise";
+    case Blend::kKnown:
+      return "known";
+  }
+  return "?";
 }
 
 Json RowToJson(const Row& row, int registers) {
@@ -73,6 +94,9 @@ Json RowToJson(const Row& row, int registers) {
                {"noise", row.noise},
                {"log_var_min", row.log_var_min},
                {"log_var_max", row.log_var_max},
+               {"blend", BlendName(row.blend)},
+               {"blend_alpha", row.blend_alpha},
+               {"blend_sigma", row.blend_sigma},
                {"step", row.step},
                {"completes_step", row.completes_step},
                {"state_timestep", row.state_timestep},
@@ -96,12 +120,14 @@ Json RowToJson(const Row& row, int registers) {
 Json TableToJson(const Table& table) {
   Json json = {{"registers", table.registers},
                {"initial_scale", table.initial_scale},
+               {"image_scale", table.image_scale},
                {"total_steps", table.total_steps},
                {"initial_timestep", table.initial_timestep},
                {"initial_alpha_bar", table.initial_alpha_bar},
                {"initial_sigma", table.initial_sigma},
                {"stochastic", table.stochastic},
                {"fractional_times", table.fractional_times},
+               {"keeps_noise", table.keeps_noise},
                {"rows", Json::array()}};
   for (const Row& row : table.rows) json["rows"].push_back(RowToJson(row, table.registers));
   return json;

@@ -11,6 +11,7 @@ import subprocess
 
 import torch
 
+MAX_REGISTERS = 6
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 
 
@@ -40,26 +41,43 @@ def draw(generators, shape):
     return torch.cat([torch.randn((1, *shape[1:]), generator=g) for g in generators])
 
 
-def run_table(table, denoiser, generators, shape, dtype=torch.float32):
-    """The final x of len(generators) chains side by side, [n, C, H, W]."""
+def run_table(
+    table, denoiser, generators, shape, dtype=torch.float32, image=None, known=None, mask=None
+):
+    """The final x of len(generators) chains side by side, [n, C, H, W].
+
+    `image`: what the chain starts from; `known` and `mask`: what rows blend with.
+    """
     channels = shape[1]
-    x = draw(generators, shape).to(dtype) * table["initial_scale"]
+    first = draw(generators, shape).to(dtype)
+    x = first * table["initial_scale"]
+    if image is not None:
+        x = x + table["image_scale"] * image
     registers = [x] * table["registers"]
     for row in table["rows"]:
-        out = denoiser(registers[0], row["timestep"])
-        out, second = out[:, :channels], out[:, channels:]
-        x0 = row["p"] * registers[0] + row["q"] * out
-        if row["clip"]:
-            x0 = x0.clamp(-row["clip_range"], row["clip_range"])
+        out = x0 = second = None
+        if row["denoise"]:
+            out = denoiser(registers[0], row["timestep"])
+            out, second = out[:, :channels], out[:, channels:]
+            x0 = row["p"] * registers[0] + row["q"] * out
+            if row["clip"]:
+                x0 = x0.clamp(-row["clip_range"], row["clip_range"])
         z = draw(generators, shape).to(dtype) if row["noise"] else None
         if row["variance"] == "learned":
             z = z * torch.exp(0.5 * second)
         elif row["variance"] == "learned_range":
             f = (second + 1) / 2
             z = z * torch.exp(0.5 * (f * row["log_var_max"] + (1 - f) * row["log_var_min"]))
-        columns = [*registers, *[None] * (4 - len(registers)), out, x0, z]
+        columns = [*registers, *[None] * (MAX_REGISTERS - len(registers)), out, x0, z]
         registers = [
             sum(weight * column for weight, column in zip(weights, columns) if weight != 0)
             for weights in row["w"]
         ]
+        if row["blend"] != "none":
+            there = row["blend_alpha"] * known
+            if row["blend"] != "known":
+                fresh = row["blend"] == "fresh_noise"
+                noise = draw(generators, shape).to(dtype) if fresh else first
+                there = there + row["blend_sigma"] * noise
+            registers[0] = mask * there + (1 - mask) * registers[0]
     return registers[0]

@@ -100,17 +100,19 @@ class Comparison:
         self.record_error = record_error
         self.runs = []
 
-    def add(self, what, config, options, theirs, denoiser, learned_variance=False):
+    def add(
+        self, what, config, options, theirs, denoiser, learned_variance=False, **how_to_run_ours
+    ):
         """`theirs`: a function without arguments that gives diffusers' final sample."""
         request = {"config": config, "sampler": options, "learned_variance": learned_variance}
-        self.runs.append((what, request, theirs, denoiser))
+        self.runs.append((what, request, theirs, denoiser, how_to_run_ours))
 
     def check(self):
-        tables = make_tables([request for _, request, _, _ in self.runs])
+        tables = make_tables([request for _, request, *_ in self.runs])
         bad = []
-        for (what, _, theirs, denoiser), table in zip(self.runs, tables):
+        for (what, _, theirs, denoiser, how), table in zip(self.runs, tables):
             assert "error" not in table, f"{what}: {table['error']}"
-            ours = run_table(table, denoiser, generators(), SHAPE)
+            ours = run_table(table, denoiser, generators(), SHAPE, **how)
             error = error_between(ours, theirs())
             self.record_error(self.name, error, self.allowed, what)
             if not error <= self.allowed:

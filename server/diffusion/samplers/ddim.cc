@@ -32,15 +32,11 @@ Split SplitVariance(const Level& from, const Level& to, double eta) {
 
 absl::Status Fill(const SamplerSettings& settings, Table* table) {
   const NoiseSchedule& schedule = settings.schedule;
-  const auto steps = static_cast<int64_t>(settings.times.size());
-  // A row goes down by this stride and not to the next time of the grid; the two differ where the
-  // grid is not leading. Models are used with diffusers, which does so.
-  const int64_t stride = schedule.size() / steps;
   const double final_alpha_bar = settings.set_alpha_to_one ? 1 : schedule.alpha_bar(0);
 
-  for (int64_t i = 0; i < steps; ++i) {
+  for (size_t i = 0; i < settings.times.size(); ++i) {
     const int64_t t = settings.times[i];
-    const int64_t next = std::max<int64_t>(t - stride, -1);
+    const int64_t next = std::max<int64_t>(TimeAfter(settings, i), -1);
     const Level from(schedule.alpha_bar(t));
     const Level to(next >= 0 ? schedule.alpha_bar(next) : final_alpha_bar);
     const Split split = SplitVariance(from, to, settings.eta);
@@ -82,6 +78,7 @@ const SamplerSpec kDdim = {
     .takes_eta = true,
     .takes_use_clipped_model_output = true,
     .heeds_clip_sample = true,
+    .repeatable = true,
     .fill = &Fill,
 };
 

@@ -76,6 +76,7 @@ const SamplerSpec kDdpm = {
     .set_alpha_to_one = true,
     .takes_variance = true,
     .heeds_clip_sample = true,
+    .repeatable = true,
     .fill = &Fill,
 };
 

@@ -12,10 +12,9 @@ namespace {
 constexpr size_t kMaxOrder = 3;
 
 size_t OrderAt(const SamplerSettings& settings, size_t i) {
-  const size_t steps = settings.points.size() - 1;
-  const size_t left = steps - i;
+  const size_t left = settings.points.size() - 1 - i;
   size_t order = std::min(static_cast<size_t>(settings.order), i + 1);
-  if (settings.lower_order_final && steps < 15) order = std::min(order, left);
+  if (settings.lower_order_final && settings.steps < 15) order = std::min(order, left);
   return order;
 }
 

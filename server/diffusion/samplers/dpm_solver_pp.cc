@@ -11,7 +11,7 @@ namespace {
 
 int OrderAt(const SamplerSettings& settings, int order, size_t i) {
   const size_t steps = settings.points.size() - 1;
-  const bool lower_at_end = settings.lower_order_final && steps < 15;
+  const bool lower_at_end = settings.lower_order_final && settings.steps < 15;
   const bool to_zero = settings.points.back().level.ratio == 0;
   int most = order;
   if (i + 1 == steps && (settings.euler_at_final || lower_at_end || to_zero)) most = 1;
@@ -105,7 +105,8 @@ absl::Status Fill3M(const SamplerSettings& settings, Table* table) {
 }
 
 constexpr SamplerSpec Spec(SamplerKind kind, absl::string_view name,
-                           absl::Status (*fill)(const SamplerSettings&, Table*)) {
+                           absl::Status (*fill)(const SamplerSettings&, Table*),
+                           absl::string_view without_noise = "") {
   return {
       .kind = kind,
       .name = name,
@@ -114,6 +115,7 @@ constexpr SamplerSpec Spec(SamplerKind kind, absl::string_view name,
       .takes_sigmas = true,
       .heeds_sigmas = true,
       .heeds_final_sigma = true,
+      .without_noise = without_noise,
       .grid = TimeGrid::kIntervals,
       .rounds_cosine_times = false,
       .fill = fill,
@@ -123,7 +125,8 @@ constexpr SamplerSpec Spec(SamplerKind kind, absl::string_view name,
 }  // namespace
 
 const SamplerSpec kDpmpp2M = Spec(SamplerKind::kDpmpp2M, "dpmpp_2m", &Fill2M);
-const SamplerSpec kSdeDpmpp2M = Spec(SamplerKind::kSdeDpmpp2M, "sde_dpmpp_2m", &FillSde2M);
+const SamplerSpec kSdeDpmpp2M =
+    Spec(SamplerKind::kSdeDpmpp2M, "sde_dpmpp_2m", &FillSde2M, "dpmpp_2m");
 const SamplerSpec kDpmpp3M = Spec(SamplerKind::kDpmpp3M, "dpmpp_3m", &Fill3M);
 
 }  // namespace denoise

@@ -9,9 +9,9 @@
 namespace denoise {
 
 absl::Span<const SamplerSpec* const> Samplers() {
-  static constexpr std::array<const SamplerSpec*, 12> kSamplers = {
-      &kDdpm,    &kDdim,  &kEuler, &kEulerAncestral, &kHeun, &kDpmpp2M, &kSdeDpmpp2M,
-      &kDpmpp3M, &kUniPc, &kLms,   &kPndm,           &kDeis};
+  static constexpr std::array kSamplers = {&kDdpm,  &kDdim,    &kEuler,      &kEulerAncestral,
+                                           &kHeun,  &kDpmpp2M, &kSdeDpmpp2M, &kDpmpp3M,
+                                           &kUniPc, &kLms,     &kPndm,       &kDeis};
   return kSamplers;
 }
 
@@ -43,6 +43,11 @@ Level Level::FromRatio(double ratio) {
   level.sigma = ratio * level.alpha;
   level.ratio = ratio;
   return level;
+}
+
+int64_t TimeAfter(const SamplerSettings& settings, size_t i) {
+  if (!settings.custom_times) return settings.times[i] - settings.schedule.size() / settings.steps;
+  return i + 1 < settings.times.size() ? settings.times[i + 1] : -1;
 }
 
 Form PredictedX0(Prediction prediction, const Level& level) {

@@ -41,6 +41,11 @@ struct GridPoint {
 struct SamplerSettings {
   const NoiseSchedule& schedule;
   Prediction prediction = Prediction::kEpsilon;
+  // Steps of the whole grid, of which times and points are only the last where a chain starts from
+  // an image.
+  int64_t steps = 0;
+  // Whether the times are the caller's own.
+  bool custom_times = false;
   // For samplers on TimeGrid::kWhole: times of the denoiser calls, strictly descending.
   std::vector<int64_t> times = {};
   // For the others: one point a step, in descending order, and the level at which the last arrives.
@@ -55,6 +60,7 @@ struct SamplerSettings {
   SolverType solver_type = SolverType::kMidpoint;
   bool lower_order_final = true;
   bool euler_at_final = false;
+  bool skip_prk_steps = false;
 };
 
 struct SamplerSpec {
@@ -90,6 +96,13 @@ struct SamplerSpec {
   bool heeds_sigmas = false;
   bool heeds_final_sigma = false;
 
+  // Whether every row is a step and heeds nothing of the rows before it but x, so that it can be
+  // made again.
+  bool repeatable = false;
+  // Of a solver that draws noise of the schedule's variance, which contradicts a model that gives
+  // the variance: the name of the same solver without noise. Empty: it draws none, or DDPM's.
+  absl::string_view without_noise = "";
+
   TimeGrid grid = TimeGrid::kWhole;
   // Whether the first draw is scaled to sigma of the first level rather than to 1, where the
   // spacing begins at the last time (linspace, trailing).
@@ -123,6 +136,11 @@ absl::Span<const SamplerSpec* const> Samplers();
 const SamplerSpec& SpecOf(SamplerKind kind);
 
 // ---- What rows are made from.
+
+// Where step `i` of settings.times goes by DDIM's reckoning: down by ⌊T/N⌋, which is the next time
+// of the grid only where that is leading, or to the next of the caller's own times. Below 0: to the
+// level of the chain's end.
+int64_t TimeAfter(const SamplerSettings& settings, size_t i);
 
 // Coefficients of a linear form in a row's x, out and x̂0.
 struct Form {

@@ -25,7 +25,7 @@ SCHEDULERS = {
     "dpmpp_3m": (diffusers.DPMSolverMultistepScheduler, {"solver_order": 3}),
     "unipc": (diffusers.UniPCMultistepScheduler, {}),
     "lms": (diffusers.LMSDiscreteScheduler, {}),
-    "pndm": (diffusers.PNDMScheduler, {"skip_prk_steps": True}),
+    "pndm": (diffusers.PNDMScheduler, {}),
     "deis": (diffusers.DEISMultistepScheduler, {}),
 }
 KINDS = {name: f"KIND_{name.upper()}" for name in SCHEDULERS}

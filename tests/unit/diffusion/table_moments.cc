@@ -20,8 +20,11 @@ double RunRow(const Row& row, double out, double o2, double z, Registers* regist
       break;
     }
   }
-  const std::array<double, kNumColumns> columns = {
-      (*registers)[0], (*registers)[1], (*registers)[2], (*registers)[3], out, x0, z};
+  std::array<double, kNumColumns> columns;
+  std::copy(registers->begin(), registers->end(), columns.begin());
+  columns[kColOut] = out;
+  columns[kColX0] = x0;
+  columns[kColZ] = z;
   Registers after{};
   for (int r = 0; r < kMaxRegisters; ++r) {
     for (int c = 0; c < kNumColumns; ++c) {

@@ -1,0 +1,412 @@
+"""Chains that are not a plain walk from noise: own times, an image's start, inpainting.
+
+As test_solvers.py, with diffusers' schedulers driven as its pipelines drive them. What they cannot
+do, or not right, is brought to what it means:
+  - Euler ancestral, LMS, UniPC and DEIS take no times of the caller's: they are given the levels
+    that Euler computes for them. DDIM and PNDM neither: they are told a stride for every step.
+  - PNDM's times, cut for a shortened start, lack the second call of its first step, or one of the
+    Runge-Kutta steps: it is given the list that it would make of the times that are left.
+  - LMS counts its order from the first step of the whole list, though it has run none of them: it
+    is given the levels that are left.
+  - RePaintScheduler draws one noise for the step and for the known part, and goes back one step
+    off: its list of times is run here by the paper's formulas, with other schedulers' steps.
+"""
+
+import itertools
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+from diffusers import DDIMScheduler, DDPMScheduler
+
+from tables import draw, make_tables
+from test_solvers import CLASSES as SOLVERS
+from test_solvers import STOCHASTIC, denoiser_of, kept
+from test_tables import SCHEDULES, SHAPE, Comparison, generators
+
+CLASSES = {"ddpm": DDPMScheduler, "ddim": DDIMScheduler, **SOLVERS}
+# What makes a class of several samplers the one.
+ARGUMENTS = {
+    "dpmpp_2m": ({"solver_order": 2},),
+    "sde_dpmpp_2m": ({"solver_order": 2, "algorithm_type": "sde-dpmsolver++"},),
+    "dpmpp_3m": ({"solver_order": 3},),
+    "pndm": ({"skip_prk_steps": True}, {}),
+    "deis": ({"solver_order": 3},),
+}
+CHOICES = [
+    (name, arguments) for name in CLASSES for arguments in ARGUMENTS.get(name, ({},))
+]
+IMAGE = torch.rand(SHAPE, generator=torch.Generator().manual_seed(3)) * 2 - 1
+MASK = torch.rand((SHAPE[0], 1, *SHAPE[2:]), generator=torch.Generator().manual_seed(4))
+
+
+def allowed(sampler):
+    return 1e-3 if sampler in ("ddpm", *STOCHASTIC) else 1e-4
+
+
+def predictions_of(sampler):
+    knows_sample = sampler not in ("euler_ancestral", "pndm")
+    return ("epsilon", "v_prediction") + (("sample",) if knows_sample else ())
+
+
+def dtype_of(sampler):
+    return torch.float64 if sampler == "deis" else torch.float32
+
+
+def title(sampler, scheduler):
+    with_prk = sampler == "pndm" and not scheduler.config.skip_prk_steps
+    return f"{sampler} Runge-Kutta" if with_prk else sampler
+
+
+def set_timesteps(scheduler, *arguments, dtype=torch.float32, **keywords):
+    scheduler.set_timesteps(*arguments, **keywords)
+    if hasattr(scheduler, "sigmas"):
+        scheduler.sigmas = scheduler.sigmas.to(dtype)
+        scheduler.set_begin_index(0)
+
+
+def walk(
+    scheduler, x, denoiser, streams, timesteps=None, before=lambda i: None, after=lambda i, x: x
+):
+    """diffusers' loop; `before` is called before, `after` changes x after each step."""
+    takes_generator = "generator" in scheduler.step.__code__.co_varnames
+    arguments = {"generator": streams} if takes_generator else {}
+    for i, t in enumerate(scheduler.timesteps if timesteps is None else timesteps):
+        before(i)
+        out = denoiser(scheduler.scale_model_input(x, t), t)
+        x = after(i, scheduler.step(out, t, x, **arguments).prev_sample)
+    return x
+
+
+def plan_pndm(scheduler, times, strides):
+    """The calls that PNDM makes for a list of times, and the index of the step of each."""
+    n = len(times)
+    if scheduler.config.skip_prk_steps:
+        prk, steps = [], [0, 0, *range(1, n)] if n > 1 else [0]
+        plms = [times[0], times[1], *times[1:]] if n > 1 else times
+    else:
+        assert n >= 4
+        prk, steps = [], [0] * 4 + [1] * 4 + [2] * 4 + list(range(3, n))
+        for start, end, stride in zip(times[:3], times[1:4], strides):
+            prk += [start, end + stride // 2, end + stride // 2, end]
+        plms = times[3:]
+    scheduler.prk_timesteps = np.array(prk)
+    scheduler.plms_timesteps = np.array(plms)
+    scheduler.timesteps = torch.tensor([*prk, *plms])
+    return steps
+
+
+# ---- Times of the caller's own.
+
+TIMES = (
+    [999, 870, 501, 400, 399, 120, 33, 2],
+    [938, 700, 650, 644, 301, 150, 77, 50, 49, 48, 31, 22, 10, 9, 5, 3, 1, 0],
+    [700, 310, 104, 20],
+)
+FRACTIONS = [987.5, 700.25, 333.125, 120.0625, 3.5]
+
+
+def run_on_times(sampler, scheduler, times, denoiser, dtype):
+    takes_times = "timesteps" in scheduler.set_timesteps.__code__.co_varnames[:6]
+    before = lambda i: None  # noqa: E731
+    if takes_times and sampler not in ("euler_ancestral", "lms", "unipc", "deis", "ddim", "pndm"):
+        set_timesteps(scheduler, timesteps=times, dtype=dtype)
+    elif sampler in ("ddim", "pndm"):
+        scheduler.set_timesteps(len(times))
+        strides = [a - b for a, b in zip(times, [*times[1:], -1])]
+        steps = range(len(times))
+        scheduler.timesteps = torch.tensor(times)
+        if sampler == "pndm":
+            steps = plan_pndm(scheduler, times, strides)
+
+        def before(i):
+            # The stride is num_train_timesteps // num_inference_steps, in every class.
+            scheduler.num_inference_steps = 1
+            scheduler.register_to_config(num_train_timesteps=strides[steps[i]])
+
+    else:
+        set_timesteps(scheduler, len(times), dtype=dtype)
+        euler = diffusers.EulerDiscreteScheduler.from_config(scheduler.config)
+        euler.set_timesteps(timesteps=times)
+        last = scheduler.sigmas[-1:]
+        scheduler.sigmas = torch.cat([euler.sigmas[:-1].to(dtype), last])
+        scheduler.timesteps = euler.timesteps
+    streams = generators()
+    x = draw(streams, SHAPE).to(dtype) * scheduler.init_noise_sigma
+    return walk(scheduler, x, denoiser, streams, before=before)
+
+
+@pytest.mark.parametrize("sampler,arguments", CHOICES)
+def test_own_times(sampler, arguments, record_error, request):
+    dtype = dtype_of(sampler)
+    denoiser = denoiser_of(dtype)
+    full = request.config.getoption("--full")
+    lists = [*TIMES, FRACTIONS] if sampler in ("euler", "euler_ancestral", "heun", "lms") else TIMES
+    comparison = None
+    for choice in itertools.product(
+        predictions_of(sampler), ("linear", "scaled_linear"), ("leading", "linspace"), range(len(lists))
+    ):
+        if not full and not kept((sampler, choice), 3):
+            continue
+        prediction, schedule, spacing, number = choice
+        scheduler = CLASSES[sampler](
+            prediction_type=prediction,
+            timestep_spacing=spacing,
+            **SCHEDULES[schedule],
+            **arguments,
+        )
+        name = f"{title(sampler, scheduler)}, own times"
+        comparison = comparison or Comparison(name, allowed(sampler), record_error)
+        times = lists[number]
+        comparison.add(
+            f"{prediction} {schedule} {spacing} {times[:3]}…",
+            scheduler.to_json_string(),
+            {"timesteps": times},
+            lambda s=scheduler, t=times: run_on_times(sampler, s, t, denoiser, dtype),
+            denoiser,
+            dtype=dtype,
+        )
+    comparison.check()
+
+
+# ---- Image to image.
+
+
+def run_from_image(sampler, scheduler, steps, strength, denoiser, dtype):
+    run = int(steps * strength)
+    set_timesteps(scheduler, steps, dtype=dtype)
+    begin = (steps - run) * scheduler.order
+    timesteps = scheduler.timesteps[begin:]
+    if sampler == "pndm":
+        stride = scheduler.config.num_train_timesteps // steps
+        times = [int(t) for t in scheduler._timesteps[:run][::-1]]
+        plan_pndm(scheduler, times, [stride] * run)
+        timesteps = scheduler.timesteps
+    elif sampler == "lms":
+        scheduler.sigmas = scheduler.sigmas[begin:]
+        scheduler.timesteps = timesteps
+    elif hasattr(scheduler, "sigmas"):
+        scheduler.set_begin_index(begin)
+    streams = generators()
+    first = draw(streams, SHAPE).to(dtype)
+    x = scheduler.add_noise(IMAGE.to(dtype), first, timesteps[:1])
+    return walk(scheduler, x, denoiser, streams, timesteps)
+
+
+@pytest.mark.parametrize("sampler,arguments", CHOICES)
+def test_image_to_image(sampler, arguments, record_error, request):
+    dtype = dtype_of(sampler)
+    denoiser = denoiser_of(dtype)
+    full = request.config.getoption("--full")
+    comparison = None
+    for choice in itertools.product(
+        predictions_of(sampler),
+        ("linear", "squaredcos_cap_v2"),
+        ("leading", "trailing", "linspace"),
+        ((10, 0.7), (10, 0.55), (14, 0.29), (20, 0.75), (50, 0.1), (50, 0.8), (30, 1.0)),
+    ):
+        if not full and not kept((sampler, choice, "image"), 6):
+            continue
+        prediction, schedule, spacing, (steps, strength) = choice
+        if schedule == "squaredcos_cap_v2" and strength == 1:
+            continue  # x/alpha of size 20,000, as in test_solvers.py.
+        scheduler = CLASSES[sampler](
+            prediction_type=prediction,
+            timestep_spacing=spacing,
+            **SCHEDULES[schedule],
+            **arguments,
+        )
+        name = f"{title(sampler, scheduler)}, from an image"
+        comparison = comparison or Comparison(name, allowed(sampler), record_error)
+        comparison.add(
+            f"{prediction} {schedule} {spacing} N={steps} strength={strength}",
+            scheduler.to_json_string(),
+            {"steps": steps, "strength": strength},
+            lambda s=scheduler, n=steps, p=strength: run_from_image(
+                sampler, s, n, p, denoiser, dtype
+            ),
+            denoiser,
+            dtype=dtype,
+            image=IMAGE.to(dtype),
+        )
+    comparison.check()
+
+
+# ---- Inpainting.
+
+
+def run_inpainting(scheduler, steps, denoiser, dtype):
+    """The loop of diffusers' inpainting pipelines for models that were not trained to inpaint."""
+    set_timesteps(scheduler, steps, dtype=dtype)
+    streams = generators()
+    first = draw(streams, SHAPE).to(dtype)
+    image = IMAGE.to(dtype)
+
+    def after(i, x):
+        known = image
+        if i + 1 < len(scheduler.timesteps):
+            known = scheduler.add_noise(image, first, scheduler.timesteps[i + 1 : i + 2])
+        return MASK * known + (1 - MASK) * x
+
+    return walk(
+        scheduler, first * scheduler.init_noise_sigma, denoiser, streams, after=after
+    )
+
+
+@pytest.mark.parametrize("sampler,arguments", CHOICES)
+def test_inpainting(sampler, arguments, record_error, request):
+    dtype = dtype_of(sampler)
+    denoiser = denoiser_of(dtype)
+    full = request.config.getoption("--full")
+    # DDIM and PNDM arrive beside the next time, of which the pipelines take the level, unless the
+    # spacing is leading; PNDM's Runge-Kutta stages also where the stride is odd.
+    spacings = ("leading",) if sampler in ("ddim", "pndm") else ("leading", "trailing", "linspace")
+    comparison = None
+    for choice in itertools.product(
+        predictions_of(sampler), ("linear", "scaled_linear"), spacings, (10, 50)
+    ):
+        if not full and not kept((sampler, choice, "inpainting"), 2 if len(spacings) == 1 else 5):
+            continue
+        prediction, schedule, spacing, steps = choice
+        scheduler = CLASSES[sampler](
+            prediction_type=prediction,
+            timestep_spacing=spacing,
+            **SCHEDULES[schedule],
+            **arguments,
+        )
+        name = f"{title(sampler, scheduler)}, inpainting"
+        comparison = comparison or Comparison(name, allowed(sampler), record_error)
+        comparison.add(
+            f"{prediction} {schedule} {spacing} N={steps}",
+            scheduler.to_json_string(),
+            {"steps": steps, "inpainting": True},
+            lambda s=scheduler, n=steps: run_inpainting(s, n, denoiser, dtype),
+            denoiser,
+            dtype=dtype,
+            known=IMAGE.to(dtype),
+            mask=MASK.to(dtype),
+        )
+    comparison.check()
+
+
+def repaint_times(steps, jump_length, jump_samples):
+    """The times of states of get_schedule_jump, the last of them -1, for T = steps."""
+    scheduler = diffusers.RePaintScheduler(num_train_timesteps=steps)
+    scheduler.set_timesteps(steps, jump_length, jump_samples)
+    return [*scheduler.timesteps.tolist(), -1]
+
+
+def run_repaint(scheduler, steps, jump_length, jump_samples, denoiser, **arguments):
+    """Algorithm 1 of Lugmayr et al. 2022; the step of the unknown part is the scheduler's.
+
+    Line 5 with the root of the variance, as its equation 8a has it.
+    """
+    scheduler.set_timesteps(steps)
+    scaled = hasattr(scheduler, "sigmas")
+    # Of the state with index i; -1 is x_0.
+    if scaled:  # x/alpha, so that the forward process adds s_hi² - s_lo².
+        variances = [*reversed((scheduler.sigmas[:-1].double() ** 2).tolist()), 0.0]
+        level = [(1.0, variance) for variance in variances]
+    else:
+        alpha_bars = scheduler.alphas_cumprod[scheduler.timesteps.flip(0)].double()
+        level = [(alpha_bar, 1 - alpha_bar) for alpha_bar in [*alpha_bars.tolist(), 1.0]]
+    streams = generators()
+    x = draw(streams, SHAPE) * scheduler.init_noise_sigma
+    states = repaint_times(steps, jump_length, jump_samples)
+    i = 0
+    while i + 1 < len(states):
+        state, after = states[i], states[i + 1]
+        if after < state:
+            t = scheduler.timesteps[steps - 1 - state]
+            if scaled:
+                scheduler.set_begin_index(steps - 1 - state)
+                scheduler._step_index = None
+                scheduler.is_scale_input_called = False
+            out = denoiser(scheduler.scale_model_input(x, t), t)
+            unknown = scheduler.step(out, t, x, generator=streams, **arguments).prev_sample
+            known = IMAGE
+            if after >= 0:
+                alpha_bar, variance = level[after]
+                known = alpha_bar**0.5 * IMAGE + variance**0.5 * draw(streams, SHAPE)
+            x = MASK * known + (1 - MASK) * unknown
+            i += 1
+        else:  # The transitions back, one after another, are one.
+            top = i + jump_length
+            assert states[i : top + 1] == list(range(state, state + jump_length + 1))
+            (low, low_variance), (high, high_variance) = level[state], level[states[top]]
+            added = high_variance - high / low * low_variance
+            x = (high / low) ** 0.5 * x + added**0.5 * draw(streams, SHAPE)
+            i = top
+    return x
+
+
+REPAINT = {
+    "ddpm": ({}, {"variance_type": "fixed_large"}),
+    "ddim": ({}, {"eta": 0.5}),
+    "euler": ({},),
+    "euler_ancestral": ({},),
+}
+
+
+@pytest.mark.parametrize("sampler", REPAINT)
+def test_repaint(sampler, record_error, request):
+    denoiser = denoiser_of(torch.float32)
+    full = request.config.getoption("--full")
+    comparison = Comparison(f"{sampler}, RePaint", 1e-3, record_error)
+    for arguments, prediction, schedule, (steps, jump_length, jump_samples) in itertools.product(
+        REPAINT[sampler],
+        predictions_of(sampler),
+        ("linear", "scaled_linear"),
+        ((2, 1, 2), (5, 1, 3), (10, 3, 2), (20, 5, 4), (25, 24, 3), (50, 10, 10)),
+    ):
+        choice = (sampler, arguments, prediction, schedule, steps)
+        if not full and (steps == 50 or not kept((choice, "repaint"), 3)):
+            continue
+        eta = {key: value for key, value in arguments.items() if key == "eta"}
+        scheduler = CLASSES[sampler](
+            prediction_type=prediction,
+            timestep_spacing="leading",
+            **SCHEDULES[schedule],
+            **{key: value for key, value in arguments.items() if key != "eta"},
+        )
+        comparison.add(
+            f"{prediction} {schedule} {arguments} N={steps} j={jump_length} r={jump_samples}",
+            scheduler.to_json_string(),
+            {
+                "steps": steps,
+                "inpainting": True,
+                "jump_length": jump_length,
+                "jump_samples": jump_samples,
+                **eta,
+            },
+            lambda s=scheduler, n=steps, j=jump_length, r=jump_samples, e=eta: run_repaint(
+                s, n, j, r, denoiser, **e
+            ),
+            denoiser,
+            known=IMAGE,
+            mask=MASK,
+        )
+    comparison.check()
+
+
+# ---- Refusals.
+
+
+def test_refusals():
+    """A contradiction is an error that names what contradicts."""
+    ddim = {"_class_name": "DDIMScheduler"}
+    cases = [
+        ({"timesteps": [10, 20]}, "sampler.timesteps[1]"),
+        ({"timesteps": [10.5]}, "10.5 is not a whole number"),
+        ({"timesteps": [10], "spacing": "leading"}, "sampler.timestep_spacing leading"),
+        ({"steps": 10, "strength": 0.05}, "image_to_image.strength"),
+        ({"steps": 10, "inpainting": True, "jump_length": 3}, "inpainting.jump_length"),
+        (
+            {"kind": "unipc", "steps": 10, "inpainting": True, "jump_length": 3, "jump_samples": 2},
+            "inpainting.jump_samples",
+        ),
+    ]
+    answers = make_tables([{"config": ddim, "sampler": sampler} for sampler, _ in cases])
+    for answer, (_, message) in zip(answers, cases):
+        assert message in answer["error"]
