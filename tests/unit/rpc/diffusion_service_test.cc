@@ -84,6 +84,29 @@ TEST_F(DiffusionServiceTest, AcceptedThenStatesThenResult) {
   EXPECT_THAT(metrics, HasSubstr("denoise_first_state_seconds_count 1"));
 }
 
+TEST_F(DiffusionServiceTest, AcceptedSaysTheStepsThatAreMadeAgain) {
+  StartServer();
+  v1::SampleRequest message;
+  message.mutable_sampler()->set_kind(v1::Sampler::KIND_DDIM);
+  message.mutable_sampler()->set_steps(4);
+  v1::Inpainting* inpainting = message.mutable_inpainting();
+  for (v1::Tensor* tensor : {inpainting->mutable_image(), inpainting->mutable_mask()}) {
+    SetTensor({1, 1, 2, 3}, std::vector<float>(6, 0.5f), tensor);
+  }
+  inpainting->set_jump_length(3);
+  inpainting->set_jump_samples(2);
+  SampleCall call(stub_.get(), message);
+  FinishAll(*engine_->Next(), 0);
+  const v1::Accepted accepted = call.Next().accepted();
+  // With one step left, back by three.
+  EXPECT_EQ(accepted.total_steps(), 7u);
+  EXPECT_THAT(accepted.timesteps(), ElementsAre(75, 50, 25, 75, 50, 25, 0));
+  ASSERT_EQ(accepted.alpha_bars_size(), 8);
+  EXPECT_EQ(accepted.alpha_bars(1), accepted.alpha_bars(4));
+  EXPECT_EQ(accepted.alpha_bars(7), 1);
+  EXPECT_TRUE(call.End().ok());
+}
+
 TEST_F(DiffusionServiceTest, ProgressAlone) {
   StartServer();
   SampleCall call(stub_.get(), WithStates(2, {}));

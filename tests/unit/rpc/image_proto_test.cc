@@ -49,6 +49,8 @@ TEST_F(ImageTest, ImageToImage) {
   EXPECT_THAT(validated->request.image, Each(0.5f));
   EXPECT_THAT(validated->request.start, IsEmpty());  // the noise is drawn
   EXPECT_THAT(validated->request.known, IsEmpty());
+  EXPECT_EQ(validated->request.table->total_steps, 10u);  // half of the model's 20
+  EXPECT_GT(validated->request.table->image_scale, 0);
 
   // One for both, a little outside, as samples are.
   *message.mutable_image_to_image()->mutable_image() = Values({1, 1, 2, 3}, 1.25f);
@@ -64,6 +66,7 @@ TEST_F(ImageTest, Inpainting) {
   EXPECT_EQ(validated->request.known.size(), 6u);
   EXPECT_THAT(validated->request.mask, ElementsAre(1, 1, 1, 1, 1, 1));
   EXPECT_THAT(validated->request.image, IsEmpty());
+  EXPECT_EQ(validated->request.table->rows.back().blend, Blend::kKnown);
 
   // Together, each of its own kind.
   *message.mutable_image_to_image() = ImageToImage().image_to_image();
@@ -121,6 +124,22 @@ TEST_F(ImageTest, BadImagesAreToldFieldValueAndMend) {
                      },
                      "image_to_image.image.data",
                      {"nan"}},
+                    {"no strength",
+                     [](S* m) { m->mutable_image_to_image()->clear_strength(); },
+                     "image_to_image.strength",
+                     {"0 is not above 0"}},
+                    {"strength above 1",
+                     [](S* m) { m->mutable_image_to_image()->set_strength(1.5f); },
+                     "image_to_image.strength",
+                     {"1.5", "at most 1"}},
+                    {"strength NaN",
+                     [](S* m) { m->mutable_image_to_image()->set_strength(kNan); },
+                     "image_to_image.strength",
+                     {"nan"}},
+                    {"less than a step",
+                     [](S* m) { m->mutable_image_to_image()->set_strength(0.01f); },
+                     "image_to_image.strength",
+                     {"0.01", "20 steps", "0.05"}},
                     {"an empty tensor",
                      [](S* m) { m->mutable_image_to_image()->mutable_image()->Clear(); },
                      "image_to_image.image.dtype",
@@ -171,6 +190,25 @@ TEST_F(ImageTest, BadMasksAreToldFieldValueAndMend) {
                      },
                      "inpainting.mask.data",
                      {"-0.5", "0..1"}},
+                    {"samples without a length",
+                     [](S* m) { m->mutable_inpainting()->set_jump_samples(3); },
+                     "inpainting.jump_length",
+                     {"0 is not in 1..19"}},
+                    {"a sampler that remembers",
+                     [](S* m) {
+                       m->mutable_sampler()->set_kind(v1::Sampler::KIND_DPMPP_2M);
+                       m->mutable_inpainting()->set_jump_length(2);
+                       m->mutable_inpainting()->set_jump_samples(2);
+                     },
+                     "inpainting.jump_samples",
+                     {"dpmpp_2m", "ddim"}},
+                    {"2^32-1 times",
+                     [](S* m) {
+                       m->mutable_inpainting()->set_jump_length(1);
+                       m->mutable_inpainting()->set_jump_samples(kMaxUint32);
+                     },
+                     "inpainting.jump_samples",
+                     {"4294967295", "at most"}},
                     {"NaN in the mask",
                      [](S* m) {
                        *m->mutable_inpainting()->mutable_mask() = Values({1, 1, 2, 3}, kNan);

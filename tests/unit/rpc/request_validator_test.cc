@@ -22,6 +22,12 @@ ModelInfo Latent() {
   return model;
 }
 
+ModelInfo WholeTimes() {
+  ModelInfo model = TestModel("whole");
+  model.integer_time = true;
+  return model;
+}
+
 using RequestValidatorTest = ValidatorTest;
 
 using S = v1::SampleRequest;
@@ -40,6 +46,62 @@ const std::vector<Bad<S>>& BadSamples() {
        [](S* m) { m->mutable_sampler()->set_steps(1u << 31); },
        "sampler.steps",
        {"2147483648"}},
+      {"times and steps",
+       [](S* m) {
+         m->mutable_sampler()->add_timesteps(50);
+         m->mutable_sampler()->set_steps(1);
+       },
+       "sampler.timesteps",
+       {"sampler.steps 1", "leave one"}},
+      {"times and a spacing",
+       [](S* m) {
+         m->mutable_sampler()->add_timesteps(50);
+         m->mutable_sampler()->set_timestep_spacing(v1::Sampler::TIMESTEP_SPACING_LEADING);
+       },
+       "sampler.timesteps",
+       {"leading"}},
+      {"ascending times",
+       [](S* m) {
+         for (const float t : {50.0f, 60.0f}) m->mutable_sampler()->add_timesteps(t);
+       },
+       "sampler.timesteps[1]",
+       {"60", "descending"}},
+      {"time T",
+       [](S* m) { m->mutable_sampler()->add_timesteps(100); },
+       "sampler.timesteps[0]",
+       {"100", "0..99"}},
+      {"time NaN",
+       [](S* m) { m->mutable_sampler()->add_timesteps(kNan); },
+       "sampler.timesteps[0]",
+       {"nan"}},
+      {"more times than T",
+       [](S* m) {
+         for (int i = 0; i < 101; ++i) {
+           m->mutable_sampler()->add_timesteps(99 - 0.5f * static_cast<float>(i));
+         }
+       },
+       "sampler.timesteps",
+       {"101", "100"}},
+      {"fractional times for DDPM",
+       [](S* m) { m->mutable_sampler()->add_timesteps(50.5f); },
+       "sampler.timesteps[0]",
+       {"50.5", "whole"}},
+      {"fractional times for a model of whole ones",
+       [](S* m) {
+         m->mutable_sampler()->set_kind(v1::Sampler::KIND_EULER);
+         m->mutable_sampler()->add_timesteps(50.5f);
+       },
+       "sampler.timesteps",
+       {"no integers", "\"whole\"", "choose others"},
+       WholeTimes()},
+      {"a sampler of fractional times for a model of whole ones",
+       [](S* m) {
+         m->mutable_sampler()->set_kind(v1::Sampler::KIND_EULER);
+         m->mutable_sampler()->set_steps(7);
+       },
+       "sampler",
+       {"no integers", "another sampler"},
+       WholeTimes()},
       {"unknown kind",
        [](S* m) { m->mutable_sampler()->set_kind(v1::Sampler::Kind(99)); },
        "sampler.kind",
@@ -259,6 +321,13 @@ TEST_F(RequestValidatorTest, SamplerOptionsReachTheTable) {
   EXPECT_EQ(table->initial_timestep, 80);
   EXPECT_FALSE(table->stochastic);
   EXPECT_FALSE(table->rows[0].clip);
+
+  sampler->Clear();
+  sampler->set_kind(v1::Sampler::KIND_EULER);
+  for (const float t : {90.0f, 40.5f, 3.0f}) sampler->add_timesteps(t);
+  table = Validate(message)->request.table;
+  EXPECT_EQ(table->total_steps, 3u);
+  EXPECT_EQ(table->rows[1].timestep, 40.5);
 
   // The model's own sampler.
   ModelInfo model = TestModel();
