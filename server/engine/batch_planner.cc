@@ -40,7 +40,7 @@ void BatchPlanner::Take(const Candidate& candidate) {
 
 bool BatchPlanner::TakeTerms(Terms& terms, int64_t max_rows) {
   while (true) {
-    bool left = terms.chain > 0;  // those before it may have further rows: ask again
+    bool left = false;
     for (; terms.chain < terms.chains.size(); ++terms.chain) {
       const Candidate& candidate = terms.chains[terms.chain];
       if (terms.row >= candidate.next_row + candidate.rows_left) continue;

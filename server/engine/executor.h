@@ -88,9 +88,9 @@ class Executor {
 
   // Runs `tasks` (each of another slot, but for terms): the denoiser rows in one call, padded to
   // `padded_rows` (at least their sum; one of the model's batch sizes; 0 if no task calls the
-  // denoiser), then every task's update. `finite[i]` tells whether task i's registers are finite
-  // afterwards. On an error nothing of any chain has changed: INTERNAL where the denoiser threw or
-  // answered in another shape, RESOURCE_EXHAUSTED where memory ran out.
+  // denoiser), then every task's update. `finite[i]` tells whether task i's registers, or its
+  // term's values, are finite afterwards. On an error nothing of any chain has changed: INTERNAL
+  // where the denoiser threw or answered in another shape, RESOURCE_EXHAUSTED where memory ran out.
   virtual absl::Status Execute(absl::Span<const RowTask> tasks, int64_t padded_rows,
                                absl::Span<bool> finite) = 0;
 

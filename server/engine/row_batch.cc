@@ -1,7 +1,6 @@
 #include "server/engine/row_batch.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "server/engine/batch_planner.h"
 
@@ -56,15 +55,7 @@ void RowBatch::WantOutputs(const Chain& chain, RowTask& task, Outcome& outcome) 
 void RowBatch::Run(Executor& executor) {
   denoiser_seconds_ = 0;
   RunPart(executor, 0, tasks_.size());
-  for (size_t i = 0; i < tasks_.size(); ++i) {
-    Outcome& outcome = outcomes_[i];
-    outcome.finite = finite_[i];
-    if (tasks_[i].term != nullptr) {
-      const TermValues& term = outcome.term;
-      outcome.finite = outcome.finite && std::isfinite(term.nats) && std::isfinite(term.eps_mse) &&
-                       std::isfinite(term.x_0_mse);
-    }
-  }
+  for (size_t i = 0; i < tasks_.size(); ++i) outcomes_[i].finite = finite_[i];
 }
 
 void RowBatch::RunPart(Executor& executor, size_t first, size_t count) {

@@ -108,6 +108,22 @@ TEST_F(EngineEvaluateTest, TermsAreToldInDescendingTimeWhileTheOthersAreToCome) 
   EXPECT_TRUE(std::holds_alternative<ResultEvent>(evaluate.reader->Next()));
 }
 
+// Nor is what an earlier request left in a buffer taken for one.
+TEST_F(EngineEvaluateTest, ThereIsNoSampleEvenWhereTheStreamWouldKeepIt) {
+  Start();
+  Submitted sample = Make(3, 8);
+  Push(sample);
+  ExpectResult(sample);
+  Submitted evaluate = MakeEvaluate(4);
+  EventStream::Options options;
+  options.values_per_sample = 4;
+  Submitted keeping = WithStream(evaluate.request, options);
+  Push(keeping);
+  StreamEvent event = keeping.reader->Next();
+  while (std::holds_alternative<TermEvent>(event)) event = keeping.reader->Next();
+  EXPECT_THAT(std::get<ResultEvent>(event).samples, ElementsAre(0, 0, 0, 0));
+}
+
 TEST_F(EngineEvaluateTest, NoBatchingRunsOneTermACall) {
   StartAndNoteBatches(Batching::kNone);
   gate_.Open();

@@ -71,6 +71,7 @@ class FakeExecutor : public Executor {
         ++slots_[task.slot].terms_done;
         *task.term_values =
             Values(x[0], slots_[task.slot].seed, task.term_index, task.row->timestep, task.label);
+        finite[i] = std::isfinite(task.term_values->nats);
         continue;
       }
       for (size_t j = 0; j < x.size(); ++j) {
