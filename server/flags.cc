@@ -109,6 +109,12 @@ std::variant<Flags, int> ParseFlags(int argc, char** argv) {
       "Batch sizes that are run, instead of those found at load", devices)
       ->delimiter(',')
       ->check(CLI::Range(1, 65536));
+  app.add_flag(
+         "--batch-invariant", flags.batch_invariant,
+         "Run only batch sizes that agree bit for bit, so that a request's result is the same "
+         "to the last bit alone and in any company")
+      ->envname("DENOISED_BATCH_INVARIANT")
+      ->group(devices);
   const std::map<std::string, Batching> batching = {
       {"step", Batching::kStep}, {"request", Batching::kRequest}, {"none", Batching::kNone}};
   app.add_option("--batching", flags.batching,
@@ -141,6 +147,10 @@ std::variant<Flags, int> ParseFlags(int argc, char** argv) {
   const char* other = "Other";
   add("--log-level", flags.log_level, "On stderr", other)
       ->check(CLI::IsMember({"debug", "info", "warn", "error", "off"}));
+  app.add_option("--examine", flags.examine,
+                 "Load the model in that folder, report what was found, and exit 0 if it can be "
+                 "served")
+      ->group(other);
   app.add_flag("--probe", flags.probe, "Ask the server at --listen for its health, and exit 0 or 1")
       ->group(other);
 
@@ -152,7 +162,8 @@ std::variant<Flags, int> ParseFlags(int argc, char** argv) {
     std::cerr << "denoised: " << error.what() << " (denoised --help lists the flags)\n";
     return EX_USAGE;
   }
-  if (!flags.probe && flags.models.empty() && flags.model_repository.empty()) {
+  if (!flags.probe && flags.examine.empty() && flags.models.empty() &&
+      flags.model_repository.empty()) {
     std::cerr << "denoised: no model: give --model FOLDER or --model-repository FOLDER\n";
     return EX_USAGE;
   }

@@ -28,6 +28,7 @@ struct Flags {
   std::string layout = "auto";  // auto, contiguous, channels_last
   int64_t max_batch_rows = 0;   // 0: where the device is saturated
   std::vector<int64_t> batch_sizes;
+  bool batch_invariant = false;  // only sizes that agree bit for bit
   Batching batching = Batching::kStep;
 
   // Limits.
@@ -43,6 +44,8 @@ struct Flags {
 
   // Ask the server at `listen` for its health, and exit.
   bool probe = false;
+  // Folder of a model to examine; report, and exit. Empty: serve.
+  std::string examine;
 };
 
 // The flags, or the exit status with which the program is to end at once (after --help, --version,

@@ -7,6 +7,7 @@
 #include <iostream>
 #include <variant>
 
+#include "server/examine.h"
 #include "server/flags.h"
 #include "server/model/torch_runtime.h"
 #include "server/probe.h"
@@ -34,6 +35,13 @@ void Drain(denoise::Server& server, const sigset_t& signals, double grace_second
   }
 }
 
+// Says on stderr what was wrong.
+int ExitStatus(const absl::Status& status) {
+  if (status.ok()) return EX_OK;
+  std::cerr << "denoised: " << status.message() << std::endl;
+  return absl::IsInvalidArgument(status) || absl::IsNotFound(status) ? EX_DATAERR : EX_UNAVAILABLE;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -44,11 +52,15 @@ int main(int argc, char** argv) {
   const auto& flags = std::get<denoise::Flags>(parsed);
   if (flags.probe) return denoise::Probe(flags.listen);
 
-  // Stdout is for the ready line alone.
+  // Stdout is for the ready line alone, or for the report of --examine.
   spdlog::set_default_logger(spdlog::stderr_color_mt("denoised"));
   spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %^%l%$ %v");
   spdlog::set_level(spdlog::level::from_str(flags.log_level));
   spdlog::set_error_handler([](const std::string&) {});  // a closed stderr must not end the service
+
+  if (!flags.examine.empty()) {
+    return ExitStatus(denoise::ExamineModel(flags, std::cout));
+  }
 
   // Signals are waited for, not handled; blocked before any thread is made, so that every thread
   // inherits it.
@@ -61,10 +73,7 @@ int main(int argc, char** argv) {
 
   auto server = denoise::Server::Start(flags);
   if (!server.ok()) {
-    std::cerr << "denoised: " << server.status().message() << std::endl;
-    return absl::IsInvalidArgument(server.status()) || absl::IsNotFound(server.status())
-               ? EX_DATAERR
-               : EX_UNAVAILABLE;
+    return ExitStatus(server.status());
   }
   std::cout << (*server)->ready_line() << std::endl;
 

@@ -1,18 +1,12 @@
 #include "server/server.h"
 
-#include <sched.h>
-
 #include <algorithm>
 #include <chrono>
-#include <fstream>
-#include <thread>
 #include <utility>
 #include <vector>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/str_split.h"
 #include "server/engine/clock.h"
 #include "server/engine/engine.h"
 #include "server/engine/shutting_down.h"
@@ -20,6 +14,7 @@
 #include "server/metrics/metrics.h"
 #include "server/model/served_model.h"
 #include "server/model/torch_runtime.h"
+#include "server/replicas.h"
 #include "server/rpc/catalog.h"
 #include "server/rpc/diffusion_service.h"
 #include "server/rpc/grpc_server.h"
@@ -28,47 +23,6 @@
 
 namespace denoise {
 namespace {
-
-// Cores that this process may use: by its affinity, and by the quota of its control group, which is
-// how containers are limited.
-int UsableCores() {
-  cpu_set_t affinity;
-  int cores = sched_getaffinity(0, sizeof(affinity), &affinity) == 0
-                  ? CPU_COUNT(&affinity)
-                  : static_cast<int>(std::thread::hardware_concurrency());
-  std::ifstream quota_file("/sys/fs/cgroup/cpu.max");  // "QUOTA PERIOD" or "max PERIOD"
-  double quota = 0;
-  double period = 0;
-  if (quota_file >> quota >> period && period > 0) {
-    cores = std::min(cores, static_cast<int>(quota / period + 0.5));
-  }
-  return std::max(cores, 1);
-}
-
-struct Replicas {
-  int count = 1;
-  int threads = 1;  // of each
-};
-
-// A replica of one thread for each core, unless the flags say otherwise: on CPUs that gives the
-// most rows a second.
-Replicas ChooseReplicas(const Flags& flags) {
-  const int cores = UsableCores();
-  Replicas replicas;
-  int asked = 0;
-  const std::vector<std::string> parts = absl::StrSplit(flags.devices, ':');
-  if (parts.size() == 2 && absl::SimpleAtoi(parts[1], &asked)) {
-    replicas.count = asked;
-  } else {
-    replicas.count = std::max(1, cores / std::max(flags.threads, 1));
-  }
-  replicas.threads = flags.threads > 0 ? flags.threads : std::max(1, cores / replicas.count);
-  if (replicas.count * replicas.threads > cores) {
-    spdlog::warn("{} replicas of {} threads share {} cores: they will slow each other down",
-                 replicas.count, replicas.threads, cores);
-  }
-  return replicas;
-}
 
 // The error of what a flag asked for.
 absl::Status OfFlag(const char* flag, const absl::Status& status) {
@@ -134,13 +88,7 @@ absl::Status Server::Parts::StartEngines() {
 
 absl::Status Server::Parts::LoadModel(const ModelFolder& folder) {
   const SteadyTime begin = clock.Now();
-  LoadOptions options;
-  options.layout = flags.layout;
-  options.max_batch_rows = flags.max_batch_rows;
-  options.batch_sizes = flags.batch_sizes;
-  options.replicas = replicas.count;
-  options.threads = replicas.threads;
-  auto model = ServedModel::Load(folder, options);
+  auto model = ServedModel::Load(folder, OptionsOf(flags, replicas));
   if (!model.ok()) return model.status();
   for (const std::string& remark : (*model)->remarks()) spdlog::info("{}", remark);
 
@@ -163,11 +111,12 @@ absl::Status Server::Parts::LoadModel(const ModelFolder& folder) {
   metrics.ModelLoaded(info->name, seconds);
   catalog.Add(info);
   spdlog::info(
-      "model {} version {}: {}x{}x{}, {}, {}, {} replicas of {} threads, batches of up to {} rows, "
+      "model {} version {}: {}x{}x{}, {}, {}, {}, {} replicas of {} threads, batches of {} rows{}, "
       "loaded in {:.1f} s",
       info->name, info->version, info->shape.channels, info->shape.height, info->shape.width,
-      std::string(Name(info->config.prediction)), info->layout, replicas.count, replicas.threads,
-      info->batch_sizes.back(), seconds);
+      std::string(Name(info->config.prediction)), info->precision, info->layout, replicas.count,
+      replicas.threads, absl::StrJoin(info->batch_sizes, ", "),
+      info->batch_invariant ? ", which agree bit for bit" : "", seconds);
   return absl::OkStatus();
 }
 

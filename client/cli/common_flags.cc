@@ -56,7 +56,7 @@ absl::StatusOr<SampleFormat> FormatOf(const Model& model) {
   if (channels != 1 && channels != 3) {
     return absl::InvalidArgumentError(
         absl::StrCat("samples of '", model.name, "' have ", channels,
-                     " channels, and pictures 1 or 3: write the numbers, with --out FILE.npy"));
+                     " channels, and pictures 1 or 3: use the numbers, as a .npy file"));
   }
   return SampleFormat{.channels = static_cast<int>(channels),
                       .height = static_cast<int>(model.sample_shape[1]),

@@ -8,6 +8,7 @@
 #include "client/cli/exit_codes.h"
 #include "client/cli/files.h"
 #include "client/cli/flag_types.h"
+#include "client/cli/input_files.h"
 #include "client/cli/npy.h"
 
 namespace denoise::cli {
@@ -123,9 +124,9 @@ int RunDiffuse(const DiffuseFlags& flags, Client& client, Console& console, Inte
   request.timesteps =
       flags.timesteps.empty() ? EvenTimesteps(model->num_train_timesteps) : flags.timesteps;
   request.chain = flags.chain;
-  if (const int code = ReadImages(flags.images, *model, console, &request.x_0); code != EX_OK) {
-    return code;
-  }
+  auto x_0 = ReadSamples("--image", flags.images, *model);
+  if (!x_0.ok()) return console.Fail(x_0.status(), InputExitCode(x_0.status()));
+  request.x_0 = *std::move(x_0);
 
   absl::StatusOr<Outcome> outcome;
   {

@@ -26,11 +26,6 @@ struct DiffuseFlags {
 
 void AddDiffuseFlags(CLI::App* app, DiffuseFlags* flags);
 
-// The samples in the files, [n, C, H, W] in the model's range, or the exit code of what was told to
-// be wrong.
-int ReadImages(const std::vector<std::string>& paths, const Model& model, Console& console,
-               Tensor* samples);
-
 // Diffuses and writes. Gives the exit code.
 int RunDiffuse(const DiffuseFlags& flags, Client& client, Console& console, Interrupt& interrupt);
 

@@ -1,5 +1,7 @@
 #include "client/cli/flag_types.h"
 
+#include <set>
+
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -28,6 +30,40 @@ CLI::Option* AddDuration(CLI::App* app, const std::string& flag, absl::Duration*
           },
           help)
       ->type_name("DURATION");
+}
+
+void AddSwitch(CLI::App* app, const std::string& name, std::optional<bool>* value,
+               const std::string& help, const std::string& group) {
+  auto* on = app->add_flag_callback(
+      "--" + name, [value] { *value = true; }, help);
+  on->group(group);
+  app->add_flag_callback(
+         "--no-" + name, [value] { *value = false; }, "Do not")
+      ->excludes(on)
+      ->group(group);
+}
+
+CLI::Option* AddNamedFiles(CLI::App* app, const std::string& flag, std::vector<NamedFile>* files,
+                           const std::string& help) {
+  return app
+      ->add_option_function<std::vector<std::string>>(
+          flag,
+          [flag, files](const std::vector<std::string>& texts) {
+            std::set<std::string> names;
+            for (const auto& text : texts) {
+              const size_t at = text.find('=');
+              if (at == 0 || at == text.npos || !HasExtension(text, ".npy")) {
+                throw CLI::ValidationError(flag, "'" + text + "' is not NAME=FILE.npy");
+              }
+              files->push_back({text.substr(0, at), text.substr(at + 1)});
+              if (!names.insert(files->back().name).second) {
+                throw CLI::ValidationError(flag, "'" + files->back().name + "' is given twice");
+              }
+            }
+          },
+          help)
+      ->allow_extra_args(false)
+      ->type_name("NAME=FILE.npy");
 }
 
 CLI::Validator Whole(int64_t min, int64_t max) {

@@ -3,6 +3,7 @@
 #define DENOISE_CLIENT_CLI_FLAG_TYPES_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -50,6 +51,19 @@ CLI::Option* AddChoice(CLI::App* app, const std::string& flag, E* value, const s
 // A flag for "500ms", "10s", "2m", or seconds as a number; positive.
 CLI::Option* AddDuration(CLI::App* app, const std::string& flag, absl::Duration* value,
                          const std::string& help);
+
+// A pair of flags, --NAME and --no-NAME, of which one may be given.
+void AddSwitch(CLI::App* app, const std::string& name, std::optional<bool>* value,
+               const std::string& help, const std::string& group);
+
+struct NamedFile {
+  std::string name;
+  std::string path;
+};
+
+// A flag for NAME=FILE.npy, which may be repeated with other names.
+CLI::Option* AddNamedFiles(CLI::App* app, const std::string& flag, std::vector<NamedFile>* files,
+                           const std::string& help);
 
 // A whole number in min..max.
 CLI::Validator Whole(int64_t min, int64_t max);

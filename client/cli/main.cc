@@ -7,6 +7,7 @@
 
 #include "client/cli/console.h"
 #include "client/cli/diffuse_command.h"
+#include "client/cli/evaluate_command.h"
 #include "client/cli/exit_codes.h"
 #include "client/cli/interrupt.h"
 #include "client/cli/models_command.h"
@@ -53,10 +54,14 @@ int main(int argc, char** argv) try {
   auto* diffuse_app =
       app.add_subcommand("diffuse", "Add noise to samples: run the forward process");
   AddDiffuseFlags(diffuse_app, &diffuse);
+  denoise::cli::EvaluateFlags evaluate;
+  auto* evaluate_app =
+      app.add_subcommand("evaluate", "Bound the likelihood of samples, in bits per dimension");
+  AddEvaluateFlags(evaluate_app, &evaluate);
   denoise::cli::ModelsFlags models;
   auto* models_app = app.add_subcommand("models", "List the models that are served");
   AddModelsFlags(models_app, &models);
-  for (auto* command : {sample_app, diffuse_app, models_app}) {
+  for (auto* command : {sample_app, diffuse_app, evaluate_app, models_app}) {
     command->footer(denoise::cli::kExitCodesHelp);
     command->get_formatter()->column_width(34);
   }
@@ -74,6 +79,11 @@ int main(int argc, char** argv) try {
   if (diffuse_app->parsed()) {
     return Run(diffuse.common, [&](auto& client, auto& console, auto& interrupt) {
       return RunDiffuse(diffuse, client, console, interrupt);
+    });
+  }
+  if (evaluate_app->parsed()) {
+    return Run(evaluate.common, [&](auto& client, auto& console, auto& interrupt) {
+      return RunEvaluate(evaluate, client, console, interrupt);
     });
   }
   return Run(models.common, [&](auto& client, auto& console, auto& interrupt) {

@@ -10,7 +10,10 @@ namespace {
 nlohmann::json ToJson(const Model& model) {
   nlohmann::json inputs = nlohmann::json::array();
   for (const auto& input : model.inputs) {
-    inputs.push_back({{"name", input.name}, {"kind", input.kind}, {"shape", input.shape}});
+    inputs.push_back({{"name", input.name},
+                      {"kind", input.kind},
+                      {"dtype", Name(input.dtype)},
+                      {"shape", input.shape}});
   }
   nlohmann::json json = {
       {"name", model.name},
@@ -45,11 +48,17 @@ std::string Describe(const Model& model) {
     classes = absl::StrCat(model.num_classes, " classes",
                            model.null_class ? ", can be guided" : ", no null class");
   }
+  std::string inputs;
+  for (const auto& input : model.inputs) {
+    if (input.kind == "class_labels") continue;
+    absl::StrAppend(&inputs, inputs.empty() ? "\n  inputs   " : ", ", input.name, " ",
+                    Name(input.dtype), " [", absl::StrJoin(input.shape, ", "), "]");
+  }
   return absl::StrCat(
       model.name, "  version ", model.version, "  ", Name(model.status), "\n  samples  [",
       absl::StrJoin(model.sample_shape, ", "), "] in ", model.value_min, "..", model.value_max,
-      ", ", classes, "\n  process  ", model.num_train_timesteps, " steps, ", model.scheduler,
-      ", predicts ", model.prediction_type, "\n  defaults ", model.default_steps,
+      ", ", classes, inputs, "\n  process  ", model.num_train_timesteps, " steps, ",
+      model.scheduler, ", predicts ", model.prediction_type, "\n  defaults ", model.default_steps,
       " steps, guidance ", model.default_guidance_scale, "\n  runs as  ", model.executor, " ",
       model.precision, " ", model.layout, ", ", model.replicas, " replicas of ", model.threads,
       " threads, batches of ", absl::StrJoin(model.batch_sizes, ", "));

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <cstring>
 #include <optional>
+#include <utility>
+#include <variant>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -52,15 +54,31 @@ std::optional<std::string> ValueOf(const std::string& header, const std::string&
   return header.substr(begin, end - begin);
 }
 
-template <typename T>
-std::vector<float> ReadValues(const std::string& bytes, size_t begin, size_t count) {
-  std::vector<float> values(count);
+// Bytes of an element of NumPy's type `descr`; 0 for a type that is not read.
+size_t ElementSize(const std::string& descr) {
+  if (descr == "|b1") return 1;
+  if (descr == "<f4") return 4;
+  if (descr == "<f8" || descr == "<i8") return 8;
+  return 0;
+}
+
+template <typename Stored, typename T>
+std::vector<T> ReadValues(const std::string& bytes, size_t begin, size_t count) {
+  std::vector<T> values(count);
   for (size_t i = 0; i < count; ++i) {
-    T value;
-    std::memcpy(&value, bytes.data() + begin + i * sizeof(T), sizeof(T));
-    values[i] = static_cast<float>(value);
+    Stored value;
+    std::memcpy(&value, bytes.data() + begin + i * sizeof(Stored), sizeof(Stored));
+    values[i] = static_cast<T>(value);
   }
   return values;
+}
+
+Array::Values ReadValues(const std::string& descr, const std::string& bytes, size_t begin,
+                         size_t count) {
+  if (descr == "|b1") return ReadValues<uint8_t, bool>(bytes, begin, count);
+  if (descr == "<i8") return ReadValues<int64_t, int64_t>(bytes, begin, count);
+  if (descr == "<f8") return ReadValues<double, float>(bytes, begin, count);
+  return ReadValues<float, float>(bytes, begin, count);
 }
 
 }  // namespace
@@ -83,7 +101,7 @@ std::string EncodeNpy(const Tensor& tensor) {
   return bytes;
 }
 
-absl::StatusOr<Tensor> DecodeNpy(const std::string& bytes) {
+absl::StatusOr<Array> DecodeNpyArray(const std::string& bytes) {
   const auto header = ReadHeader(bytes);
   if (!header.ok()) return header.status();
   const auto& [text, begin] = *header;
@@ -92,14 +110,14 @@ absl::StatusOr<Tensor> DecodeNpy(const std::string& bytes) {
   const auto order = ValueOf(text, "fortran_order", "", ",");
   const auto shape = ValueOf(text, "shape", "(", ")");
   if (!descr || !order || !shape) return Bad("its header is not understood");
-  if (*descr != "<f4" && *descr != "<f8") {
-    return Bad(absl::StrCat("its values are '", *descr, "', not float32"));
+  const size_t element = ElementSize(*descr);
+  if (element == 0) {
+    return Bad(absl::StrCat("its values are '", *descr, "', not float32, int64 or bool"));
   }
   if (*order != "False") return Bad("it is in Fortran's order");
 
-  const size_t element = *descr == "<f4" ? 4 : 8;
   const size_t count = (bytes.size() - begin) / element;
-  Tensor tensor;
+  Array array;
   uint64_t product = 1;
   for (const auto part : absl::StrSplit(*shape, ',', absl::SkipWhitespace())) {
     int64_t extent = 0;
@@ -108,14 +126,23 @@ absl::StatusOr<Tensor> DecodeNpy(const std::string& bytes) {
       return Bad(absl::StrCat("shape (", *shape, ") does not go with its size"));
     }
     product *= static_cast<uint64_t>(extent);
-    tensor.shape.push_back(extent);
+    array.shape.push_back(extent);
   }
   if (product * element != bytes.size() - begin) {
     return Bad(absl::StrCat("shape (", *shape, ") does not go with its size"));
   }
-  tensor.values = element == 4 ? ReadValues<float>(bytes, begin, product)
-                               : ReadValues<double>(bytes, begin, product);
-  return tensor;
+  array.values = ReadValues(*descr, bytes, begin, product);
+  return array;
+}
+
+absl::StatusOr<Tensor> DecodeNpy(const std::string& bytes) {
+  auto array = DecodeNpyArray(bytes);
+  if (!array.ok()) return array.status();
+  auto* values = std::get_if<std::vector<float>>(&array->values);
+  if (values == nullptr) {
+    return Bad(absl::StrCat("its values are ", Name(array->dtype()), ", not float32"));
+  }
+  return Tensor{std::move(array->shape), std::move(*values)};
 }
 
 }  // namespace denoise::cli

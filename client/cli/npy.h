@@ -12,8 +12,11 @@ namespace denoise::cli {
 // Little-endian float32, row-major, version 1.0.
 std::string EncodeNpy(const Tensor& tensor);
 
-// Reads float32 or float64, little-endian, row-major. INVALID_ARGUMENT, with the mend, for anything
-// else.
+// Reads float32, float64 (which becomes float32), int64 or bool, little-endian, row-major.
+// INVALID_ARGUMENT, with the mend, for anything else.
+absl::StatusOr<Array> DecodeNpyArray(const std::string& bytes);
+
+// The same, of float32 or float64 alone.
 absl::StatusOr<Tensor> DecodeNpy(const std::string& bytes);
 
 }  // namespace denoise::cli

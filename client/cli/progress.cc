@@ -1,6 +1,7 @@
 #include "client/cli/progress.h"
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -15,8 +16,12 @@ constexpr int kMaxBarColumns = 40;
 
 }  // namespace
 
-Progress::Progress(Console* console, std::function<absl::Duration()> now)
-    : console_(console), now_(std::move(now)) {}
+absl::Duration SteadyNow() {
+  return absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch());
+}
+
+Progress::Progress(Console* console, std::function<absl::Duration()> now, std::string unit)
+    : console_(console), now_(std::move(now)), unit_(std::move(unit)) {}
 
 Progress::~Progress() { Clear(); }
 
@@ -56,9 +61,9 @@ void Progress::Draw() {
 
   const double seconds = absl::ToDoubleSeconds(now - begin_);
   const double rate = seconds > 0 ? static_cast<double>(done_ - done_at_begin_) / seconds : 0;
-  std::string text = absl::StrFormat("step %d/%d", done_ / steps_.size(), total_steps_);
+  std::string text = absl::StrFormat("%s %d/%d", unit_, done_ / steps_.size(), total_steps_);
   if (rate > 0) {
-    absl::StrAppendFormat(&text, "  %.0f steps/s  ETA %.1fs", rate,
+    absl::StrAppendFormat(&text, "  %.0f %ss/s  ETA %.1fs", rate, unit_,
                           static_cast<double>(total_ - done_) / rate);
   }
   if (!console_->err_is_terminal) {

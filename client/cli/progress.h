@@ -12,17 +12,20 @@
 
 namespace denoise::cli {
 
+// What Progress measures by, outside of tests.
+absl::Duration SteadyNow();
+
 // A bar on a terminal, a line every tenth of the way elsewhere, nothing with --quiet.
 class Progress {
  public:
-  // `now`: time that only goes forward.
-  Progress(Console* console, std::function<absl::Duration()> now);
+  // `now`: time that only goes forward. `unit`: what is counted.
+  Progress(Console* console, std::function<absl::Duration()> now, std::string unit = "step");
   ~Progress();
 
   // The request is queued.
   void Accepted(uint32_t num_samples, uint32_t total_steps, uint32_t queue_position,
                 absl::Duration estimated_wait);
-  // Sample `index` has made `step` transitions.
+  // Sample `index` has made `step` transitions, or what else is counted.
   void Update(uint32_t index, uint32_t step);
   // Leaves the terminal's line clean. Nothing may follow.
   void Clear();
@@ -32,6 +35,7 @@ class Progress {
 
   Console* const console_;
   const std::function<absl::Duration()> now_;
+  const std::string unit_;
   std::vector<uint32_t> steps_;  // [num_samples]
   uint64_t done_ = 0;            // transitions of all samples
   uint64_t total_ = 0;

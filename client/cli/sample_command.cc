@@ -4,9 +4,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "client/cli/exit_codes.h"
 #include "client/cli/files.h"
+#include "client/cli/input_files.h"
 #include "client/cli/npy.h"
 #include "client/cli/progress.h"
 #include "client/cli/state_log.h"
@@ -21,10 +21,6 @@ struct Outcome {
   Accepted accepted;
   Result result;
 };
-
-absl::Duration SteadyNow() {
-  return absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch());
-}
 
 // Reads the stream to its end.
 absl::StatusOr<Outcome> Follow(SampleStream& stream, uint32_t num_samples, StateLog& log,
@@ -157,14 +153,6 @@ int RunSample(const SampleFlags& flags, Client& client, Console& console, Interr
     if (path.empty()) continue;
     if (auto status = CheckWritable(path); !status.ok()) return console.Fail(status, EX_CANTCREAT);
   }
-  Tensor noise;
-  if (!flags.initial_noise.empty()) {
-    const auto bytes = ReadFile(flags.initial_noise);
-    if (!bytes.ok()) return console.Fail(bytes.status(), EX_NOINPUT);
-    auto tensor = DecodeNpy(*bytes);
-    if (!tensor.ok()) return console.Fail(tensor.status(), EX_DATAERR);
-    noise = *std::move(tensor);
-  }
 
   const auto model =
       client.GetModel(flags.model.name, flags.model.version, flags.common.call_options());
@@ -173,7 +161,9 @@ int RunSample(const SampleFlags& flags, Client& client, Console& console, Interr
   const bool draws = HasExtension(flags.out, ".png") || !flags.animate.empty();
   if (draws && !format.ok()) return console.Fail(format.status());
 
-  const SampleRequest request = MakeSampleRequest(flags, *model, std::move(noise));
+  auto inputs = ReadSampleInputs(flags, *model);
+  if (!inputs.ok()) return console.Fail(inputs.status(), InputExitCode(inputs.status()));
+  const SampleRequest request = MakeSampleRequest(flags, *model, *std::move(inputs));
   StateLog log(request.num_samples, request.states.content, model->sample_shape);
   absl::StatusOr<Outcome> outcome;
   {

@@ -9,6 +9,7 @@
 
 #include "client/cli/common_flags.h"
 #include "client/cli/console.h"
+#include "client/cli/flag_types.h"
 #include "client/cli/interrupt.h"
 
 namespace denoise::cli {
@@ -17,13 +18,25 @@ struct SampleFlags {
   CommonFlags common;
   ModelFlags model;
   std::vector<int64_t> classes;
-  std::optional<uint32_t> num_samples;  // absent: one, or one a class
+  std::optional<uint32_t> num_samples;  // absent: one, or one a class or image
   Sampler sampler;
-  bool clip = false;
-  bool no_clip = false;
-  std::optional<float> guidance;
   std::optional<uint64_t> seed;
   std::string initial_noise;  // .npy
+  std::vector<NamedFile> conditions;
+
+  std::optional<float> guidance;
+  float guidance_rescale = 0;
+  std::optional<GuidanceInterval> guidance_interval;
+  std::vector<int64_t> negative_classes;
+  std::vector<NamedFile> negative_conditions;
+
+  // .png or .npy
+  std::vector<std::string> images;
+  float strength = ImageToImage().strength;
+  std::vector<std::string> inpaint;
+  std::string mask;
+  uint32_t jump_length = 0;
+  uint32_t jump_samples = 0;
 
   uint32_t every = 0;
   std::vector<Content> content;
@@ -39,8 +52,11 @@ struct SampleFlags {
 
 void AddSampleFlags(CLI::App* app, SampleFlags* flags);
 
-// What is asked of the server for those flags. `noise`: empty for none.
-SampleRequest MakeSampleRequest(const SampleFlags& flags, const Model& model, Tensor noise);
+// What the files hold that those flags name: a request of that alone. The errors of input_files.h.
+absl::StatusOr<SampleRequest> ReadSampleInputs(const SampleFlags& flags, const Model& model);
+
+// What is asked of the server for those flags. `inputs`: of ReadSampleInputs.
+SampleRequest MakeSampleRequest(const SampleFlags& flags, const Model& model, SampleRequest inputs);
 
 // Samples, shows and writes. Gives the exit code.
 int RunSample(const SampleFlags& flags, Client& client, Console& console, Interrupt& interrupt);

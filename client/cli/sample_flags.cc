@@ -2,8 +2,12 @@
 #include <limits>
 #include <utility>
 
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_split.h"
 #include "client/cli/flag_types.h"
+#include "client/cli/input_files.h"
 #include "client/cli/sample_command.h"
+#include "client/cli/sampler_flags.h"
 
 namespace denoise::cli {
 namespace {
@@ -15,57 +19,70 @@ constexpr uint32_t kProgressStates = 100;
 
 uint32_t DivideUp(uint32_t a, uint32_t b) { return a / b + (a % b != 0); }
 
-void AddSamplerFlags(CLI::App* app, SampleFlags* flags) {
-  const std::string group = "Sampler";
-  Sampler* sampler = &flags->sampler;
-  AddChoice<Sampler::Kind>(app, "--sampler", &sampler->kind, "How chains are walked [the model's]",
-                           {{"ddpm", Sampler::Kind::kDdpm},
-                            {"ddim", Sampler::Kind::kDdim},
-                            {"euler", Sampler::Kind::kEuler},
-                            {"euler_ancestral", Sampler::Kind::kEulerAncestral},
-                            {"heun", Sampler::Kind::kHeun},
-                            {"dpmpp_2m", Sampler::Kind::kDpmpp2M},
-                            {"sde_dpmpp_2m", Sampler::Kind::kSdeDpmpp2M},
-                            {"dpmpp_3m", Sampler::Kind::kDpmpp3M},
-                            {"unipc", Sampler::Kind::kUniPc},
-                            {"lms", Sampler::Kind::kLms},
-                            {"pndm", Sampler::Kind::kPndm},
-                            {"deis", Sampler::Kind::kDeis}})
+void AddGuidanceFlags(CLI::App* app, SampleFlags* flags) {
+  const std::string group = "Guidance";
+  app->add_option("--guidance", flags->guidance,
+                  "Scale of classifier-free guidance; 0 or 1: none [the model's]")
       ->group(group);
-  app->add_option("--steps", sampler->steps, "Transitions from noise to sample [the model's]")
-      ->check(Whole(1, std::numeric_limits<uint32_t>::max()))
+  app->add_option("--guidance-rescale", flags->guidance_rescale,
+                  "0 to 1: how far contrast is brought back to what it was without [0]")
       ->group(group);
-  app->add_option("--eta", sampler->eta,
-                  "DDIM's noise: 0 (none, the default) to 1 (as much as DDPM's)")
+  app->add_option_function<std::string>(
+         "--guidance-interval",
+         [flags](const std::string& text) {
+           const std::vector<std::string> parts = absl::StrSplit(text, ',');
+           GuidanceInterval interval;
+           if (parts.size() != 2 || !absl::SimpleAtof(parts[0], &interval.sigma_min) ||
+               !absl::SimpleAtof(parts[1], &interval.sigma_max)) {
+             throw CLI::ValidationError("--guidance-interval",
+                                        "'" + text + "' is not MIN,MAX: write for example 0.3,5");
+           }
+           flags->guidance_interval = interval;
+         },
+         "Guide only where MIN < sigma/alpha <= MAX; MAX 0: no bound [everywhere]")
+      ->type_name("MIN,MAX")
       ->group(group);
-  AddChoice<Sampler::Spacing>(app, "--spacing", &sampler->spacing,
-                              "Which timesteps are visited [the model's]",
-                              {{"leading", Sampler::Spacing::kLeading},
-                               {"trailing", Sampler::Spacing::kTrailing},
-                               {"linspace", Sampler::Spacing::kLinspace}})
+  app->add_option("--negative-class", flags->negative_classes,
+                  "Class to lead away from; several are taken in turn [the null class]")
+      ->delimiter(',')
       ->group(group);
-  AddChoice<Sampler::Sigmas>(app, "--sigmas", &sampler->sigmas,
-                             "Where the noise levels come from [the model's]",
-                             {{"schedule", Sampler::Sigmas::kSchedule},
-                              {"karras", Sampler::Sigmas::kKarras},
-                              {"exponential", Sampler::Sigmas::kExponential},
-                              {"beta", Sampler::Sigmas::kBeta}})
+  AddNamedFiles(app, "--negative-condition", &flags->negative_conditions,
+                "Further input to lead away from; may be repeated [the model's null]")
       ->group(group);
-  AddChoice<Sampler::Variance>(app, "--variance", &sampler->variance,
-                               "DDPM's variance [the model's]",
-                               {{"fixed-small", Sampler::Variance::kFixedSmall},
-                                {"fixed-large", Sampler::Variance::kFixedLarge},
-                                {"learned", Sampler::Variance::kLearned},
-                                {"learned-range", Sampler::Variance::kLearnedRange}})
+}
+
+void AddImageFlags(CLI::App* app, SampleFlags* flags) {
+  const std::string group = "From images (.png, or numbers as .npy)";
+  const auto files = FileNamed({".png", ".npy"});
+  const auto positive = Whole(1, std::numeric_limits<uint32_t>::max());
+  auto* image = app->add_option("--image", flags->images,
+                                "Begin from this image, noised, rather than from noise")
+                    ->check(files)
+                    ->excludes(app->get_option("--initial-noise"))
+                    ->group(group);
+  app->add_option("--strength", flags->strength,
+                  "How much of it is made anew: above 0, up to 1 [0.8]")
+      ->needs(image)
       ->group(group);
-  auto* clip = app->add_flag("--clip", flags->clip, "Clip the predicted x_0 [the model's]");
-  app->add_flag("--no-clip", flags->no_clip, "Do not")->excludes(clip)->group(group);
-  clip->group(group);
-  app->add_option("--clip-range", sampler->clip_sample_range, "Bound of the clipping [the model's]")
-      ->group(group);
-  app->add_flag("--use-clipped-model-output", sampler->use_clipped_model_output,
-                "DDIM: derive epsilon anew from the clipped x_0")
-      ->group(group);
+  auto* inpaint = app->add_option("--inpaint", flags->inpaint, "Keep a part of this image")
+                      ->check(files)
+                      ->group(group);
+  auto* mask = app->add_option("--mask", flags->mask, "Which part: white (1) keeps the image")
+                   ->check(files)
+                   ->needs(inpaint)
+                   ->group(group);
+  inpaint->needs(mask);
+  auto* length = app->add_option("--jump-length", flags->jump_length,
+                                 "RePaint: after so many steps go back by as many ...")
+                     ->check(positive)
+                     ->needs(inpaint)
+                     ->group(group);
+  auto* samples = app->add_option("--jump-samples", flags->jump_samples,
+                                  "... until they were made so often [no resampling]")
+                      ->check(positive)
+                      ->needs(length)
+                      ->group(group);
+  length->needs(samples);
 }
 
 void AddOutputFlags(CLI::App* app, SampleFlags* flags) {
@@ -105,6 +122,47 @@ void AddOutputFlags(CLI::App* app, SampleFlags* flags) {
       ->group(group);
 }
 
+// Labels for `count` samples, taken in turn where there are several.
+std::vector<int64_t> InTurn(const std::vector<int64_t>& labels, uint32_t count) {
+  if (labels.size() <= 1) return labels;
+  // Never more labels than were given are made for a count that the server would refuse anyhow.
+  constexpr uint32_t kMost = 1 << 20;
+  std::vector<int64_t> all = labels;
+  for (size_t i = labels.size(); i < std::min(count, kMost); ++i) {
+    all.push_back(labels[i % labels.size()]);
+  }
+  return all;
+}
+
+// As many samples as there are classes, or as the largest of the files holds.
+uint32_t NumSamples(const SampleFlags& flags, const SampleRequest& inputs) {
+  if (flags.num_samples) return *flags.num_samples;
+  size_t count = std::max<size_t>(1, flags.classes.size());
+  const auto grow = [&count](const auto& tensor) {
+    if (!tensor.shape.empty()) count = std::max(count, static_cast<size_t>(tensor.shape[0]));
+  };
+  if (inputs.initial_noise) grow(*inputs.initial_noise);
+  if (inputs.image_to_image) grow(inputs.image_to_image->image);
+  if (inputs.inpainting) grow(inputs.inpainting->image);
+  if (inputs.inpainting) grow(inputs.inpainting->mask);
+  for (const auto& [name, array] : inputs.conditions) grow(array);
+  return static_cast<uint32_t>(count);  // of files of at most 1 GiB
+}
+
+// About how many steps the server will make.
+uint32_t NumSteps(const SampleRequest& request, const Model& model) {
+  uint32_t steps = model.default_steps > 0 ? model.default_steps : model.num_train_timesteps;
+  if (request.sampler.steps > 0) steps = request.sampler.steps;
+  if (!request.sampler.timesteps.empty()) {
+    steps = static_cast<uint32_t>(request.sampler.timesteps.size());
+  }
+  if (request.image_to_image) {
+    const double part = std::clamp(static_cast<double>(request.image_to_image->strength), 0.0, 1.0);
+    steps = static_cast<uint32_t>(steps * part);
+  }
+  return std::max<uint32_t>(1, steps);
+}
+
 }  // namespace
 
 void AddSampleFlags(CLI::App* app, SampleFlags* flags) {
@@ -113,14 +171,16 @@ void AddSampleFlags(CLI::App* app, SampleFlags* flags) {
   app->add_option("--class", flags->classes,
                   "Class of the samples; several (7,3,9) are taken in turn [none]")
       ->delimiter(',');
-  app->add_option("--n", flags->num_samples, "Samples [one, or one for each class]")
+  app->add_option("--n", flags->num_samples, "Samples [one, or one for each class, image, ...]")
       ->check(Whole(1, std::numeric_limits<uint32_t>::max()));
-  app->add_option("--guidance", flags->guidance,
-                  "Scale of classifier-free guidance; 0 or 1: none [the model's]");
   app->add_option("--seed", flags->seed, "Sample i is that of seed + i [the server picks one]");
   app->add_option("--initial-noise", flags->initial_noise,
                   "x_T as .npy, [n, C, H, W], standard normal [drawn from the seed]");
-  AddSamplerFlags(app, flags);
+  AddNamedFiles(app, "--condition", &flags->conditions,
+                "Further input of the model, [1 or n, ...]; may be repeated [the model's null]");
+  AddSamplerFlags(app, &flags->sampler);
+  AddGuidanceFlags(app, flags);
+  AddImageFlags(app, flags);
   AddOutputFlags(app, flags);
   app->callback([flags] {
     if (!flags->content.empty() && !flags->wants_states()) {
@@ -129,32 +189,47 @@ void AddSampleFlags(CLI::App* app, SampleFlags* flags) {
   });
 }
 
-SampleRequest MakeSampleRequest(const SampleFlags& flags, const Model& model, Tensor noise) {
+absl::StatusOr<SampleRequest> ReadSampleInputs(const SampleFlags& flags, const Model& model) {
   SampleRequest request;
+  absl::Status status;
+  // The value; what is wrong is kept, and then a default that nobody sees.
+  const auto take = [&status](auto value) {
+    status.Update(value.status());
+    return value.ok() ? *std::move(value) : typename decltype(value)::value_type();
+  };
+  if (!flags.initial_noise.empty()) {
+    request.initial_noise = take(ReadTensor("--initial-noise", flags.initial_noise));
+  }
+  if (!flags.images.empty()) {
+    request.image_to_image = {.image = take(ReadSamples("--image", flags.images, model)),
+                              .strength = flags.strength};
+  }
+  if (!flags.inpaint.empty()) {
+    request.inpainting = {.image = take(ReadSamples("--inpaint", flags.inpaint, model)),
+                          .mask = take(ReadMask("--mask", flags.mask, model)),
+                          .jump_length = flags.jump_length,
+                          .jump_samples = flags.jump_samples};
+  }
+  request.conditions = take(ReadArrays("--condition", flags.conditions));
+  request.negative_conditions = take(ReadArrays("--negative-condition", flags.negative_conditions));
+  if (!status.ok()) return status;
+  return request;
+}
+
+SampleRequest MakeSampleRequest(const SampleFlags& flags, const Model& model,
+                                SampleRequest request) {
   request.model = flags.model.name;
   request.model_version = flags.model.version;
-  request.num_samples = flags.num_samples.value_or(
-      std::max<uint32_t>(1, static_cast<uint32_t>(flags.classes.size())));
+  request.num_samples = NumSamples(flags, request);
   request.seed = flags.seed;
   request.sampler = flags.sampler;
-  if (flags.clip || flags.no_clip) request.sampler.clip_sample = flags.clip;
-  request.class_labels = flags.classes;
-  if (flags.classes.size() > 1) {
-    // Never more labels than were given are made for a count that the server would refuse anyhow.
-    constexpr uint32_t kMost = 1 << 20;
-    const uint32_t count = std::min(request.num_samples, kMost);
-    for (uint32_t i = static_cast<uint32_t>(flags.classes.size()); i < count; ++i) {
-      request.class_labels.push_back(flags.classes[i % flags.classes.size()]);
-    }
-  }
+  request.class_labels = InTurn(flags.classes, request.num_samples);
   request.guidance_scale = flags.guidance;
-  if (!noise.shape.empty()) request.initial_noise = std::move(noise);
+  request.guidance_rescale = flags.guidance_rescale;
+  request.guidance_interval = flags.guidance_interval;
+  request.negative_class_labels = InTurn(flags.negative_classes, request.num_samples);
 
-  const uint32_t steps =
-      flags.sampler.steps > 0
-          ? flags.sampler.steps
-          : std::max<uint32_t>(
-                1, model.default_steps > 0 ? model.default_steps : model.num_train_timesteps);
+  const uint32_t steps = NumSteps(request, model);
   StateStreaming& states = request.states;
   states.every_n_steps = flags.every;
   if (flags.wants_states()) {

@@ -6,6 +6,22 @@
 
 namespace denoise {
 inline namespace client_v1 {
+namespace {
+
+// The event of type Last that a stream ends with.
+template <typename Last, typename E>
+absl::StatusOr<Last> LastOf(Stream<E> stream) {
+  std::optional<Last> found;
+  for (auto& event : stream) {
+    if (!event.ok()) return event.status();
+    if (auto* last = std::get_if<Last>(&*event)) found = std::move(*last);
+  }
+  // Our own connection never ends well without one; a mock may.
+  if (!found) return absl::InternalError("the stream ended without a result");
+  return *std::move(found);
+}
+
+}  // namespace
 
 absl::StatusOr<Client> Client::Connect(const std::string& address, const ClientOptions& options) {
   auto connection = ConnectByGrpc(address, options);
@@ -21,14 +37,7 @@ SampleStream Client::Sample(const SampleRequest& request, const CallOptions& opt
 
 absl::StatusOr<Result> Client::SampleAndWait(const SampleRequest& request,
                                              const CallOptions& options) {
-  std::optional<Result> result;
-  for (auto& event : Sample(request, options)) {
-    if (!event.ok()) return event.status();
-    if (auto* last = std::get_if<Result>(&*event)) result = std::move(*last);
-  }
-  // Our own connection never ends well without one; a mock may.
-  if (!result) return absl::InternalError("the stream ended without a result");
-  return *std::move(result);
+  return LastOf<Result>(Sample(request, options));
 }
 
 AsyncCall Client::SampleAsync(const SampleRequest& request, SampleCallbacks callbacks,
@@ -38,6 +47,20 @@ AsyncCall Client::SampleAsync(const SampleRequest& request, SampleCallbacks call
 
 DiffuseStream Client::Diffuse(const DiffuseRequest& request, const CallOptions& options) {
   return connection_->Diffuse(request, options);
+}
+
+EvaluateStream Client::Evaluate(const EvaluateRequest& request, const CallOptions& options) {
+  return connection_->Evaluate(request, options);
+}
+
+absl::StatusOr<Likelihood> Client::EvaluateAndWait(const EvaluateRequest& request,
+                                                   const CallOptions& options) {
+  return LastOf<Likelihood>(Evaluate(request, options));
+}
+
+AsyncCall Client::EvaluateAsync(const EvaluateRequest& request, EvaluateCallbacks callbacks,
+                                const CallOptions& options) {
+  return connection_->EvaluateAsync(request, std::move(callbacks), options);
 }
 
 absl::StatusOr<std::vector<Model>> Client::ListModels(const CallOptions& options) {

@@ -5,12 +5,27 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "client/src/floats.h"
+#include "client/src/little_endian.h"
 #include "client/src/status.h"
 
 namespace denoise {
 inline namespace client_v1 {
 namespace {
+
+DataType DecodeDataType(v1::DataType wire) {
+  switch (wire) {
+    case v1::DATA_TYPE_FLOAT32:
+      return DataType::kFloat32;
+    case v1::DATA_TYPE_INT64:
+      return DataType::kInt64;
+    case v1::DATA_TYPE_BOOL:
+      return DataType::kBool;
+    default:
+      return DataType::kUnknown;
+  }
+}
+
+}  // namespace
 
 absl::StatusOr<Accepted> DecodeAccepted(const v1::Accepted& wire) {
   auto wait = DecodeDuration(wire.estimated_wait(), "accepted.estimated_wait");
@@ -76,8 +91,6 @@ absl::StatusOr<State> DecodeState(const v1::State& wire, uint64_t num_samples) {
   return Malformed("state.data is missing");
 }
 
-}  // namespace
-
 absl::StatusOr<absl::Duration> DecodeDuration(const google::protobuf::Duration& wire,
                                               const std::string& field) {
   // The bounds of duration.proto: 10,000 years.
@@ -109,7 +122,7 @@ absl::StatusOr<Tensor> DecodeTensor(const v1::Tensor& wire, const std::string& f
     return Malformed(absl::StrCat(field, ".data has ", wire.data().size(),
                                   " bytes, and its shape asks for another number"));
   }
-  return Tensor{{wire.shape().begin(), wire.shape().end()}, BytesToFloats(wire.data())};
+  return Tensor{{wire.shape().begin(), wire.shape().end()}, FromBytes<float>(wire.data())};
 }
 
 absl::StatusOr<Model> DecodeModel(const v1::Model& wire) {
@@ -165,132 +178,17 @@ absl::StatusOr<Model> DecodeModel(const v1::Model& wire) {
   }
   if (wire.has_null_class()) model.null_class = wire.null_class();
   for (const auto& input : wire.inputs()) {
-    model.inputs.push_back(
-        {input.name(), input.kind(), {input.shape().begin(), input.shape().end()}});
+    if (std::any_of(input.shape().begin(), input.shape().end(),
+                    [](int64_t extent) { return extent < -1 || extent == 0; })) {
+      return Malformed(
+          absl::StrCat("model.inputs holds '", input.name(), "', whose shape has extents below 1"));
+    }
+    model.inputs.push_back({.name = input.name(),
+                            .kind = input.kind(),
+                            .shape = {input.shape().begin(), input.shape().end()},
+                            .dtype = DecodeDataType(input.dtype())});
   }
   return model;
-}
-
-SampleDecoder::SampleDecoder(const SampleRequest& request)
-    : num_samples_(std::max<uint32_t>(1, request.num_samples)), encoding_(request.encoding) {}
-
-absl::StatusOr<Event> SampleDecoder::Decode(const v1::SampleEvent& wire) {
-  if (wire.has_accepted() != (phase_ == Phase::kBegin) || phase_ == Phase::kEnd) {
-    return Malformed("events came out of order");
-  }
-  switch (wire.event_case()) {
-    case v1::SampleEvent::kAccepted: {
-      auto accepted = DecodeAccepted(wire.accepted());
-      if (!accepted.ok()) return accepted.status();
-      const uint64_t steps = accepted->total_steps;
-      if (auto s = CheckCount("accepted.timesteps", accepted->timesteps.size(), steps); !s.ok()) {
-        return s;
-      }
-      if (auto s = CheckCount("accepted.alpha_bars", accepted->alpha_bars.size(), steps + 1);
-          !s.ok()) {
-        return s;
-      }
-      phase_ = Phase::kStates;
-      total_steps_ = accepted->total_steps;
-      return Event(*std::move(accepted));
-    }
-    case v1::SampleEvent::kState: {
-      auto state = DecodeState(wire.state(), num_samples_);
-      if (!state.ok()) return state.status();
-      if (state->total_steps != total_steps_ || state->step > total_steps_) {
-        return Malformed(absl::StrCat("state.step is ", state->step, " of ", state->total_steps,
-                                      ", in a chain of ", total_steps_));
-      }
-      return Event(*std::move(state));
-    }
-    case v1::SampleEvent::kResult: {
-      auto result = DecodeResult(wire.result());
-      if (!result.ok()) return result.status();
-      phase_ = Phase::kEnd;
-      return Event(*std::move(result));
-    }
-    case v1::SampleEvent::EVENT_NOT_SET:
-      break;
-  }
-  return Malformed("an event is empty");
-}
-
-absl::StatusOr<Result> SampleDecoder::DecodeResult(const v1::Result& wire) const {
-  Result result;
-  if (encoding_ == Encoding::kPng) {
-    const auto status = CheckCount("result.pngs", wire.pngs_size(), num_samples_);
-    if (!status.ok()) return status;
-    result.pngs = {wire.pngs().begin(), wire.pngs().end()};
-    if (std::any_of(result.pngs.begin(), result.pngs.end(),
-                    [](const std::string& png) { return png.empty(); })) {
-      return Malformed("one of result.pngs is empty");
-    }
-  } else {
-    auto samples = DecodeTensor(wire.samples(), "result.samples");
-    if (!samples.ok()) return samples.status();
-    if (samples->shape.size() != 4 || samples->shape[0] != num_samples_) {
-      return Malformed(absl::StrCat("result.samples.shape is not [", num_samples_, ", C, H, W]"));
-    }
-    result.samples = *std::move(samples);
-  }
-  const auto duration = [](const google::protobuf::Duration& wire, const char* field,
-                           absl::Duration* out) -> absl::Status {
-    auto decoded = DecodeDuration(wire, field);
-    if (decoded.ok()) *out = *decoded;
-    return decoded.status();
-  };
-  const v1::Timing& timing = wire.timing();
-  absl::Status status = duration(timing.queue(), "timing.queue", &result.timing.queue);
-  status.Update(duration(timing.sampling(), "timing.sampling", &result.timing.sampling));
-  status.Update(duration(timing.total(), "timing.total", &result.timing.total));
-  if (timing.has_first_state()) {
-    status.Update(
-        duration(timing.first_state(), "timing.first_state", &result.timing.first_state.emplace()));
-  }
-  if (!status.ok()) return status;
-  result.states_dropped = wire.states_dropped();
-  result.denoiser_rows = wire.denoiser_rows();
-  return result;
-}
-
-absl::Status SampleDecoder::AtEnd() const {
-  if (phase_ == Phase::kEnd) return absl::OkStatus();
-  return Malformed("the stream ended without a result");
-}
-
-DiffuseDecoder::DiffuseDecoder(const DiffuseRequest& request)
-    : num_timesteps_(request.timesteps.size()),
-      num_samples_(request.x_0.shape.empty() ? 0 : std::max<int64_t>(0, request.x_0.shape[0])),
-      states_left_(num_samples_ * num_timesteps_) {}
-
-absl::StatusOr<DiffuseEvent> DiffuseDecoder::Decode(const v1::DiffuseEvent& wire) {
-  if (wire.has_accepted() == accepted_) return Malformed("events came out of order");
-  switch (wire.event_case()) {
-    case v1::DiffuseEvent::kAccepted: {
-      auto accepted = DecodeAccepted(wire.accepted());
-      if (!accepted.ok()) return accepted.status();
-      auto status = CheckCount("accepted.timesteps", accepted->timesteps.size(), num_timesteps_);
-      status.Update(CheckCount("accepted.alpha_bars", accepted->alpha_bars.size(), num_timesteps_));
-      if (!status.ok()) return status;
-      accepted_ = true;
-      return DiffuseEvent(*std::move(accepted));
-    }
-    case v1::DiffuseEvent::kState: {
-      auto state = DecodeState(wire.state(), num_samples_);
-      if (!state.ok()) return state.status();
-      if (states_left_ == 0) return Malformed("more states came than were asked for");
-      --states_left_;
-      return DiffuseEvent(*std::move(state));
-    }
-    case v1::DiffuseEvent::EVENT_NOT_SET:
-      break;
-  }
-  return Malformed("an event is empty");
-}
-
-absl::Status DiffuseDecoder::AtEnd() const {
-  if (accepted_ && states_left_ == 0) return absl::OkStatus();
-  return Malformed(absl::StrCat("the stream ended with ", states_left_, " states missing"));
 }
 
 }  // namespace client_v1

@@ -18,41 +18,16 @@ inline namespace client_v1 {
 
 absl::StatusOr<absl::Duration> DecodeDuration(const google::protobuf::Duration& wire,
                                               const std::string& field);
+// float32 alone, as samples are.
 absl::StatusOr<Tensor> DecodeTensor(const v1::Tensor& wire, const std::string& field);
-// sample_shape has three extents, value_min < value_max, alpha_bars has T values.
+// sample_shape has three extents, value_min < value_max, alpha_bars has T values. An input's type
+// that is not known to this library is kUnknown.
 absl::StatusOr<Model> DecodeModel(const v1::Model& wire);
-
-// The events of one stream, with the order in which they may come.
-class SampleDecoder {
- public:
-  // `request`: what was asked.
-  explicit SampleDecoder(const SampleRequest& request);
-  absl::StatusOr<Event> Decode(const v1::SampleEvent& wire);
-  // Whether the stream may end here.
-  absl::Status AtEnd() const;
-
- private:
-  enum class Phase { kBegin, kStates, kEnd };
-  absl::StatusOr<Result> DecodeResult(const v1::Result& wire) const;
-
-  const uint32_t num_samples_;
-  const Encoding encoding_;
-  Phase phase_ = Phase::kBegin;
-  uint32_t total_steps_ = 0;
-};
-
-class DiffuseDecoder {
- public:
-  explicit DiffuseDecoder(const DiffuseRequest& request);
-  absl::StatusOr<DiffuseEvent> Decode(const v1::DiffuseEvent& wire);
-  absl::Status AtEnd() const;
-
- private:
-  const size_t num_timesteps_;
-  const uint64_t num_samples_;
-  bool accepted_ = false;
-  uint64_t states_left_;
-};
+// How many values timesteps and alpha_bars should have depends on the call.
+absl::StatusOr<Accepted> DecodeAccepted(const v1::Accepted& wire);
+// Of one of `num_samples` samples; with data [1, C, H, W] where it has content.
+absl::StatusOr<State> DecodeState(const v1::State& wire, uint64_t num_samples);
+absl::Status CheckCount(const char* field, size_t count, size_t expected);
 
 }  // namespace client_v1
 }  // namespace denoise

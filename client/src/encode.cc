@@ -1,6 +1,9 @@
 #include "client/src/encode.h"
 
-#include "client/src/floats.h"
+#include <map>
+#include <string>
+
+#include "client/src/little_endian.h"
 
 namespace denoise {
 inline namespace client_v1 {
@@ -103,7 +106,28 @@ v1::Encoding Encode(Encoding encoding) {
 void Encode(const Tensor& tensor, v1::Tensor* wire) {
   wire->set_dtype(v1::DATA_TYPE_FLOAT32);
   *wire->mutable_shape() = {tensor.shape.begin(), tensor.shape.end()};
-  FloatsToBytes(tensor.values, wire->mutable_data());
+  ToBytes(tensor.values, wire->mutable_data());
+}
+
+void Encode(const Array& array, v1::Tensor* wire) {
+  *wire->mutable_shape() = {array.shape.begin(), array.shape.end()};
+  std::string* data = wire->mutable_data();
+  if (const auto* floats = std::get_if<std::vector<float>>(&array.values)) {
+    wire->set_dtype(v1::DATA_TYPE_FLOAT32);
+    ToBytes(*floats, data);
+  } else if (const auto* integers = std::get_if<std::vector<int64_t>>(&array.values)) {
+    wire->set_dtype(v1::DATA_TYPE_INT64);
+    ToBytes(*integers, data);
+  } else {
+    const auto& bools = std::get<std::vector<bool>>(array.values);
+    wire->set_dtype(v1::DATA_TYPE_BOOL);
+    data->assign(bools.begin(), bools.end());
+  }
+}
+
+void Encode(const std::map<std::string, Array>& arrays,
+            google::protobuf::Map<std::string, v1::Tensor>* wire) {
+  for (const auto& [name, array] : arrays) Encode(array, &(*wire)[name]);
 }
 
 void Encode(const Sampler& sampler, v1::Sampler* wire) {
@@ -116,6 +140,9 @@ void Encode(const Sampler& sampler, v1::Sampler* wire) {
   if (sampler.clip_sample) wire->set_clip_sample(*sampler.clip_sample);
   if (sampler.clip_sample_range) wire->set_clip_sample_range(*sampler.clip_sample_range);
   wire->set_use_clipped_model_output(sampler.use_clipped_model_output);
+  *wire->mutable_timesteps() = {sampler.timesteps.begin(), sampler.timesteps.end()};
+  if (sampler.thresholding) wire->set_thresholding(*sampler.thresholding);
+  if (sampler.flow_shift) wire->set_flow_shift(*sampler.flow_shift);
 }
 
 void Encode(const StateStreaming& states, v1::StateStreaming* wire) {
@@ -126,6 +153,13 @@ void Encode(const StateStreaming& states, v1::StateStreaming* wire) {
     if (content != Content::kNone) wire->add_content(Encode(content));
   }
   wire->set_encoding(Encode(states.encoding));
+}
+
+void Encode(const Inpainting& inpainting, v1::Inpainting* wire) {
+  Encode(inpainting.image, wire->mutable_image());
+  Encode(inpainting.mask, wire->mutable_mask());
+  wire->set_jump_length(inpainting.jump_length);
+  wire->set_jump_samples(inpainting.jump_samples);
 }
 
 }  // namespace
@@ -142,6 +176,20 @@ v1::SampleRequest Encode(const SampleRequest& request) {
   if (request.initial_noise) Encode(*request.initial_noise, wire.mutable_initial_noise());
   Encode(request.states, wire.mutable_states());
   wire.set_encoding(Encode(request.encoding));
+  Encode(request.conditions, wire.mutable_conditions());
+  *wire.mutable_negative_class_labels() = {request.negative_class_labels.begin(),
+                                           request.negative_class_labels.end()};
+  Encode(request.negative_conditions, wire.mutable_negative_conditions());
+  wire.set_guidance_rescale(request.guidance_rescale);
+  if (request.guidance_interval) {
+    wire.mutable_guidance_interval()->set_sigma_min(request.guidance_interval->sigma_min);
+    wire.mutable_guidance_interval()->set_sigma_max(request.guidance_interval->sigma_max);
+  }
+  if (request.image_to_image) {
+    Encode(request.image_to_image->image, wire.mutable_image_to_image()->mutable_image());
+    wire.mutable_image_to_image()->set_strength(request.image_to_image->strength);
+  }
+  if (request.inpainting) Encode(*request.inpainting, wire.mutable_inpainting());
   return wire;
 }
 
@@ -155,6 +203,25 @@ v1::DiffuseRequest Encode(const DiffuseRequest& request) {
   wire.set_chain(request.chain);
   wire.set_encoding(Encode(request.encoding));
   return wire;
+}
+
+v1::EvaluateRequest Encode(const EvaluateRequest& request) {
+  v1::EvaluateRequest wire;
+  wire.set_model(request.model);
+  wire.set_model_version(request.model_version);
+  Encode(request.x_0, wire.mutable_x_0());
+  if (request.seed) wire.set_seed(*request.seed);
+  *wire.mutable_class_labels() = {request.class_labels.begin(), request.class_labels.end()};
+  Encode(request.conditions, wire.mutable_conditions());
+  wire.set_num_timesteps(request.num_timesteps);
+  if (request.clip_sample) wire.set_clip_sample(*request.clip_sample);
+  return wire;
+}
+
+absl::Status CheckSendable(const SampleRequest& request) {
+  if (!request.initial_noise || !request.image_to_image) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      "initial_noise and image_to_image are both set: a chain begins from one of them");
 }
 
 }  // namespace client_v1

@@ -17,13 +17,14 @@ namespace denoise {
 inline namespace client_v1 {
 
 // Owns itself from Start() to OnDone(), whatever becomes of the others that hold it. To be made by
-// MakeReaped, since its context holds the channel. `Decoder` is SampleDecoder or DiffuseDecoder.
+// MakeReaped, since its context holds the channel. `Decoder` is one of stream_decoders.h.
 template <typename Request, typename WireEvent, typename E, typename Decoder>
 class EventCall final
     : public grpc::ClientReadReactor<WireEvent>,
       public AsyncCallControl,
       public std::enable_shared_from_this<EventCall<Request, WireEvent, E, Decoder>> {
  public:
+  using EventDecoder = Decoder;
   // Takes an event, and the duty to call ReadNext() or Release() once, then or later.
   using OnEvent = std::function<void(EventCall* call, E event)>;
   // The last thing that is called.
@@ -38,7 +39,7 @@ class EventCall final
   // To be prepared before Start().
   grpc::ClientContext& context() { return context_; }
 
-  // `begin` binds the call: stub->async()->Sample or ->Diffuse. If `status` isn't OK, the call ends
+  // `begin` binds the call: stub->async()->Sample and the like. If `status` isn't OK, the call ends
   // with it before it reaches a server.
   template <typename Begin>
   void Start(absl::Status status, Begin begin) {

@@ -12,6 +12,7 @@
 #include "client/src/event_source.h"
 #include "client/src/reaper.h"
 #include "client/src/status.h"
+#include "client/src/stream_decoders.h"
 #include "denoise/v1/diffusion.grpc.pb.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "grpcpp/grpcpp.h"
@@ -22,6 +23,8 @@ namespace {
 
 using SampleCall = EventCall<v1::SampleRequest, v1::SampleEvent, Event, SampleDecoder>;
 using DiffuseCall = EventCall<v1::DiffuseRequest, v1::DiffuseEvent, DiffuseEvent, DiffuseDecoder>;
+using EvaluateCall =
+    EventCall<v1::EvaluateRequest, v1::EvaluateEvent, EvaluateEvent, EvaluateDecoder>;
 
 class GrpcConnection final : public Connection {
  public:
@@ -31,36 +34,25 @@ class GrpcConnection final : public Connection {
         health_(grpc::health::v1::Health::NewStub(channel)) {}
 
   SampleStream Sample(const SampleRequest& request, const CallOptions& options) override {
-    return SampleStream(std::make_unique<WaitingSource<SampleCall, Event>>(
-        [&](SampleCall::OnEvent on_event, SampleCall::OnEnd on_end) {
-          return StartSample(request, options, std::move(on_event), std::move(on_end));
-        }));
+    return Read<SampleCall, Event>(request, options);
   }
 
   AsyncCall SampleAsync(const SampleRequest& request, SampleCallbacks callbacks,
                         const CallOptions& options) override {
-    return AsyncCall(StartSample(
-        request, options,
-        [on_event = std::move(callbacks.on_event)](SampleCall* call, Event event) {
-          if (on_event) on_event(std::move(event));
-          call->ReadNext();
-        },
-        [on_done = std::move(callbacks.on_done)](absl::Status status) {
-          if (on_done) on_done(std::move(status));
-        }));
+    return Report<SampleCall>(request, std::move(callbacks), options);
   }
 
   DiffuseStream Diffuse(const DiffuseRequest& request, const CallOptions& options) override {
-    return DiffuseStream(std::make_unique<WaitingSource<DiffuseCall, DiffuseEvent>>(
-        [&](DiffuseCall::OnEvent on_event, DiffuseCall::OnEnd on_end) {
-          auto call = MakeReaped<DiffuseCall>(Encode(request), DiffuseDecoder(request),
-                                              std::move(on_event), std::move(on_end));
-          call->Start(PrepareContext(options_, options, &call->context()),
-                      [this](auto* context, auto* wire, auto* reactor) {
-                        stub_->async()->Diffuse(context, wire, reactor);
-                      });
-          return call;
-        }));
+    return Read<DiffuseCall, DiffuseEvent>(request, options);
+  }
+
+  EvaluateStream Evaluate(const EvaluateRequest& request, const CallOptions& options) override {
+    return Read<EvaluateCall, EvaluateEvent>(request, options);
+  }
+
+  AsyncCall EvaluateAsync(const EvaluateRequest& request, EvaluateCallbacks callbacks,
+                          const CallOptions& options) override {
+    return Report<EvaluateCall>(request, std::move(callbacks), options);
   }
 
   absl::StatusOr<std::vector<Model>> ListModels(const CallOptions& options) override {
@@ -110,15 +102,54 @@ class GrpcConnection final : public Connection {
     return status.ok() ? FromGrpc(rpc(&context)) : status;
   }
 
-  std::shared_ptr<SampleCall> StartSample(const SampleRequest& request, const CallOptions& options,
-                                          SampleCall::OnEvent on_event, SampleCall::OnEnd on_end) {
-    auto call = MakeReaped<SampleCall>(Encode(request), SampleDecoder(request), std::move(on_event),
-                                       std::move(on_end));
-    call->Start(PrepareContext(options_, options, &call->context()),
-                [this](auto* context, auto* wire, auto* reactor) {
-                  stub_->async()->Sample(context, wire, reactor);
-                });
+  // A call that is read by threads that wait.
+  template <typename StreamingCall, typename E, typename Request>
+  Stream<E> Read(const Request& request, const CallOptions& options) {
+    return Stream<E>(std::make_unique<WaitingSource<StreamingCall, E>>(
+        [&](typename StreamingCall::OnEvent on_event, typename StreamingCall::OnEnd on_end) {
+          return Start<StreamingCall>(request, options, std::move(on_event), std::move(on_end));
+        }));
+  }
+
+  // A call that reports by callbacks.
+  template <typename StreamingCall, typename Request, typename E>
+  AsyncCall Report(const Request& request, Callbacks<E> callbacks, const CallOptions& options) {
+    return AsyncCall(Start<StreamingCall>(
+        request, options,
+        [on_event = std::move(callbacks.on_event)](StreamingCall* call, E event) {
+          if (on_event) on_event(std::move(event));
+          call->ReadNext();
+        },
+        [on_done = std::move(callbacks.on_done)](absl::Status status) {
+          if (on_done) on_done(std::move(status));
+        }));
+  }
+
+  template <typename StreamingCall, typename Request>
+  std::shared_ptr<StreamingCall> Start(const Request& request, const CallOptions& options,
+                                       typename StreamingCall::OnEvent on_event,
+                                       typename StreamingCall::OnEnd on_end) {
+    auto call =
+        MakeReaped<StreamingCall>(Encode(request), typename StreamingCall::EventDecoder(request),
+                                  std::move(on_event), std::move(on_end));
+    absl::Status status = CheckSendable(request);
+    status.Update(PrepareContext(options_, options, &call->context()));
+    call->Start(std::move(status),
+                [this](auto* context, auto* wire, auto* reactor) { Bind(context, wire, reactor); });
     return call;
+  }
+
+  void Bind(grpc::ClientContext* context, const v1::SampleRequest* request,
+            grpc::ClientReadReactor<v1::SampleEvent>* reactor) {
+    stub_->async()->Sample(context, request, reactor);
+  }
+  void Bind(grpc::ClientContext* context, const v1::DiffuseRequest* request,
+            grpc::ClientReadReactor<v1::DiffuseEvent>* reactor) {
+    stub_->async()->Diffuse(context, request, reactor);
+  }
+  void Bind(grpc::ClientContext* context, const v1::EvaluateRequest* request,
+            grpc::ClientReadReactor<v1::EvaluateEvent>* reactor) {
+    stub_->async()->Evaluate(context, request, reactor);
   }
 
   const ClientOptions options_;

@@ -16,6 +16,9 @@
 
 namespace denoise {
 
+// Of num_train_timesteps: more than any model uses, and few enough for a table with a row for each.
+inline constexpr int64_t kMaxTrainTimesteps = 100'000;
+
 // Keeps the first error, after which every answer is nullopt: so a caller reads all keys and looks
 // at status() once. A key that is absent is nullopt too, and no error.
 class ConfigReader {

@@ -11,8 +11,6 @@ namespace denoise {
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
-// As for diffusions: few enough for a table with a row for each.
-constexpr int64_t kMaxTrainTimesteps = 100'000;
 
 constexpr std::pair<const char*, TimeShift> kTimeShifts[] = {
     {"exponential", TimeShift::kExponential}, {"linear", TimeShift::kLinear}};

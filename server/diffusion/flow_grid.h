@@ -18,7 +18,8 @@ absl::Status ValidateForFlow(const SamplerSpec& spec, const SchedulerConfig& con
                              const SamplerOptions& options);
 
 // One point a step, σ descending from at most 1, and the level at which the last step arrives.
-// `config` is that of a flow model, the options have passed ValidateForFlow. With N steps and T
+// `config` is that of a flow model, the options have passed ValidateForFlow and their timesteps, if
+// there are any, ValidateTimesteps. With N steps and T
 // training steps
 //
 //   kEuler              u evenly from u_max to u_min, N values
@@ -36,8 +37,7 @@ absl::Status ValidateForFlow(const SamplerSpec& spec, const SchedulerConfig& con
 // With options.timesteps instead σ = t/T for each, not shifted.
 //
 // The formulas are diffusers', and so are σ and times as float32 numbers. A FieldError
-// "sampler.flow_shift", "sampler.steps", "sampler.timesteps", "sampler.sigmas" or "sampler.kind"
-// where there is no such grid.
+// "sampler.flow_shift", "sampler.steps" or "sampler.kind" where there is no such grid.
 absl::StatusOr<std::vector<GridPoint>> MakeFlowPoints(const SamplerSpec& spec,
                                                       const SchedulerConfig& config,
                                                       const SamplerOptions& options);

@@ -1,6 +1,5 @@
 #include "server/diffusion/scheduler_config.h"
 
-#include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -8,19 +7,14 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "server/diffusion/beta_schedule.h"
+#include "server/diffusion/beta_config.h"
 #include "server/diffusion/config_reader.h"
 #include "server/diffusion/flow_config.h"
-#include "server/diffusion/noise_schedule.h"
 #include "server/diffusion/samplers/samplers.h"
 
 namespace denoise {
 namespace {
 
-// More than any model uses, and few enough for a table with a row for each.
-constexpr int64_t kMaxTrainTimesteps = 100'000;
-// Below this x̂0 = (x - σ out)/α has no digit left in float32 states.
-constexpr double kMinAlphaBar = 1e-30;
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 template <typename T>
@@ -43,12 +37,6 @@ constexpr Choices<Variance> kVariances[] = {{"fixed_small", Variance::kFixedSmal
                                             {"learned_range", Variance::kLearnedRange},
                                             {"fixed_small_log", Variance::kFixedSmall},
                                             {"fixed_large_log", Variance::kFixedLarge}};
-
-constexpr Choices<BetaSchedule> kBetaSchedules[] = {
-    {"linear", BetaSchedule::kLinear},
-    {"scaled_linear", BetaSchedule::kScaledLinear},
-    {"squaredcos_cap_v2", BetaSchedule::kSquaredCosCapV2},
-    {"sigmoid", BetaSchedule::kSigmoid}};
 
 constexpr Choices<Sigmas> kSigmas[] = {{"schedule", Sigmas::kSchedule},
                                        {"karras", Sigmas::kKarras},
@@ -105,83 +93,6 @@ const SamplerSpec* ReadClass(ConfigReader* reader) {
   return nullptr;
 }
 
-// Checks that the forward process is one that can be reversed in float32. With zero SNR that is
-// asked of all but its last time, at which nothing is left of x_0.
-void ValidateBetas(const char* key, const std::vector<double>& betas, bool zero_snr,
-                   ConfigReader* reader) {
-  const size_t count = zero_snr ? betas.size() - 1 : betas.size();
-  for (size_t t = 0; t < count; ++t) {
-    if (!(betas[t] > 0 && betas[t] < 1)) {
-      reader->Fail(key, absl::StrCat(betas[t]),
-                   absl::StrCat("at t = ", t, " is not between 0 and 1 (as float32)"));
-      return;
-    }
-  }
-  const NoiseSchedule schedule(betas);
-  double above = 1;
-  for (size_t t = 0; t < count; ++t) {
-    const double alpha_bar = schedule.alpha_bars()[t];
-    if (!(alpha_bar < above)) {
-      reader->Fail(
-          key, absl::StrCat(betas[t]),
-          absl::StrCat("at t = ", t, " is too small: alpha_bar stays at ", above, " (as float32)"));
-      return;
-    }
-    if (alpha_bar < kMinAlphaBar) {
-      reader->Fail(key, absl::StrCat(betas[t]),
-                   absl::StrCat("at t = ", t, " brings alpha_bar to ", alpha_bar,
-                                ", which must stay above ", kMinAlphaBar));
-      return;
-    }
-    above = alpha_bar;
-  }
-}
-
-std::vector<double> ReadBetas(const SamplerSpec& spec, ConfigReader* reader) {
-  const std::optional<int64_t> given_count =
-      reader->Integer("num_train_timesteps", 1, kMaxTrainTimesteps);
-  const bool zero_snr = reader->IsOn("rescale_betas_zero_snr");
-  const int64_t count = given_count.value_or(spec.num_train_timesteps);
-  const double start = reader->Number("beta_start", 0, 1).value_or(spec.beta_start);
-  const double end = reader->Number("beta_end", 0, 1).value_or(spec.beta_end);
-  const BetaSchedule schedule =
-      reader->OneOf<BetaSchedule>("beta_schedule", kBetaSchedules).value_or(spec.beta_schedule);
-  std::optional<std::vector<double>> trained = reader->Numbers("trained_betas");
-  if (!reader->status().ok()) return {};
-
-  const char* key = trained.has_value() ? "trained_betas" : "beta_schedule";
-  std::vector<double> betas;
-  if (!trained.has_value()) {
-    betas = MakeBetas(schedule, count, start, end);
-  } else if (static_cast<int64_t>(trained->size()) != count) {
-    reader->Fail("trained_betas", absl::StrCat("a list of ", trained->size()),
-                 absl::StrCat("does not fit num_train_timesteps, ", count,
-                              given_count.has_value() ? "" : " by default"));
-    return {};
-  } else {
-    betas = *std::move(trained);
-    for (double& beta : betas) beta = static_cast<float>(beta);
-  }
-  ValidateBetas(key, betas, /*zero_snr=*/false, reader);
-  if (!zero_snr || !reader->status().ok()) return betas;
-  if (count < 2) {
-    reader->Fail("rescale_betas_zero_snr", "true", "needs a num_train_timesteps of at least 2");
-    return {};
-  }
-  betas = RescaleToZeroSnr(betas);
-  ValidateBetas("rescale_betas_zero_snr", betas, /*zero_snr=*/true, reader);
-  return betas;
-}
-
-// Without signal an ε says nothing about x_0.
-void ValidateZeroSnr(Prediction prediction, ConfigReader* reader) {
-  if (!reader->IsOn("rescale_betas_zero_snr") || prediction != Prediction::kEpsilon) return;
-  reader->Fail(
-      "rescale_betas_zero_snr", "true",
-      "is not served with prediction_type epsilon, which cannot give x_0 from noise alone; "
-      "it goes with v_prediction or sample");
-}
-
 // Other settings of the classes, of which one value is served.
 void RefuseUnservedValues(ConfigReader* reader) {
   reader->Only("interpolation_type", "linear");
@@ -211,12 +122,19 @@ void ReadBounds(ConfigReader* reader, SchedulerConfig* config) {
   config->clip_sample_range = reader->Number("clip_sample_range", 0, kInfinity);
   if (reader->Has("thresholding")) config->thresholding = reader->Flag("thresholding");
   if (reader->Has("dynamic_thresholding_ratio")) {
-    config->dynamic_thresholding_ratio =
-        reader->Number("dynamic_thresholding_ratio", 0, std::nextafter(1, 2)).value_or(1);
+    double& ratio = config->dynamic_thresholding_ratio;
+    ratio = reader->Number("dynamic_thresholding_ratio", 0, kInfinity).value_or(ratio);
+    if (ratio > 1) {
+      reader->Fail("dynamic_thresholding_ratio", absl::StrCat(ratio),
+                   "is not a number above 0 and at most 1");
+    }
   }
   if (reader->Has("sample_max_value")) {
-    config->sample_max_value =
-        reader->Number("sample_max_value", std::nextafter(1, 0), kInfinity).value_or(1);
+    double& max = config->sample_max_value;
+    max = reader->Number("sample_max_value", 0, kInfinity).value_or(max);
+    if (max < 1) {
+      reader->Fail("sample_max_value", absl::StrCat(max), "is not a number of at least 1");
+    }
   }
 }
 
@@ -320,8 +238,7 @@ absl::StatusOr<SchedulerConfig> ParseSchedulerConfig(absl::string_view json) {
   ReadSolver(&reader, &config, &config.default_sampler);
   ReadFlow(*spec, &reader, &config);
   if (!config.flow.has_value()) {
-    config.betas = ReadBetas(*spec, &reader);
-    ValidateZeroSnr(config.prediction, &reader);
+    config.betas = ReadBetas(*spec, config.prediction, &reader);
   }
   RefuseUnservedValues(&reader);
 

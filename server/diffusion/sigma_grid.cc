@@ -33,10 +33,12 @@ double Interpolate(const std::vector<float>& values, double t) {
   return slope * (t - static_cast<double>(below)) + values[below];
 }
 
-// The inverse of Interpolate, for ascending values.
+// The inverse of Interpolate, for ascending values. The last may be less than those before it, as
+// the 2⁻²⁴ of NoiseSchedule::WithoutZeroSnr can be: then it counts from there up.
 double TimeOf(double value, const std::vector<float>& values) {
   if (values.size() == 1) return 0;
-  const auto above = std::upper_bound(values.begin(), values.end(), value);
+  const auto above =
+      value >= values.back() ? values.end() : std::upper_bound(values.begin(), values.end(), value);
   const int64_t below =
       std::clamp<int64_t>(above - values.begin() - 1, 0, static_cast<int64_t>(values.size()) - 2);
   const double low = values[below];

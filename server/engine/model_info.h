@@ -60,15 +60,17 @@ struct ModelInfo {
   NoiseSchedule schedule{{}};
 
   // Found by the examination.
-  bool learned_variance = false;  // the denoiser gives 2C channels
-  bool integer_time = false;      // t must be int64: samplers with fractional times are refused
-  std::string layout;             // "contiguous", "channels_last"
-  std::string precision = "float32";
+  bool learned_variance = false;      // the denoiser gives 2C channels
+  bool integer_time = false;          // t must be int64: samplers with fractional times are refused
+  std::string layout;                 // "contiguous", "channels_last"
+  std::string precision = "float32";  // of the weights: or float16, bfloat16, float64
   std::string executor = "torchscript";
   // Batch sizes that are run, ascending; denoiser_seconds[i] is the measured time of one call at
   // batch_sizes[i] on one replica while the others are idle.
   std::vector<int64_t> batch_sizes;
   std::vector<double> denoiser_seconds;
+  // Whether those sizes agree bit for bit, so that a row's bits are the same in any company.
+  bool batch_invariant = false;
   int replicas = 1;
   int threads = 1;
 };

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "server/model/batch_inputs.h"
 #include "server/model/denoiser.h"
+#include "server/model/example_rows.h"
 #include "server/model/torch_error.h"
 
 namespace denoise {
@@ -20,8 +21,6 @@ constexpr double kNearBest = 0.97;
 // takes too long.
 constexpr int64_t kDoubleTo = 16;
 constexpr double kMostSeconds = 0.8;
-
-double RowsPerSecond(const BatchTime& time) { return time.rows / time.seconds; }
 
 // Time as a call takes it. With one thread its CPU time, so that neighbours on the machine, who
 // would pass for a slow batch size, are left out.
@@ -42,9 +41,10 @@ absl::Status TimeCalls(const Denoiser& denoiser, const BatchInputs& inputs, int 
   return absl::OkStatus();
 }
 
-// The first size, of 1, 2, 4, … up to `most`, after which doubling gains next to nothing.
+// The first size, of 1, 2, 4, … up to `most`, after which doubling gains next to nothing; with
+// `wide` the last that was tried.
 absl::StatusOr<int64_t> Saturation(const Denoiser& denoiser, const BatchInputs& inputs,
-                                   int64_t least, int64_t most) {
+                                   int64_t least, int64_t most, bool wide) {
   const double begin = Now();
   double best = 0;
   int64_t saturation = 1;
@@ -53,18 +53,23 @@ absl::StatusOr<int64_t> Saturation(const Denoiser& denoiser, const BatchInputs& 
     BatchTime time = {rows};
     // The first call of a size warms, and is never the quickest.
     if (absl::Status status = TimeCalls(denoiser, inputs, 3, &time); !status.ok()) return status;
-    const double speed = RowsPerSecond(time);
-    if (speed * kNearBest > best) {
-      saturation = rows;
-    } else if (rows >= kDoubleTo) {
-      break;
-    }
+    const double speed = time.rows_per_second();
+    const bool gains = speed * kNearBest > best;
+    if (gains || wide) saturation = rows;
+    if (!gains && rows >= kDoubleTo) break;
     best = std::max(best, speed);
   }
   return std::max(saturation, least);
 }
 
 }  // namespace
+
+bool MayBeGuided(const ModelInfo& info) {
+  return info.null_class.has_value() ||
+         std::any_of(info.inputs.begin(), info.inputs.end(), [](const ModelInput& input) {
+           return input.kind == ModelInput::Kind::kCondition;
+         });
+}
 
 absl::StatusOr<std::vector<int64_t>> CandidateSizes(const BatchSizeOptions& options,
                                                     bool may_be_guided) {
@@ -94,31 +99,43 @@ absl::StatusOr<std::vector<int64_t>> CandidateSizes(const BatchSizeOptions& opti
 
 size_t KneeOf(const std::vector<BatchTime>& times, size_t least) {
   double best = 0;
-  for (const BatchTime& time : times) best = std::max(best, RowsPerSecond(time));
+  for (const BatchTime& time : times) best = std::max(best, time.rows_per_second());
   size_t knee = 0;
-  while (RowsPerSecond(times[knee]) < kNearBest * best) ++knee;
+  while (times[knee].rows_per_second() < kNearBest * best) ++knee;
   return std::min(std::max(knee + 1, least), times.size());
+}
+
+size_t LeastFor(const std::vector<BatchTime>& times, bool may_be_guided) {
+  if (!may_be_guided) return 1;
+  const auto two = std::find_if(times.begin(), times.end(),
+                                [](const BatchTime& time) { return time.rows >= 2; });
+  return two - times.begin() + 1;
 }
 
 absl::StatusOr<std::vector<BatchTime>> MeasureBatchSizes(const Denoiser& denoiser,
                                                          const ModelInfo& info,
-                                                         const BatchSizeOptions& options) try {
-  const bool may_be_guided = info.null_class.has_value();
+                                                         const BatchSizeOptions& options,
+                                                         bool wide) try {
+  const bool may_be_guided = MayBeGuided(info);
   const auto sizes = CandidateSizes(options, may_be_guided);
   if (!sizes.ok()) return sizes.status();
-  const bool free = options.sizes.empty() && options.max_rows == 0;
-  const int64_t least = may_be_guided ? 2 : 1;
 
-  const BatchInputs inputs(info.shape, denoiser.layout(), info.integer_time, sizes->back());
-  int64_t most = sizes->back();
-  if (free) {
-    const absl::StatusOr<int64_t> saturation = Saturation(denoiser, inputs, least, most);
+  const int64_t all = sizes->back();
+  const ExampleRows rows(info);
+  BatchInputs inputs(info, denoiser.layout(), info.integer_time, all);
+  if (absl::Status status = inputs.Begin(all, rows.conditions()); !status.ok()) return status;
+  inputs.Set(0, rows.picture(0), 0, {.conditions = rows.conditions()});
+  inputs.Pad(1, all);
+  int64_t most = all;
+  if (options.free()) {
+    const absl::StatusOr<int64_t> saturation =
+        Saturation(denoiser, inputs, may_be_guided ? 2 : 1, most, wide);
     if (!saturation.ok()) return saturation.status();
     most = *saturation;
   }
   std::vector<BatchTime> times;
-  for (const int64_t rows : *sizes) {
-    if (rows <= most) times.push_back({rows});
+  for (const int64_t size : *sizes) {
+    if (size <= most) times.push_back({size});
   }
   // In two rounds, because what disturbs a measurement lasts for a while.
   for (int round = 0; round < 2; ++round) {
@@ -126,7 +143,6 @@ absl::StatusOr<std::vector<BatchTime>> MeasureBatchSizes(const Denoiser& denoise
       if (absl::Status status = TimeCalls(denoiser, inputs, 2, &time); !status.ok()) return status;
     }
   }
-  if (free) times.resize(KneeOf(times, least));
   return times;
 } catch (...) {
   return CurrentExceptionStatus();

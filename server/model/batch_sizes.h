@@ -3,11 +3,11 @@
 #define DENOISE_SERVER_MODEL_BATCH_SIZES_H_
 
 #include <cstdint>
-#include <limits>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "server/engine/model_info.h"
+#include "server/model/batch_time.h"
 
 namespace denoise {
 
@@ -17,13 +17,14 @@ class Denoiser;
 struct BatchSizeOptions {
   int64_t max_rows = 0;          // 0: where the device is saturated
   std::vector<int64_t> sizes{};  // empty: chosen here
+
+  // Whether the sizes are the server's to choose.
+  bool free() const { return sizes.empty() && max_rows == 0; }
 };
 
-struct BatchTime {
-  int64_t rows = 0;
-  // Of one call, the quickest of several.
-  double seconds = std::numeric_limits<double>::infinity();
-};
+// Whether requests of the model can be guided: there is something that stands for "none", or can be
+// given as what guidance leads away from.
+bool MayBeGuided(const ModelInfo& info);
 
 // The sizes to be measured, ascending: those given, up to max_rows; otherwise 1 to 8 and then
 // steps of a seventh to a quarter, up to max_rows (itself included) or 64. INVALID_ARGUMENT where
@@ -36,13 +37,17 @@ absl::StatusOr<std::vector<int64_t>> CandidateSizes(const BatchSizeOptions& opti
 // best of all. Past that a batch only makes everybody wait longer. At least `least`.
 size_t KneeOf(const std::vector<BatchTime>& times, size_t least);
 
+// How many of `times` there must be for one of two rows to be among them, which guided chains need.
+size_t LeastFor(const std::vector<BatchTime>& times, bool may_be_guided);
+
 // Warms the denoiser at each candidate and times it: on the thread of an engine, while the others
-// are idle. Unless the operator said otherwise, only up to the size past which doubling gains next
-// to nothing (or takes more than about a second to find out), cut at the knee. `info` with the
-// examination's findings.
+// are idle. Where the operator has left it to the server, only up to the size past which doubling
+// gains next to nothing (or takes more than about a second to find out); with `wide`, also those
+// that were tried in vain. `info` with the examination's findings.
 absl::StatusOr<std::vector<BatchTime>> MeasureBatchSizes(const Denoiser& denoiser,
                                                          const ModelInfo& info,
-                                                         const BatchSizeOptions& options);
+                                                         const BatchSizeOptions& options,
+                                                         bool wide);
 
 }  // namespace denoise
 

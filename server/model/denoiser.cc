@@ -1,6 +1,7 @@
 #include "server/model/denoiser.h"
 
 #include <algorithm>
+#include <map>
 #include <utility>
 #include <vector>
 
@@ -16,24 +17,46 @@
 namespace denoise {
 namespace {
 
-absl::Status CheckArguments(const torch::jit::Module& module, bool takes_labels) {
+absl::Status CheckArguments(const torch::jit::Module& module,
+                            const std::vector<ModelInput>& inputs) {
+  std::string signature = "forward(x, t";
+  for (const ModelInput& input : inputs) absl::StrAppend(&signature, ", ", input.name);
+  signature += ")";
   const auto method = module.find_method("forward");
   if (!method.has_value()) {
-    return absl::InvalidArgumentError(
-        "denoiser.pt: the module has no forward: export one that is called as forward(x, t, y)");
+    return absl::InvalidArgumentError(absl::StrCat(
+        "denoiser.pt: the module has no forward: export one that is called as ", signature));
   }
   const std::vector<c10::Argument>& arguments = method->function().getSchema().arguments();
   const size_t most = arguments.size() - 1;  // without self
   const size_t least = std::count_if(arguments.begin() + 1, arguments.end(),
                                      [](const auto& a) { return !a.default_value().has_value(); });
-  const size_t wanted = takes_labels ? 3 : 2;
+  const size_t wanted = 2 + inputs.size();
   if (wanted >= least && wanted <= most) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "denoiser.pt: forward takes ", least, least == most ? "" : absl::StrCat(" to ", most),
+      " arguments, where model.json means ", signature,
+      ": change num_classes or inputs there, or export a module with that signature"));
+}
+
+// The type of most of the weights; float32 where there are none.
+absl::StatusOr<at::ScalarType> TypeOfWeights(const torch::jit::Module& module) {
+  std::map<at::ScalarType, int64_t> elements;
+  for (const at::Tensor& weight : module.parameters()) {
+    if (weight.is_floating_point() || weight.is_complex()) {
+      elements[weight.scalar_type()] += weight.numel();
+    }
+  }
+  at::ScalarType dtype = at::kFloat;
+  int64_t most = 0;
+  for (const auto& [each, count] : elements) {
+    if (count > most) dtype = each;
+    most = std::max(most, count);
+  }
+  if (!PrecisionName(dtype).empty()) return dtype;
   return absl::InvalidArgumentError(
-      absl::StrCat("denoiser.pt: forward takes ", least,
-                   least == most ? "" : absl::StrCat(" to ", most), " arguments, where model.json ",
-                   takes_labels ? "has num_classes and so means forward(x, t, y)"
-                                : "has no num_classes and so means forward(x, t)",
-                   ": change num_classes, or export a module with that signature"));
+      absl::StrCat("denoiser.pt: its weights are ", at::toString(dtype),
+                   ", which is not served: export it in float32, bfloat16, float16 or float64"));
 }
 
 // `contiguous(ChannelsLast)` would leave weights with one input channel or a 1×1 kernel as they
@@ -87,7 +110,26 @@ absl::StatusOr<at::Tensor> TensorOf(const c10::IValue& answer) {
       ", not a tensor, a tuple that begins with one, or a dict with one as \"sample\""));
 }
 
+at::Tensor As(at::ScalarType dtype, const at::Tensor& tensor) {
+  return tensor.scalar_type() == dtype || !tensor.is_floating_point() ? tensor : tensor.to(dtype);
+}
+
 }  // namespace
+
+std::string PrecisionName(at::ScalarType dtype) {
+  switch (dtype) {
+    case at::kFloat:
+      return "float32";
+    case at::kHalf:
+      return "float16";
+    case at::kBFloat16:
+      return "bfloat16";
+    case at::kDouble:
+      return "float64";
+    default:
+      return "";
+  }
+}
 
 at::Tensor EmptyInput(at::IntArrayRef sizes, Layout layout) {
   return at::empty(
@@ -97,17 +139,20 @@ at::Tensor EmptyInput(at::IntArrayRef sizes, Layout layout) {
 }
 
 absl::StatusOr<std::unique_ptr<Denoiser>> Denoiser::Load(const std::string& path, Layout layout,
-                                                         bool takes_labels) {
+                                                         const std::vector<ModelInput>& inputs) {
   try {
     // Not InferenceMode: the weights' data could not be set then.
     const at::NoGradGuard no_grad;
     torch::jit::Module module = torch::jit::load(path, c10::Device(c10::kCPU));
     module.eval();
-    if (absl::Status status = CheckArguments(module, takes_labels); !status.ok()) return status;
+    if (absl::Status status = CheckArguments(module, inputs); !status.ok()) return status;
+    // Before freezing, which makes constants of the weights.
+    const absl::StatusOr<at::ScalarType> dtype = TypeOfWeights(module);
+    if (!dtype.ok()) return dtype.status();
     const bool has_convolutions = HasConvolutions(module);
     if (layout == Layout::kChannelsLast) MakeChannelsLast(module);
     return std::unique_ptr<Denoiser>(
-        new Denoiser(Freeze(module), layout, takes_labels, has_convolutions));
+        new Denoiser(Freeze(module), layout, *dtype, has_convolutions));
   } catch (...) {
     const absl::Status status = CurrentExceptionStatus();
     if (absl::IsResourceExhausted(status)) return status;
@@ -118,15 +163,17 @@ absl::StatusOr<std::unique_ptr<Denoiser>> Denoiser::Load(const std::string& path
 }
 
 absl::StatusOr<at::Tensor> Denoiser::Run(const at::Tensor& x, const at::Tensor& t,
-                                         const at::Tensor& y) const {
+                                         absl::Span<const at::Tensor> further) const {
   try {
     const c10::InferenceMode inference;
     std::vector<c10::IValue> arguments;
-    arguments.reserve(4);  // with self
-    arguments.emplace_back(x);
+    arguments.reserve(3 + further.size());  // with self
+    arguments.emplace_back(As(dtype_, x));
     arguments.emplace_back(t);
-    if (takes_labels_) arguments.emplace_back(y);
-    return TensorOf(forward_(std::move(arguments)));
+    for (const at::Tensor& input : further) arguments.emplace_back(As(dtype_, input));
+    absl::StatusOr<at::Tensor> answer = TensorOf(forward_(std::move(arguments)));
+    if (!answer.ok()) return answer.status();
+    return As(at::kFloat, *answer);
   } catch (...) {
     return CurrentExceptionStatus();
   }

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 #include <numbers>
+#include <utility>
 
 namespace denoise {
 namespace {
@@ -34,7 +35,11 @@ double LogVariance(const Row& row, const Term& term, const float* out, int64_t n
 // Of a normal distribution's mass between two values given in its standard deviations. Taken from
 // the side on which both values are, where erfc has all its digits.
 double NormalMass(double low, double high) {
-  if (low > 0) return NormalMass(-high, -low);
+  if (low > 0) {
+    std::swap(low, high);
+    low = -low;
+    high = -high;
+  }
   constexpr double kRoot = std::numbers::sqrt2;
   return 0.5 * (std::erfc(-high / kRoot) - std::erfc(-low / kRoot));
 }

@@ -12,6 +12,8 @@
 #include "absl/status/statusor.h"
 #include "server/engine/executor.h"
 #include "server/engine/model_info.h"
+#include "server/model/batch_time.h"
+#include "server/model/examination_report.h"
 #include "server/model/model_files.h"
 
 namespace denoise {
@@ -24,6 +26,11 @@ struct LoadOptions {
   std::string layout = "auto";
   int64_t max_batch_rows = 0;          // 0: where the device is saturated
   std::vector<int64_t> batch_sizes{};  // empty: chosen by measuring
+  // Only sizes are run that agree bit for bit, so that a request's bits are the same alone and in
+  // any company, on any replica.
+  bool batch_invariant = false;
+  // Whether the report is to say which sizes agree, also where that decides nothing.
+  bool report_agreement = false;
   // Told on in ModelInfo.
   int replicas = 1;
   int threads = 1;
@@ -40,12 +47,16 @@ class ServedModel {
                                                            const LoadOptions& options);
   ~ServedModel();
 
-  // Shows that the model can be batched and measures it (examination.h, batch_sizes.h); about a
-  // second. On an engine's thread (PrepareEngineThread), while the other engines are idle.
+  // Shows that the model can be batched and measures it (examination.h, batch_sizes.h,
+  // batch_invariance.h); about a second, a few where bits are compared. On an engine's thread
+  // (PrepareEngineThread), while the other engines are idle. The other engines have as many threads
+  // each, so that what holds on this one holds on all.
   absl::Status Examine();
 
   // Complete after Examine.
   std::shared_ptr<const ModelInfo> info() const { return info_; }
+  // What Examine found, as far as it came.
+  const ExaminationReport& report() const { return report_; }
   // For the log, one line each.
   const std::vector<std::string>& remarks() const { return remarks_; }
 
@@ -61,6 +72,9 @@ class ServedModel {
               std::unique_ptr<Module> module);
 
   absl::Status ChooseLayout();
+  absl::Status ChooseBatchSizes();
+  // Of the report's times, those whose sizes are run with --batch-invariant.
+  absl::StatusOr<std::vector<BatchTime>> InvariantSizes() const;
 
   const LoadOptions options_;
   const std::string folder_;
@@ -68,6 +82,7 @@ class ServedModel {
   const std::vector<std::string> remarks_;
   std::shared_ptr<ModelInfo> info_;
   std::unique_ptr<Module> module_;
+  ExaminationReport report_;
 };
 
 }  // namespace denoise

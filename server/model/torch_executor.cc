@@ -10,9 +10,30 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "c10/core/InferenceMode.h"
+#include "server/model/example_rows.h"
 #include "server/model/torch_error.h"
 
 namespace denoise {
+namespace {
+
+// Conditions whose shapes all the rows share; null where they have none.
+absl::StatusOr<const Conditions*> SharedShapes(absl::Span<const RowTask> tasks) {
+  std::optional<const Conditions*> shapes;
+  for (const RowTask& task : tasks) {
+    if (!task.row->denoise) continue;
+    for (const Conditions* own :
+         {task.conditions, task.guided ? task.negative_conditions : task.conditions}) {
+      if (!shapes.has_value()) shapes = own;
+      if (own == *shapes) continue;
+      if (own == nullptr || *shapes == nullptr || !SameShapes(*own, **shapes)) {
+        return absl::InternalError("rows with conditions of different shapes share a batch");
+      }
+    }
+  }
+  return shapes.value_or(nullptr);
+}
+
+}  // namespace
 
 TorchExecutor::TorchExecutor(std::shared_ptr<const ModelInfo> info,
                              std::shared_ptr<const Denoiser> denoiser)
@@ -22,7 +43,7 @@ TorchExecutor::TorchExecutor(std::shared_ptr<const ModelInfo> info,
       out_channels_(info_->shape.channels * (info_->learned_variance ? 2 : 1)),
       out_values_(info_->learned_variance ? 2 * values_ : values_),
       levels_{info_->value_min, info_->value_max, info_->levels},
-      inputs_(info_->shape, denoiser_->layout(), info_->integer_time, info_->batch_sizes.back()),
+      inputs_(*info_, denoiser_->layout(), info_->integer_time, info_->batch_sizes.back()),
       x_t_(values_),
       initial_noise_(0) {
   const c10::InferenceMode inference;
@@ -42,6 +63,11 @@ absl::StatusOr<std::unique_ptr<Executor>> TorchExecutor::Make(
 
 absl::Status TorchExecutor::Warm() {
   constexpr int kCalls = 3;
+  const ExampleRows examples(*info_);
+  const int64_t most = info_->batch_sizes.back();
+  if (absl::Status status = inputs_.Begin(most, examples.conditions()); !status.ok()) return status;
+  inputs_.Set(0, examples.picture(0), 0, {.conditions = examples.conditions()});
+  inputs_.Pad(1, most);
   for (const int64_t rows : info_->batch_sizes) {
     for (int call = 0; call < kCalls; ++call) {
       if (const auto answer = inputs_.Run(*denoiser_, rows); !answer.ok()) return answer.status();
@@ -149,6 +175,9 @@ absl::Status TorchExecutor::Check(absl::Span<const RowTask> tasks, int64_t rows,
       return absl::InternalError("a row wants a learned variance of a model that gives none");
     }
     if (task.term == nullptr) continue;
+    if (info_->levels < 2) {
+      return absl::InternalError("a likelihood of a model whose samples have no levels");
+    }
     if (!task.row->denoise || task.guided || task.x_out != nullptr || task.x0_out != nullptr) {
       return absl::InternalError(
           "a term of a likelihood is guided, shows a state or calls no denoiser");
@@ -182,12 +211,18 @@ const float* TorchExecutor::InputOf(const RowTask& task) {
 
 absl::Status TorchExecutor::CallDenoiser(absl::Span<const RowTask> tasks, int64_t rows,
                                          int64_t padded_rows) {
+  const absl::StatusOr<const Conditions*> shapes = SharedShapes(tasks);
+  if (!shapes.ok()) return shapes.status();
+  if (absl::Status status = inputs_.Begin(padded_rows, *shapes); !status.ok()) return status;
   int64_t row = 0;
   for (const RowTask& task : tasks) {
     if (!task.row->denoise) continue;
     const float* const x = InputOf(task);
-    inputs_.Set(row++, x, task.row->timestep, task.label);
-    if (task.guided) inputs_.Set(row++, x, task.row->timestep, task.negative_label);
+    inputs_.Set(row++, x, task.row->timestep, {task.label, task.conditions, task.sample});
+    if (task.guided) {
+      inputs_.Set(row++, x, task.row->timestep,
+                  {task.negative_label, task.negative_conditions, task.sample});
+    }
   }
   inputs_.Pad(rows, padded_rows);
 

@@ -5,8 +5,8 @@
 #include "server/engine/shutting_down.h"
 #include "server/rpc/call_metadata.h"
 #include "server/rpc/model_proto.h"
-#include "server/rpc/sample_reactor.h"
 #include "server/rpc/status.h"
+#include "server/rpc/stream_reactor.h"
 
 namespace denoise {
 
@@ -43,7 +43,7 @@ grpc::ServerWriteReactor<Event>* DiffusionService::StartStream(const char* metho
   calls_in_flight_.fetch_add(1, std::memory_order_relaxed);
   CallRecord record = NewRecord(method);
   absl::StatusOr<Validated> validated = Validate(*context, message, &record);
-  return SampleReactor<Event>::Start(
+  return StreamReactor<Event>::Start(
       &backend_, context, std::move(record), std::move(validated),
       [this] { calls_in_flight_.fetch_sub(1, std::memory_order_relaxed); });
 }
@@ -56,6 +56,11 @@ grpc::ServerWriteReactor<v1::SampleEvent>* DiffusionService::Sample(
 grpc::ServerWriteReactor<v1::DiffuseEvent>* DiffusionService::Diffuse(
     grpc::CallbackServerContext* context, const v1::DiffuseRequest* request) {
   return StartStream<v1::DiffuseEvent>("Diffuse", context, *request);
+}
+
+grpc::ServerWriteReactor<v1::EvaluateEvent>* DiffusionService::Evaluate(
+    grpc::CallbackServerContext* context, const v1::EvaluateRequest* request) {
+  return StartStream<v1::EvaluateEvent>("Evaluate", context, *request);
 }
 
 grpc::ServerUnaryReactor* DiffusionService::FinishUnary(grpc::CallbackServerContext* context,

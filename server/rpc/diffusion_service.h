@@ -21,17 +21,19 @@ class DiffusionService final : public v1::Diffusion::CallbackService {
  public:
   explicit DiffusionService(Backend backend);
 
-  // From now on new Sample and Diffuse calls are UNAVAILABLE (DRAINING, with RetryInfo); running
-  // ones go on.
+  // From now on new calls of Sample, Diffuse and Evaluate are UNAVAILABLE (DRAINING, with
+  // RetryInfo); running ones go on.
   void Drain() { draining_.store(true, std::memory_order_relaxed); }
 
-  // Sample and Diffuse calls that are not over.
+  // Of those calls, the ones that are not over.
   int calls_in_flight() const { return calls_in_flight_.load(std::memory_order_relaxed); }
 
   grpc::ServerWriteReactor<v1::SampleEvent>* Sample(grpc::CallbackServerContext* context,
                                                     const v1::SampleRequest* request) override;
   grpc::ServerWriteReactor<v1::DiffuseEvent>* Diffuse(grpc::CallbackServerContext* context,
                                                       const v1::DiffuseRequest* request) override;
+  grpc::ServerWriteReactor<v1::EvaluateEvent>* Evaluate(
+      grpc::CallbackServerContext* context, const v1::EvaluateRequest* request) override;
   grpc::ServerUnaryReactor* ListModels(grpc::CallbackServerContext* context,
                                        const v1::ListModelsRequest* request,
                                        v1::ListModelsResponse* response) override;

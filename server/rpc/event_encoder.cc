@@ -2,6 +2,7 @@
 
 #include <string>
 #include <utility>
+#include <variant>
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
@@ -29,26 +30,14 @@ v1::Content ContentOf(Content content) {
   return v1::CONTENT_UNSPECIFIED;
 }
 
-}  // namespace
-
-void EncodeAccepted(const Request& request, bool forward, v1::Accepted* message) {
-  const Table& table = *request.table;
+// What all calls have in common.
+v1::Accepted* EncodeCommon(const Request& request, v1::Accepted* message) {
   message->set_request_id(request.id);
   message->set_model(request.model->name);
   message->set_model_version(request.model->version);
   message->set_seed(request.seed);
-  message->set_total_steps(table.total_steps);
-  if (!forward) message->add_alpha_bars(static_cast<float>(table.initial_alpha_bar));
-  uint32_t step_begun = 0;
-  for (const Row& row : table.rows) {
-    if (!forward && row.denoise && row.step != step_begun) {
-      step_begun = row.step;
-      message->add_timesteps(static_cast<float>(row.timestep));
-    }
-    if (!row.completes_step) continue;
-    if (forward) message->add_timesteps(static_cast<float>(row.state_timestep));
-    message->add_alpha_bars(static_cast<float>(row.state_alpha_bar));
-  }
+  message->set_total_steps(request.table->total_steps);
+  return message;
 }
 
 absl::Status EncodeState(const Request& request, bool png, const StateEvent& event,
@@ -97,6 +86,84 @@ absl::Status EncodeResult(const Request& request, bool png, const ResultEvent& e
         Png(*request.model, samples.subspan(i * shape.values(), shape.values()));
     if (!picture.ok()) return picture.status();
     message->add_pngs(*std::move(picture));
+  }
+  return absl::OkStatus();
+}
+
+void EncodeTerm(const TermEvent& event, v1::Term* message) {
+  message->set_timestep(event.timestep);
+  message->mutable_bits_per_dim()->Assign(event.bits_per_dim.begin(), event.bits_per_dim.end());
+  message->mutable_eps_mse()->Assign(event.eps_mse.begin(), event.eps_mse.end());
+  message->mutable_x_0_mse()->Assign(event.x_0_mse.begin(), event.x_0_mse.end());
+}
+
+void EncodeLikelihood(const LikelihoodEvent& event, v1::Likelihood* message) {
+  message->mutable_total_bits_per_dim()->Assign(event.total_bits_per_dim.begin(),
+                                                event.total_bits_per_dim.end());
+  message->mutable_prior_bits_per_dim()->Assign(event.prior_bits_per_dim.begin(),
+                                                event.prior_bits_per_dim.end());
+  message->mutable_standard_error()->Assign(event.standard_error.begin(),
+                                            event.standard_error.end());
+}
+
+}  // namespace
+
+void EncodeAccepted(const Request& request, v1::SampleEvent* message) {
+  v1::Accepted* accepted = EncodeCommon(request, message->mutable_accepted());
+  accepted->add_alpha_bars(static_cast<float>(request.table->initial_alpha_bar));
+  uint32_t step_begun = 0;
+  for (const Row& row : request.table->rows) {
+    if (row.denoise && row.step != step_begun) {
+      step_begun = row.step;
+      accepted->add_timesteps(static_cast<float>(row.timestep));
+    }
+    if (row.completes_step) accepted->add_alpha_bars(static_cast<float>(row.state_alpha_bar));
+  }
+}
+
+void EncodeAccepted(const Request& request, v1::DiffuseEvent* message) {
+  v1::Accepted* accepted = EncodeCommon(request, message->mutable_accepted());
+  for (const Row& row : request.table->rows) {
+    if (!row.completes_step) continue;
+    accepted->add_timesteps(static_cast<float>(row.state_timestep));
+    accepted->add_alpha_bars(static_cast<float>(row.state_alpha_bar));
+  }
+}
+
+void EncodeAccepted(const Request& request, v1::EvaluateEvent* message) {
+  v1::Accepted* accepted = EncodeCommon(request, message->mutable_accepted());
+  for (const Row& row : request.table->rows) {
+    const auto t = static_cast<int64_t>(row.timestep);
+    accepted->add_timesteps(static_cast<float>(t));
+    accepted->add_alpha_bars(static_cast<float>(request.model->schedule.alpha_bar(t)));
+  }
+}
+
+absl::Status EncodeEvent(const Request& request, const Encodings& encodings,
+                         const StreamEvent& event, v1::SampleEvent* message) {
+  if (const auto* state = std::get_if<StateEvent>(&event)) {
+    return EncodeState(request, encodings.png_states, *state, message->mutable_state());
+  }
+  if (const auto* result = std::get_if<ResultEvent>(&event)) {
+    return EncodeResult(request, encodings.png_samples, *result, message->mutable_result());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status EncodeEvent(const Request& request, const Encodings& encodings,
+                         const StreamEvent& event, v1::DiffuseEvent* message) {
+  if (const auto* state = std::get_if<StateEvent>(&event)) {
+    return EncodeState(request, encodings.png_states, *state, message->mutable_state());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status EncodeEvent(const Request& request, const Encodings&, const StreamEvent& event,
+                         v1::EvaluateEvent* message) {
+  if (const auto* term = std::get_if<TermEvent>(&event)) {
+    EncodeTerm(*term, message->mutable_term());
+  } else if (std::holds_alternative<ResultEvent>(event)) {
+    EncodeLikelihood(request.evaluation->Total(), message->mutable_likelihood());
   }
   return absl::OkStatus();
 }

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "server/diffusion/scheduler_config.h"
+#include "server/rpc/tensor_proto.h"
 
 namespace denoise {
 namespace {
@@ -19,6 +20,13 @@ v1::Model::Status StatusOf(ModelStatus status) {
   return v1::Model::STATUS_UNSPECIFIED;
 }
 
+void EncodeInput(const ModelInput& input, v1::ModelInput* message) {
+  message->set_name(input.name);
+  message->set_kind(input.kind == ModelInput::Kind::kClassLabels ? "class_labels" : "condition");
+  message->set_dtype(DataTypeOf(input.type));
+  message->mutable_shape()->Assign(input.shape.begin(), input.shape.end());
+}
+
 }  // namespace
 
 void EncodeModel(const CatalogEntry& entry, v1::Model* message) {
@@ -33,12 +41,7 @@ void EncodeModel(const CatalogEntry& entry, v1::Model* message) {
   message->set_value_max(model.value_max);
   message->set_num_classes(model.num_classes);
   if (model.null_class.has_value()) message->set_null_class(*model.null_class);
-  if (model.num_classes > 0) {
-    v1::ModelInput* input = message->add_inputs();
-    input->set_name("class_labels");
-    input->set_kind("class_labels");
-    input->set_dtype(v1::DATA_TYPE_INT64);
-  }
+  for (const ModelInput& input : model.inputs) EncodeInput(input, message->add_inputs());
   message->set_prediction_type(std::string(Name(model.config.prediction)));
   message->set_scheduler(model.config.class_name);
   message->set_num_train_timesteps(static_cast<uint32_t>(model.schedule.size()));

@@ -1,7 +1,6 @@
 #include "server/rpc/request_validator.h"
 
 #include <algorithm>
-#include <cmath>
 #include <random>
 #include <utility>
 #include <vector>
@@ -10,6 +9,10 @@
 #include "absl/types/span.h"
 #include "server/diffusion/field_error.h"
 #include "server/diffusion/forward_process.h"
+#include "server/diffusion/likelihood.h"
+#include "server/rpc/conditions_proto.h"
+#include "server/rpc/guidance_proto.h"
+#include "server/rpc/image_proto.h"
 #include "server/rpc/sampler_proto.h"
 #include "server/rpc/tensor_proto.h"
 #include "server/rpc/text.h"
@@ -17,14 +20,10 @@
 namespace denoise {
 namespace {
 
-// Past it float32 has no digits left for the difference that is scaled.
-constexpr float kMaxGuidance = 1000;
 // Standard normal values; the bound leaves out what can only be a mistake, or overflows on the way.
 constexpr float kMaxNoise = 1000;
-// How far clean samples may lie outside the model's range, as a part of it: samplers that do not
-// clip end outside, with guidance by a tenth and more, and what was sampled here must be good
-// enough. What is left are mistakes, such as pixels of 0..255.
-constexpr float kRangeTolerance = 0.25f;
+// Of the models that Evaluate is for.
+constexpr int64_t kLevels = 256;
 // Of a message, besides its values.
 constexpr uint64_t kMessageOverhead = 1024;
 
@@ -48,73 +47,6 @@ absl::StatusOr<bool> IsPng(int encoding, const ModelInfo& model, absl::string_vi
                                             " is not known here; known are ENCODING_RAW "
                                             "(1) and ENCODING_PNG (2)"));
   }
-}
-
-absl::Status CheckLabel(int64_t label, const ModelInfo& model, absl::string_view field) {
-  if ((label >= 0 && label < model.num_classes) || label == model.null_class) {
-    return absl::OkStatus();
-  }
-  const std::string null_class =
-      model.null_class.has_value() ? absl::StrCat(", nor the null class ", *model.null_class) : "";
-  return FieldError(field,
-                    absl::StrCat(label, " is not in 0..", model.num_classes - 1, null_class));
-}
-
-absl::StatusOr<std::vector<int64_t>> LabelsOf(const v1::SampleRequest& message,
-                                              const ModelInfo& model, uint32_t num_samples) {
-  const absl::Span<const int64_t> given(message.class_labels().data(),
-                                        message.class_labels().size());
-  if (model.num_classes == 0) {
-    if (given.empty()) return std::vector<int64_t>();
-    return FieldError("class_labels", absl::StrCat(given.size(), " given, but ", Quote(model.name),
-                                                   " has no classes; leave them out"));
-  }
-  if (given.empty()) {
-    if (model.null_class.has_value()) return std::vector<int64_t>(num_samples, *model.null_class);
-    return FieldError("class_labels",
-                      absl::StrCat("none given, and ", Quote(model.name),
-                                   " has no null class; give one label, or one a sample, each 0..",
-                                   model.num_classes - 1));
-  }
-  if (given.size() != 1 && given.size() != num_samples) {
-    return FieldError("class_labels", absl::StrCat(given.size(), " labels for ", num_samples,
-                                                   " samples; give none, one, or one a sample"));
-  }
-  for (size_t i = 0; i < given.size(); ++i) {
-    if (absl::Status status = CheckLabel(given[i], model, absl::StrCat("class_labels[", i, "]"));
-        !status.ok()) {
-      return status;
-    }
-  }
-  if (given.size() == 1) return std::vector<int64_t>(num_samples, given[0]);
-  return std::vector<int64_t>(given.begin(), given.end());
-}
-
-absl::Status SetGuidance(const v1::SampleRequest& message, const ModelInfo& model,
-                         Request* request) {
-  float scale = 1;
-  if (message.has_guidance_scale()) {
-    scale = message.guidance_scale();
-    // Written so that NaN fails.
-    if (!(std::abs(scale) <= kMaxGuidance)) {
-      return FieldError("guidance_scale",
-                        absl::StrCat(scale, " is not in -", kMaxGuidance, "..", kMaxGuidance));
-    }
-  } else if (!message.class_labels().empty() && model.null_class.has_value()) {
-    scale = model.default_guidance_scale;
-  }
-  if (scale == 0 || scale == 1) return absl::OkStatus();
-  if (model.num_classes == 0 || !model.null_class.has_value()) {
-    return FieldError("guidance_scale",
-                      absl::StrCat(scale, " needs a model with classes and a null class, and ",
-                                   Quote(model.name), " has none; leave it out, or give 1"));
-  }
-  request->negative_labels.assign(request->num_samples, *model.null_class);
-  request->guidance = scale;
-  // Between the null class and itself there is nothing to scale: the same answer at half the cost.
-  request->guided = std::any_of(request->labels.begin(), request->labels.end(),
-                                [&](int64_t label) { return label != *model.null_class; });
-  return absl::OkStatus();
 }
 
 absl::Status SetContent(const v1::StateStreaming& states, StateSelection* selection) {
@@ -148,7 +80,7 @@ absl::Status SetStates(const v1::StateStreaming& states, const ModelInfo& model,
                        uint32_t total_steps, Validated* validated) {
   const absl::StatusOr<bool> png = IsPng(states.encoding(), model, "states.encoding");
   if (!png.ok()) return png.status();
-  validated->png_states = *png;
+  validated->encodings.png_states = *png;
   StateSelection& selection = validated->request.states;
   selection.every_n_steps = states.every_n_steps();
 
@@ -183,6 +115,69 @@ absl::Status SetStates(const v1::StateStreaming& states, const ModelInfo& model,
   return SetContent(states, &selection);
 }
 
+// The tensors that a chain begins from or keeps.
+absl::Status CheckStart(const v1::SampleRequest& message, const ModelInfo& model,
+                        uint32_t num_samples) {
+  if (message.has_initial_noise()) {
+    SamplesSpec spec;
+    spec.shape = model.shape;
+    spec.num_samples = num_samples;
+    spec.min = -kMaxNoise;
+    spec.max = kMaxNoise;
+    const auto checked = CheckSamples(message.initial_noise(), spec, "initial_noise");
+    if (!checked.ok()) return checked.status();
+  }
+  if (message.has_image_to_image()) {
+    absl::Status status = CheckImageToImage(message.image_to_image(), model, num_samples);
+    if (!status.ok()) return status;
+  }
+  if (message.has_inpainting()) return CheckInpainting(message.inpainting(), model, num_samples);
+  return absl::OkStatus();
+}
+
+void SetStart(const v1::SampleRequest& message, Request* request) {
+  if (message.has_initial_noise()) request->start = FloatsOf(message.initial_noise());
+  if (message.has_image_to_image()) request->image = FloatsOf(message.image_to_image().image());
+  if (message.has_inpainting()) {
+    request->known = FloatsOf(message.inpainting().image());
+    request->mask = MaskOf(message.inpainting().mask(), request->model->shape);
+  }
+}
+
+// Class labels and conditions, of a message whose conditions were checked.
+template <typename Message>
+absl::Status SetInputs(const Message& message, Request* request) {
+  const ModelInfo& model = *request->model;
+  absl::StatusOr<std::vector<int64_t>> labels =
+      LabelsOf(message.class_labels(), model, request->num_samples);
+  if (!labels.ok()) return labels.status();
+  request->labels = *std::move(labels);
+  Conditions conditions = MakeConditions(message.conditions(), model);
+  if (!conditions.empty()) {
+    request->conditions = std::make_shared<const Conditions>(std::move(conditions));
+  }
+  return absl::OkStatus();
+}
+
+// Evaluate's last term is the likelihood of one of 256 levels, each 2/255 wide, over -1..1.
+absl::Status CheckLevels(const ModelInfo& model) {
+  if (model.levels != kLevels) {
+    const std::string says =
+        model.levels == 0 ? "does not say" : absl::StrCat("says ", model.levels);
+    return FieldError("model",
+                      absl::StrCat("the bound is that of samples with ", kLevels,
+                                   " levels, and model.json of ", Quote(model.name), " ", says,
+                                   "; where its samples are 8-bit pictures, put "
+                                   "\"levels\": 256 there"));
+  }
+  if (model.value_min != -1 || model.value_max != 1) {
+    return FieldError("model", absl::StrCat("the bound is that of samples in -1..1, and those of ",
+                                            Quote(model.name), " are in ", model.value_min, "..",
+                                            model.value_max, "; evaluate a model of that range"));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckNumSamples(uint32_t num_samples, uint32_t max) {
   if (num_samples <= max) return absl::OkStatus();
   return FieldError("num_samples",
@@ -205,6 +200,14 @@ absl::Status RequestValidator::CheckAnswerSize(const ModelInfo& model, uint64_t 
                           " of a message; ask for fewer, or for ENCODING_PNG"));
 }
 
+absl::StatusOr<uint32_t> RequestValidator::CheckX0(bool given, const v1::Tensor& x_0,
+                                                   const ModelInfo& model) const {
+  if (!given) return FieldError("x_0", "missing; give clean samples, [n, C, H, W] FLOAT32");
+  SamplesSpec spec = CleanSamples(model);
+  spec.max_samples = limits_.max_samples;
+  return CheckSamples(x_0, spec, "x_0");
+}
+
 absl::StatusOr<Validated> RequestValidator::Validate(
     const v1::SampleRequest& message, const std::shared_ptr<const ModelInfo>& model) const {
   Validated validated;
@@ -216,40 +219,40 @@ absl::StatusOr<Validated> RequestValidator::Validate(
   if (!status.ok()) return status;
   const absl::StatusOr<bool> png = IsPng(message.encoding(), *model, "encoding");
   if (!png.ok()) return png.status();
-  validated.png_samples = *png;
+  validated.encodings.png_samples = *png;
   status = CheckAnswerSize(*model, request.num_samples, *png, "num_samples");
   if (!status.ok()) return status;
 
-  if (message.has_initial_noise()) {
-    const SamplesSpec spec{model->shape, request.num_samples, limits_.max_samples, -kMaxNoise,
-                           kMaxNoise};
-    const auto checked = CheckSamples(message.initial_noise(), spec, "initial_noise");
-    if (!checked.ok()) return checked.status();
-  }
-
-  absl::StatusOr<std::vector<int64_t>> labels = LabelsOf(message, *model, request.num_samples);
-  if (!labels.ok()) return labels.status();
-  request.labels = *std::move(labels);
-  status = SetGuidance(message, *model, &request);
+  status = CheckStart(message, *model, request.num_samples);
+  if (!status.ok()) return status;
+  status =
+      CheckConditions(message.conditions(), *model, request.num_samples, limits_.max_message_bytes);
+  if (!status.ok()) return status;
+  status = CheckNegativeConditions(message.negative_conditions(), message.conditions(), *model,
+                                   request.num_samples, limits_.max_message_bytes);
   if (!status.ok()) return status;
 
-  const absl::StatusOr<SamplerOptions> options = OptionsOf(message.sampler(), *model);
+  const absl::StatusOr<SamplerOptions> options = OptionsOf(message, *model);
   if (!options.ok()) return options.status();
   absl::StatusOr<std::shared_ptr<const Table>> table = tables_->Get(model, *options);
   if (!table.ok()) return table.status();
   request.table = *std::move(table);
   if (model->integer_time && request.table->fractional_times) {
-    return FieldError("sampler",
-                      absl::StrCat("it has times that are no integers, which ", Quote(model->name),
-                                   " cannot take; choose another one"));
+    return FieldError(message.sampler().timesteps().empty() ? "sampler" : "sampler.timesteps",
+                      absl::StrCat("some of its times are no integers, which ", Quote(model->name),
+                                   " cannot take; choose others, or another sampler"));
   }
   status = SetStates(message.states(), *model, request.table->total_steps, &validated);
   if (!status.ok()) return status;
-  status = CheckAnswerSize(*model, 1, validated.png_states, "states.encoding");
+  status = CheckAnswerSize(*model, 1, validated.encodings.png_states, "states.encoding");
   if (!status.ok()) return status;
 
+  status = SetInputs(message, &request);
+  if (!status.ok()) return status;
+  status = SetGuidance(message, &request);
+  if (!status.ok()) return status;
+  SetStart(message, &request);
   request.seed = message.has_seed() ? message.seed() : PickSeed();
-  if (message.has_initial_noise()) request.start = FloatsOf(message.initial_noise());
   return validated;
 }
 
@@ -259,19 +262,13 @@ absl::StatusOr<Validated> RequestValidator::Validate(
   Request& request = validated.request;
   request.model = model;
 
-  if (!message.has_x_0()) {
-    return FieldError("x_0", "missing; give the samples to diffuse, [n, C, H, W] FLOAT32");
-  }
-  const float tolerance = kRangeTolerance * (model->value_max - model->value_min);
-  const SamplesSpec spec{model->shape, std::nullopt, limits_.max_samples,
-                         model->value_min - tolerance, model->value_max + tolerance};
-  const absl::StatusOr<uint32_t> num_samples = CheckSamples(message.x_0(), spec, "x_0");
+  const absl::StatusOr<uint32_t> num_samples = CheckX0(message.has_x_0(), message.x_0(), *model);
   if (!num_samples.ok()) return num_samples.status();
   request.num_samples = *num_samples;
 
   const absl::StatusOr<bool> png = IsPng(message.encoding(), *model, "encoding");
   if (!png.ok()) return png.status();
-  validated.png_states = *png;
+  validated.encodings.png_states = *png;
   absl::Status status = CheckAnswerSize(*model, 1, *png, "encoding");
   if (!status.ok()) return status;
 
@@ -289,6 +286,46 @@ absl::StatusOr<Validated> RequestValidator::Validate(
   request.states.content = {Content::kXt};
   request.seed = message.has_seed() ? message.seed() : PickSeed();
   request.start = FloatsOf(message.x_0());
+  return validated;
+}
+
+absl::StatusOr<Validated> RequestValidator::Validate(
+    const v1::EvaluateRequest& message, const std::shared_ptr<const ModelInfo>& model) const {
+  Validated validated;
+  Request& request = validated.request;
+  request.model = model;
+  request.seed = message.has_seed() ? message.seed() : PickSeed();
+
+  // First, because for some models nothing else matters.
+  LikelihoodOptions options;
+  options.num_timesteps = message.num_timesteps();
+  if (message.has_clip_sample()) options.clip_sample = message.clip_sample();
+  options.seed = request.seed;
+  absl::StatusOr<Table> table =
+      MakeLikelihoodTable(model->config, model->schedule, model->learned_variance, options);
+  if (!table.ok()) return table.status();
+  absl::Status status = CheckLevels(*model);
+  if (!status.ok()) return status;
+
+  const absl::StatusOr<uint32_t> num_samples = CheckX0(message.has_x_0(), message.x_0(), *model);
+  if (!num_samples.ok()) return num_samples.status();
+  request.num_samples = *num_samples;
+  const uint64_t bytes = uint64_t{3} * sizeof(double) * *num_samples + kMessageOverhead;
+  if (bytes > limits_.max_message_bytes) {
+    return FieldError("x_0.shape", absl::StrCat(*num_samples, " samples would be terms of ", bytes,
+                                                " bytes, more than the ", limits_.max_message_bytes,
+                                                " of a message; send fewer"));
+  }
+  status =
+      CheckConditions(message.conditions(), *model, request.num_samples, limits_.max_message_bytes);
+  if (!status.ok()) return status;
+
+  status = SetInputs(message, &request);
+  if (!status.ok()) return status;
+  request.table = std::make_shared<const Table>(*std::move(table));
+  request.start = FloatsOf(message.x_0());
+  request.evaluation =
+      std::make_shared<Evaluation>(request.table, request.num_samples, model->shape.values());
   return validated;
 }
 

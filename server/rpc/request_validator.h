@@ -1,5 +1,5 @@
 // From a message of the API to a request that the engines can run. Everything that a caller sends
-// is checked here, and nothing of its size is allocated before all of it was found right.
+// is checked here, and none of its tensors is copied before all of them were found right.
 #ifndef DENOISE_SERVER_RPC_REQUEST_VALIDATOR_H_
 #define DENOISE_SERVER_RPC_REQUEST_VALIDATOR_H_
 
@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "denoise/v1/diffusion.pb.h"
 #include "server/engine/request.h"
+#include "server/rpc/event_encoder.h"
 #include "server/rpc/table_cache.h"
 
 namespace denoise {
@@ -23,8 +24,7 @@ struct Limits {
 // A checked request. `request` lacks what is not in the message: id, arrival, deadline and stream.
 struct Validated {
   Request request;
-  bool png_states = false;
-  bool png_samples = false;
+  Encodings encodings;
 };
 
 // Thread-safe.
@@ -39,10 +39,13 @@ class RequestValidator {
                                      const std::shared_ptr<const ModelInfo>& model) const;
   absl::StatusOr<Validated> Validate(const v1::DiffuseRequest& message,
                                      const std::shared_ptr<const ModelInfo>& model) const;
+  absl::StatusOr<Validated> Validate(const v1::EvaluateRequest& message,
+                                     const std::shared_ptr<const ModelInfo>& model) const;
 
  private:
   absl::Status CheckAnswerSize(const ModelInfo& model, uint64_t samples, bool png,
                                absl::string_view field) const;
+  absl::StatusOr<uint32_t> CheckX0(bool given, const v1::Tensor& x_0, const ModelInfo& model) const;
 
   const Limits limits_;
   TableCache* const tables_;

@@ -13,9 +13,8 @@ absl::Status UnknownValue(absl::string_view field, int value, absl::string_view 
   return FieldError(field, absl::StrCat(value, " is not known here; known are ", known));
 }
 
-}  // namespace
-
-absl::StatusOr<SamplerOptions> OptionsOf(const v1::Sampler& message, const ModelInfo& model) {
+absl::StatusOr<SamplerOptions> OptionsOfSampler(const v1::Sampler& message,
+                                                const ModelInfo& model) {
   SamplerOptions options;
   switch (message.kind()) {
     case v1::Sampler::KIND_UNSPECIFIED:
@@ -117,11 +116,29 @@ absl::StatusOr<SamplerOptions> OptionsOf(const v1::Sampler& message, const Model
                           "VARIANCE_FIXED_SMALL (1), VARIANCE_FIXED_LARGE (2), VARIANCE_LEARNED "
                           "(3) and VARIANCE_LEARNED_RANGE (4)");
   }
-  options.steps = message.steps() == 0 ? model.default_steps : message.steps();
+  options.timesteps.assign(message.timesteps().begin(), message.timesteps().end());
+  options.steps = message.steps();
+  if (options.steps == 0 && options.timesteps.empty()) options.steps = model.default_steps;
   options.eta = message.eta();
   if (message.has_clip_sample()) options.clip_sample = message.clip_sample();
   if (message.has_clip_sample_range()) options.clip_sample_range = message.clip_sample_range();
   options.use_clipped_model_output = message.use_clipped_model_output();
+  if (message.has_thresholding()) options.thresholding = message.thresholding();
+  if (message.has_flow_shift()) options.flow_shift = message.flow_shift();
+  return options;
+}
+
+}  // namespace
+
+absl::StatusOr<SamplerOptions> OptionsOf(const v1::SampleRequest& message, const ModelInfo& model) {
+  absl::StatusOr<SamplerOptions> options = OptionsOfSampler(message.sampler(), model);
+  if (!options.ok()) return options.status();
+  if (message.has_image_to_image()) options->strength = message.image_to_image().strength();
+  if (message.has_inpainting()) {
+    options->inpainting = true;
+    options->jump_length = message.inpainting().jump_length();
+    options->jump_samples = message.inpainting().jump_samples();
+  }
   return options;
 }
 

@@ -1,4 +1,4 @@
-// The Sampler message as options for a table.
+// What a request says of its chains' table.
 #ifndef DENOISE_SERVER_RPC_SAMPLER_PROTO_H_
 #define DENOISE_SERVER_RPC_SAMPLER_PROTO_H_
 
@@ -11,7 +11,7 @@ namespace denoise {
 
 // What the message leaves open is the model's. FieldErrors for enum values that are unknown; ranges
 // are checked by MakeTable.
-absl::StatusOr<SamplerOptions> OptionsOf(const v1::Sampler& message, const ModelInfo& model);
+absl::StatusOr<SamplerOptions> OptionsOf(const v1::SampleRequest& message, const ModelInfo& model);
 
 }  // namespace denoise
 

@@ -23,7 +23,7 @@ class TableCache {
   // every request.
   explicit TableCache(size_t max_rows = 1 << 16) : max_rows_(max_rows) {}
 
-  // The table of this model for `options`, whose `steps` is not 0. Errors as MakeTable's.
+  // The table of this model for `options`, which name steps or timesteps. Errors as MakeTable's.
   absl::StatusOr<std::shared_ptr<const Table>> Get(const std::shared_ptr<const ModelInfo>& model,
                                                    const SamplerOptions& options);
 

@@ -14,31 +14,51 @@ namespace {
 static_assert(std::endian::native == std::endian::little,
               "Tensor.data is little-endian, and copied as it lies in memory");
 
-constexpr int kMaxExtentsShown = 8;
+constexpr size_t kMaxExtentsShown = 8;
 
-std::string ShapeText(const v1::Tensor& tensor) {
-  const auto& shape = tensor.shape();
-  const bool cut = shape.size() > kMaxExtentsShown;
-  const auto end = cut ? shape.begin() + kMaxExtentsShown : shape.end();
-  return absl::StrCat("[", absl::StrJoin(shape.begin(), end, ", "), cut ? ", …" : "", "]");
+// "1 or 4" where one will do for all.
+std::string OneOr(bool one, const std::string& other) {
+  return one && other != "1" ? absl::StrCat("1 or ", other) : other;
 }
 
 std::string Wanted(const SamplesSpec& spec) {
   const std::string n =
       spec.num_samples.has_value() ? absl::StrCat(*spec.num_samples) : std::string("n");
-  return absl::StrCat("[", n, ", ", spec.shape.channels, ", ", spec.shape.height, ", ",
-                      spec.shape.width, "]");
+  return absl::StrCat("[", OneOr(spec.or_one_sample, n), ", ",
+                      OneOr(spec.or_one_channel, absl::StrCat(spec.shape.channels)), ", ",
+                      spec.shape.height, ", ", spec.shape.width, "]");
 }
 
 bool HasShape(const v1::Tensor& tensor, const SamplesSpec& spec) {
   if (tensor.shape_size() != 4) return false;
   const int64_t n = tensor.shape(0);
-  const bool n_fits = spec.num_samples.has_value() ? n == *spec.num_samples : n >= 1;
-  return n_fits && tensor.shape(1) == spec.shape.channels && tensor.shape(2) == spec.shape.height &&
-         tensor.shape(3) == spec.shape.width;
+  const int64_t channels = tensor.shape(1);
+  const bool n_fits = spec.num_samples.has_value()
+                          ? n == *spec.num_samples || (spec.or_one_sample && n == 1)
+                          : n >= 1;
+  return n_fits && (channels == spec.shape.channels || (spec.or_one_channel && channels == 1)) &&
+         tensor.shape(2) == spec.shape.height && tensor.shape(3) == spec.shape.width;
 }
 
 }  // namespace
+
+v1::DataType DataTypeOf(ElementType type) {
+  switch (type) {
+    case ElementType::kFloat32:
+      return v1::DATA_TYPE_FLOAT32;
+    case ElementType::kInt64:
+      return v1::DATA_TYPE_INT64;
+    case ElementType::kBool:
+      return v1::DATA_TYPE_BOOL;
+  }
+  return v1::DATA_TYPE_UNSPECIFIED;
+}
+
+std::string ShapeText(absl::Span<const int64_t> shape) {
+  const bool cut = shape.size() > kMaxExtentsShown;
+  return absl::StrCat("[", absl::StrJoin(shape.subspan(0, kMaxExtentsShown), ", "),
+                      cut ? ", …" : "", "]");
+}
 
 absl::StatusOr<uint32_t> CheckSamples(const v1::Tensor& tensor, const SamplesSpec& spec,
                                       absl::string_view field) {
@@ -50,19 +70,21 @@ absl::StatusOr<uint32_t> CheckSamples(const v1::Tensor& tensor, const SamplesSpe
   // Extents may be as large as int64 goes: they are compared, and multiplied only once they fit.
   const std::string shape_field = absl::StrCat(field, ".shape");
   if (!HasShape(tensor, spec)) {
-    return FieldError(shape_field, absl::StrCat(ShapeText(tensor), " is not ", Wanted(spec)));
+    return FieldError(shape_field,
+                      absl::StrCat(ShapeText(tensor.shape()), " is not ", Wanted(spec)));
   }
   if (!spec.num_samples.has_value() && tensor.shape(0) > spec.max_samples) {
-    return FieldError(shape_field, absl::StrCat(ShapeText(tensor), " is more than the ",
+    return FieldError(shape_field, absl::StrCat(ShapeText(tensor.shape()), " is more than the ",
                                                 spec.max_samples, " samples of one request"));
   }
   const auto n = static_cast<uint32_t>(tensor.shape(0));
-  const auto values = n * static_cast<uint64_t>(spec.shape.values());
+  const auto values =
+      static_cast<uint64_t>(tensor.shape(0)) * tensor.shape(1) * tensor.shape(2) * tensor.shape(3);
   const std::string data_field = absl::StrCat(field, ".data");
   if (tensor.data().size() != values * sizeof(float)) {
-    return FieldError(data_field,
-                      absl::StrCat(tensor.data().size(), " bytes are not the ",
-                                   values * sizeof(float), " of ", ShapeText(tensor), " FLOAT32"));
+    return FieldError(data_field, absl::StrCat(tensor.data().size(), " bytes are not the ",
+                                               values * sizeof(float), " of ",
+                                               ShapeText(tensor.shape()), " FLOAT32"));
   }
   for (uint64_t i = 0; i < values; ++i) {
     float value;

@@ -1,9 +1,10 @@
-// Samples as Tensor messages, both ways.
+// Tensor messages: samples both ways, and what all tensors have in common.
 #ifndef DENOISE_SERVER_RPC_TENSOR_PROTO_H_
 #define DENOISE_SERVER_RPC_TENSOR_PROTO_H_
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -14,6 +15,11 @@
 
 namespace denoise {
 
+v1::DataType DataTypeOf(ElementType type);
+
+// "[1, 3, 8, 8]"; long ones are cut.
+std::string ShapeText(absl::Span<const int64_t> shape);
+
 // What a tensor [n, C, H, W] of samples must be.
 struct SamplesSpec {
   SampleShape shape;
@@ -23,10 +29,14 @@ struct SamplesSpec {
   // Of every value.
   float min = 0;
   float max = 0;
+  // Also [1, C, H, W], for all samples.
+  bool or_one_sample = false;
+  // Also [n, 1, H, W], for all channels.
+  bool or_one_channel = false;
 };
 
 // Checks dtype, shape, size and every value (NaN and infinities fail), without allocating. The
-// number of samples, or a FieldError below `field` ("x_0.shape").
+// first extent, or a FieldError below `field` ("x_0.shape").
 absl::StatusOr<uint32_t> CheckSamples(const v1::Tensor& tensor, const SamplesSpec& spec,
                                       absl::string_view field);
 

@@ -1,10 +1,10 @@
 """Rows a second of the service, as ratios measured in turns within one run.
 
-    python tests/benchmarks/throughput.py loop      against bare LibTorch loops, at saturation
-    python tests/benchmarks/throughput.py clients   16 clients against one, for each kind of batching
-    python tests/benchmarks/throughput.py mix       24 requests of 8 samplers, guided and not, and an Evaluate, against
-                                                    24 equal requests
-    python tests/benchmarks/throughput.py invariant with --batch-invariant against without
+    python tests/benchmarks/throughput.py loop         against bare LibTorch loops, at saturation
+    python tests/benchmarks/throughput.py clients      16 clients against one, for each kind of batching
+    python tests/benchmarks/throughput.py mix          24 requests of 8 samplers, guided and not, and an Evaluate,
+                                                       against 24 equal requests
+    python tests/benchmarks/throughput.py invariance   a server with --batch-invariant against one without, at saturation
 
 Needs the programs of a build (DENOISE_BUILD, default ./build). Machines are noisy: what counts is the median of the
 ratios, and their spread says how much to believe it.
@@ -213,21 +213,20 @@ def compare_mixture(arguments) -> None:
 
 def compare_invariance(arguments) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        servers = [
-            Server(Path(folder) / name, "--model", str(MODEL), *flags, *arguments.flags)
-            for name, flags in (("free", ()), ("invariant", ("--batch-invariant",)))
-        ]
-        for server in servers:
+        start = lambda name, *flags: Server(Path(folder, name), "--model", str(MODEL), *flags, *arguments.flags)
+        free, invariant = start("free"), start("invariant", "--batch-invariant")
+        rates = {free: [], invariant: []}
+        for server in rates:
             model = server.stub.GetModel(pb.GetModelRequest())
-            print(f"batch sizes {list(model.batch_sizes)}, {model.layout}")
-        rates = ([], [])
+            print(f"{model.replicas} x {model.threads} threads, {model.layout}, batches of {list(model.batch_sizes)}")
         for turn in range(arguments.turns):
-            for server, into in zip(servers, rates):
-                into.append(measure(MixedLoad(server, [EQUAL] * 24), server, arguments.seconds)[0])
-            print(f"  turn {turn + 1}: free {rates[0][-1]:.0f}, invariant {rates[1][-1]:.0f} rows/s", flush=True)
-        print("free", spread(rates[0], 0), " invariant", spread(rates[1], 0), "rows/s")
-        print("invariant / free:", spread([b / a for a, b in zip(*rates)], 3))
-        for server in servers:
+            for server in rates if turn % 2 == 0 else reversed(rates):
+                # Always two batches' worth of chains for each replica.
+                rates[server].append(rate(server, 4, 16, [10, 20, 50], arguments.seconds)[0])
+            print(f"  turn {turn + 1}: {rates[free][-1]:.0f} rows/s, invariant {rates[invariant][-1]:.0f}", flush=True)
+        print("rows/s: free", spread(rates[free], 0), " invariant", spread(rates[invariant], 0))
+        print("invariant / free:", spread([a / b for a, b in zip(rates[invariant], rates[free])], 3))
+        for server in rates:
             server.stop()
 
 
@@ -235,7 +234,7 @@ COMPARISONS = {
     "loop": compare_with_loops,
     "clients": compare_clients,
     "mix": compare_mixture,
-    "invariant": compare_invariance,
+    "invariance": compare_invariance,
 }
 
 if __name__ == "__main__":

@@ -207,6 +207,59 @@ def test_a_model_that_draws_random_numbers(refused, tmp_path):
     assert "eval()" in refused("--model", str(folder), *ANYWHERE)
 
 
+# --- denoised --examine.
+
+
+def examine(*flags: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [DENOISED, "--log-level", "warn", "--examine", *flags],
+        capture_output=True, text=True, timeout=80, env=clean_environment(),
+    )
+
+
+def test_the_report_on_a_model():
+    done = examine(str(DIGITS), "--max-batch-rows", "4", "--devices", "cpu:1")
+    assert done.returncode == 0 and not done.stderr
+    report = done.stdout
+    for words in ("digits, version 1", "1 x 28 x 28", "class_labels: int64 [N], 0 to 9, none: 10",
+                  "DDPMScheduler, 1000 steps, epsilon", "ddim, 50 steps, guidance 2"):
+        assert words in report, report
+    for test in ("weights", "type of t", "equal calls", "a row in company", "t", "y", "answer"):
+        assert re.search(rf"^  {test}  +\S", report, re.M), test
+    sizes = re.findall(r"^ +(\d+) +[\d.]+ +(\d+) +yes +[A-Z]$", report, re.M)
+    assert [int(rows) for rows, _ in sizes] == [1, 2, 3, 4], report
+    assert all(int(rate) > 0 for _, rate in sizes)
+
+
+def test_the_report_on_a_model_that_is_refused(tmp_path):
+    done = examine(str(write_model(tmp_path / "timeless", TimelessDenoiser())))
+    assert done.returncode == 65
+    assert re.search(r"^  a row in company  +independent", done.stdout, re.M), "what went well"
+    assert "t is ignored" in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_the_report_on_no_model(tmp_path):
+    done = examine(str(tmp_path / "nowhere"))
+    assert done.returncode == 65 and not done.stdout
+    assert str(tmp_path / "nowhere") in done.stderr
+
+
+def test_batch_invariance_is_refused_where_there_is_none(refused, tmp_path):
+    class Positioned(torch.nn.Module):
+        """Differs in the last bits by the position in the batch."""
+
+        def __init__(self):
+            super().__init__()
+            self.inner = GaussianDenoiser()
+
+        def forward(self, x, t):
+            return self.inner(x, t) * (1 + 2e-7 * torch.arange(x.size(0)).view(-1, 1, 1, 1))
+
+    folder = write_model(tmp_path / "positioned", Positioned())
+    line = refused("--model", str(folder), "--batch-invariant", "--batch-sizes", "4,8", *ANYWHERE)
+    assert "--batch-invariant: at none of the batch sizes 4, 8" in line
+
+
 # --- What does start.
 
 

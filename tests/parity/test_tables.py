@@ -353,7 +353,7 @@ def test_refusals():
             "nothing is clipped",
         ),
         ({**ddim, "rescale_betas_zero_snr": True}, {"steps": 10}, "is not served"),
-        ({**ddim, "thresholding": True}, {"steps": 10}, "is not served"),
+        ({**ddim, "use_lu_lambdas": True}, {"steps": 10}, "is not served"),
         ({"_class_name": "EDMEulerScheduler"}, {"steps": 10}, "EDMEulerScheduler"),
     ]
     answers = make_tables([{"config": c, "sampler": s} for c, s, _ in cases])

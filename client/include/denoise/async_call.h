@@ -15,11 +15,16 @@ inline namespace client_v1 {
 // Called one at a time and in order, on a thread of the library's, never within the call that was
 // given them. The next event is read when on_event has returned, so a slow one slows the stream
 // down and then loses states (Result::states_dropped). Neither may block for long or throw.
-struct SampleCallbacks {
-  std::function<void(Event)> on_event;
-  // Once, after everything else: OK if there was a Result. The callbacks are destroyed afterwards.
+template <typename E>
+struct Callbacks {
+  std::function<void(E)> on_event;
+  // Once, after everything else: OK if the last event was there, a Result or a Likelihood. The
+  // callbacks are destroyed afterwards.
   std::function<void(absl::Status)> on_done;
 };
+
+using SampleCallbacks = Callbacks<Event>;
+using EvaluateCallbacks = Callbacks<EvaluateEvent>;
 
 // Implemented by connections.
 class AsyncCallControl {

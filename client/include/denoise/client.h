@@ -53,6 +53,13 @@ class Client {
   // Runs the forward process.
   DiffuseStream Diffuse(const DiffuseRequest& request, const CallOptions& options = {});
 
+  // Bounds the likelihood of samples. As with Sample: a stream, the end of it, or callbacks.
+  EvaluateStream Evaluate(const EvaluateRequest& request, const CallOptions& options = {});
+  absl::StatusOr<Likelihood> EvaluateAndWait(const EvaluateRequest& request,
+                                             const CallOptions& options = {});
+  AsyncCall EvaluateAsync(const EvaluateRequest& request, EvaluateCallbacks callbacks,
+                          const CallOptions& options = {});
+
   // The models that are served.
   absl::StatusOr<std::vector<Model>> ListModels(const CallOptions& options = {});
 

@@ -26,6 +26,9 @@ class Connection {
   virtual AsyncCall SampleAsync(const SampleRequest& request, SampleCallbacks callbacks,
                                 const CallOptions& options) = 0;
   virtual DiffuseStream Diffuse(const DiffuseRequest& request, const CallOptions& options) = 0;
+  virtual EvaluateStream Evaluate(const EvaluateRequest& request, const CallOptions& options) = 0;
+  virtual AsyncCall EvaluateAsync(const EvaluateRequest& request, EvaluateCallbacks callbacks,
+                                  const CallOptions& options) = 0;
   virtual absl::StatusOr<std::vector<Model>> ListModels(const CallOptions& options) = 0;
   virtual absl::StatusOr<Model> GetModel(const std::string& model, int64_t version,
                                          const CallOptions& options) = 0;

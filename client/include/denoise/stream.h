@@ -31,8 +31,8 @@ class EventSource {
 };
 
 // The events of one call, in order, each a StatusOr<E>. An error is the last element; a stream that
-// ends without one has ended well, and then its last event was the Result (Sample) or the last
-// State (Diffuse).
+// ends without one has ended well, and then its last event was the Result (Sample), the last State
+// (Diffuse) or the Likelihood (Evaluate).
 //
 //     for (auto& event : client->Sample(request)) {
 //       if (!event.ok()) return event.status();
@@ -118,6 +118,7 @@ class [[nodiscard]] Stream {
 
 using SampleStream = Stream<Event>;
 using DiffuseStream = Stream<DiffuseEvent>;
+using EvaluateStream = Stream<EvaluateEvent>;
 
 }  // namespace client_v1
 }  // namespace denoise

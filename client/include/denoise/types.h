@@ -7,22 +7,18 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <variant>
 #include <vector>
 
 #include "absl/time/time.h"
+#include "denoise/tensor.h"
 
 namespace denoise {
 // Names of its own for the linker, so that a program may hold client and server.
 inline namespace client_v1 {
-
-// A dense float32 array, row-major.
-struct Tensor {
-  std::vector<int64_t> shape;  // extents, outermost first, all positive
-  std::vector<float> values;   // product(shape) of them
-};
 
 // What a State shows.
 enum class Content {
@@ -69,6 +65,14 @@ struct Sampler {
   std::optional<bool> clip_sample;              // absent: as the model says
   std::optional<float> clip_sample_range;       // > 0
   bool use_clipped_model_output = false;        // DDIM: epsilon anew from the clipped x_0
+  // Model times of the denoiser calls, strictly descending, each 0..T-1, in place of `steps`,
+  // `spacing` and `sigmas`. Whole for DDPM, DDIM, PNDM, and for models that take no others.
+  std::vector<float> timesteps = {};
+  // Dynamic thresholding of the predicted x_0, Saharia et al. 2022. Absent: as the model says.
+  std::optional<bool> thresholding = {};
+  // Flow models only, > 0: the shift of their noise levels. Absent: the model's; needed by models
+  // with dynamic shifting, which have none of their own.
+  std::optional<float> flow_shift = {};
 };
 
 // Which states are streamed. Step k is the state after k transitions: 0 is x_T, the last is x_0.
@@ -77,6 +81,30 @@ struct StateStreaming {
   std::vector<uint32_t> steps;   // besides those
   std::vector<Content> content;  // of each; none: States without data
   Encoding encoding = Encoding::kRaw;
+};
+
+// Where guidance acts, in s = sigma/alpha of x_t: where sigma_min < s <= sigma_max. Elsewhere the
+// conditional prediction alone is used, at half the cost.
+struct GuidanceInterval {
+  float sigma_min = 0;
+  float sigma_max = 0;  // 0: no upper bound
+};
+
+// Begins from a noised image rather than from noise.
+struct ImageToImage {
+  Tensor image;  // [1 or n, C, H, W], in the model's value range
+  // Above 0, at most 1: the last floor(steps * strength) of the steps are run.
+  float strength = 0.8f;
+};
+
+// Samples what a mask leaves open, and keeps the rest of an image.
+struct Inpainting {
+  Tensor image;  // [1 or n, C, H, W], in the model's value range
+  Tensor mask;   // [1 or n, 1 or C, H, W], each 0..1; 1 keeps the image
+  // Resampling (RePaint, Lugmayr et al. 2022), for DDPM, DDIM, Euler and Euler ancestral: after
+  // every jump_length steps go back by as many, until they were made jump_samples times. 0: none.
+  uint32_t jump_length = 0;
+  uint32_t jump_samples = 0;
 };
 
 // Runs the reverse process.
@@ -93,6 +121,19 @@ struct SampleRequest {
   std::optional<Tensor> initial_noise;  // standard normal, [n, C, H, W], in place of the first draw
   StateStreaming states;
   Encoding encoding = Encoding::kRaw;  // of the Result
+  // Further inputs of the denoiser by name, as in Model::inputs: [1, …] for all samples or [n, …].
+  // Absent: the model's null value, where it has one.
+  std::map<std::string, Array> conditions = {};
+  // What guidance leads away from, in place of the null class and of null values.
+  std::vector<int64_t> negative_class_labels = {};
+  std::map<std::string, Array> negative_conditions = {};
+  // 0..1: how far the guided prediction is brought back to the standard deviation of the
+  // conditional one, Lin et al. 2024.
+  float guidance_rescale = 0;
+  std::optional<GuidanceInterval> guidance_interval = {};  // absent: everywhere
+  // A chain begins from one of initial_noise and image_to_image; both: INVALID_ARGUMENT.
+  std::optional<ImageToImage> image_to_image = {};
+  std::optional<Inpainting> inpainting = {};
 };
 
 // Runs the forward process on given samples.
@@ -108,6 +149,21 @@ struct DiffuseRequest {
   Encoding encoding = Encoding::kRaw;
 };
 
+// Bounds the log-likelihood of given samples, term by term. Not for flow models, nor for models
+// whose samples are not pictures of 256 levels.
+struct EvaluateRequest {
+  std::string model = {};  // empty: the only one that is served
+  int64_t model_version = 0;
+  Tensor x_0;                              // [n, C, H, W], in the model's value range
+  std::optional<uint64_t> seed = {};       // as in SampleRequest; one draw a term
+  std::vector<int64_t> class_labels = {};  // none, one for all, or one a sample
+  std::map<std::string, Array> conditions = {};
+  // 0: all T, the bound itself. 2..T: an estimate from that many, one drawn from each of as many
+  // strata of equal width in log-SNR, and from the exact terms at t = 0 and of the prior.
+  uint32_t num_timesteps = 0;
+  std::optional<bool> clip_sample = {};  // absent: as the model says
+};
+
 // First of every stream: the request is valid and queued.
 struct Accepted {
   std::string request_id;  // also in the server's log
@@ -116,8 +172,9 @@ struct Accepted {
   uint64_t seed = 0;
   uint32_t total_steps = 0;
   // Model time of each step's denoiser call, [total_steps], descending. Diffuse: those asked for.
+  // Evaluate: those of the terms, whole and strictly descending.
   std::vector<float> timesteps;
-  // alpha_bar after k steps, [total_steps + 1]. Diffuse: that of each timestep.
+  // alpha_bar after k steps, [total_steps + 1]. Diffuse and Evaluate: that of each timestep.
   std::vector<float> alpha_bars;
   uint32_t queue_position = 0;  // requests before this one
   absl::Duration estimated_wait;
@@ -152,16 +209,36 @@ struct Result {
   uint64_t denoiser_rows = 0;   // evaluations spent; guided ones count twice
 };
 
+// A summand of the bound: KL(q(x_{t-1}|x_t,x_0) || p(x_{t-1}|x_t)), or -log p(x_0|x_1) at t = 0.
+// All of these values are finite.
+struct Term {
+  uint32_t timestep = 0;
+  std::vector<double> bits_per_dim;  // [n]
+  std::vector<double> eps_mse;       // of the predicted epsilon, [n]
+  std::vector<double> x_0_mse;       // of the predicted x_0, [n]
+};
+
+// Last of an Evaluate's stream. Finite too.
+struct Likelihood {
+  std::vector<double> total_bits_per_dim;  // upper bound of -log2 p(x_0), or its estimate, [n]
+  std::vector<double> prior_bits_per_dim;  // its summand KL(q(x_T|x_0) || N(0, I)), [n]
+  std::vector<double> standard_error;      // of the total as an estimate, [n]; 0: all was computed
+};
+
 // Of a Sample: Accepted once, States, then one Result.
 using Event = std::variant<Accepted, State, Result>;
 // Of a Diffuse: Accepted once, then every State that was asked for.
 using DiffuseEvent = std::variant<Accepted, State>;
+// Of an Evaluate: Accepted once, a Term for each of its timesteps in any order, then one
+// Likelihood.
+using EvaluateEvent = std::variant<Accepted, Term, Likelihood>;
 
 // A further input of a denoiser, besides x and t.
 struct ModelInput {
   std::string name;
-  std::string kind;
-  std::vector<int64_t> shape;  // without N
+  std::string kind;            // class_labels or condition
+  std::vector<int64_t> shape;  // without N; -1: any extent
+  DataType dtype = DataType::kUnknown;
 };
 
 struct Model {
@@ -175,7 +252,7 @@ struct Model {
   int64_t num_classes = 0;            // 0: unconditional
   std::optional<int64_t> null_class;  // the label that stands for "no class"
   std::vector<ModelInput> inputs;
-  std::string prediction_type;  // epsilon, v_prediction or sample
+  std::string prediction_type;  // epsilon, v_prediction, sample or flow_prediction
   std::string scheduler;
   uint32_t num_train_timesteps = 0;  // T
   std::vector<float> alpha_bars;     // [T]

@@ -14,6 +14,15 @@
 
 namespace denoise::cli {
 
+// A .npy file whose values have NumPy's type `descr`, such as '<i8'; `shape` as in "(1, 2)".
+inline std::string NpyFile(const std::string& descr, const std::string& shape,
+                           const std::string& values) {
+  const std::string header =
+      "{'descr': '" + descr + "', 'fortran_order': False, 'shape': " + shape + ", }\n";
+  return std::string("\x93NUMPY\x01\x00", 8) + static_cast<char>(header.size()) + '\0' + header +
+         values;
+}
+
 class CommandTest : public ::testing::Test {
  protected:
   CommandTest()

@@ -1,5 +1,6 @@
 // From flags to requests.
 #include <fstream>
+#include <utility>
 
 #include "client/cli/sample_command.h"
 #include "gmock/gmock.h"
@@ -82,9 +83,89 @@ TEST(SampleFlagsTest, WhatIsNotSaidIsLeftToTheModel) {
   EXPECT_FALSE(request.seed.has_value());
   EXPECT_FALSE(request.guidance_scale.has_value());
   EXPECT_FALSE(request.sampler.clip_sample.has_value());
+  EXPECT_FALSE(request.sampler.thresholding.has_value());
+  EXPECT_FALSE(request.sampler.flow_shift.has_value());
+  EXPECT_FALSE(request.guidance_interval.has_value());
+  EXPECT_EQ(request.guidance_rescale, 0);
   EXPECT_EQ(request.sampler.kind, Sampler::Kind::kModelDefault);
   EXPECT_EQ(request.sampler.steps, 0u);
   EXPECT_TRUE(request.class_labels.empty());
+}
+
+TEST(SampleFlagsTest, TimesThresholdingAndShift) {
+  const auto request =
+      Request({"--timesteps", "999,500.5,0", "--thresholding", "--flow-shift", "3", "--clip"});
+  EXPECT_THAT(request.sampler.timesteps, ElementsAre(999, 500.5f, 0));
+  EXPECT_EQ(request.sampler.thresholding, true);
+  EXPECT_EQ(request.sampler.flow_shift, 3.0f);
+  EXPECT_EQ(request.sampler.clip_sample, true);
+  EXPECT_EQ(Request({"--no-thresholding"}).sampler.thresholding, false);
+}
+
+TEST(SampleFlagsTest, Guidance) {
+  const auto request = Request({"--guidance-rescale", "0.7", "--guidance-interval", "0.25,5",
+                                "--negative-class", "1,2", "--n", "3"});
+  EXPECT_EQ(request.guidance_rescale, 0.7f);
+  ASSERT_TRUE(request.guidance_interval.has_value());
+  EXPECT_EQ(request.guidance_interval->sigma_min, 0.25f);
+  EXPECT_EQ(request.guidance_interval->sigma_max, 5);
+  EXPECT_THAT(request.negative_class_labels, ElementsAre(1, 2, 1));
+  EXPECT_THAT(Request({"--negative-class", "4", "--n", "3"}).negative_class_labels, ElementsAre(4));
+}
+
+TEST(SampleFlagsTest, FilesAreKept) {
+  SampleFlags flags;
+  EXPECT_EQ(Parse(&flags, {"--condition", "text=a=b.npy", "--condition", "size=c.NPY",
+                           "--negative-condition", "text=d.npy", "--image", "a.png", "--strength",
+                           "0.5", "--inpaint", "b.npy", "--mask", "c.PNG", "--jump-length", "10",
+                           "--jump-samples", "3"}),
+            "");
+  ASSERT_EQ(flags.conditions.size(), 2u);
+  EXPECT_EQ(flags.conditions[0].name, "text");
+  EXPECT_EQ(flags.conditions[0].path, "a=b.npy");
+  EXPECT_EQ(flags.conditions[1].name, "size");
+  EXPECT_EQ(flags.negative_conditions.at(0).path, "d.npy");
+  EXPECT_THAT(flags.images, ElementsAre("a.png"));
+  EXPECT_EQ(flags.strength, 0.5f);
+  EXPECT_THAT(flags.inpaint, ElementsAre("b.npy"));
+  EXPECT_EQ(flags.mask, "c.PNG");
+  EXPECT_EQ(flags.jump_length, 10u);
+  EXPECT_EQ(flags.jump_samples, 3u);
+}
+
+// What is streamed goes by the steps that will be made.
+TEST(SampleFlagsTest, StepsOfAPartOrOfAList) {
+  SampleFlags flags;
+  ASSERT_EQ(Parse(&flags, {"--steps", "1000", "--image", "a.png", "--strength", "0.3"}), "");
+  SampleRequest inputs;
+  inputs.image_to_image = ImageToImage{.image = {}, .strength = 0.3f};
+  EXPECT_EQ(MakeSampleRequest(flags, {}, inputs).states.every_n_steps, 3u);
+  EXPECT_EQ(Request({"--timesteps", "9,5,0"}, 1000).states.every_n_steps, 1u);
+}
+
+TEST(SampleFlagsTest, AsManySamplesAsTheFilesHold) {
+  const auto count = [](SampleRequest inputs) {
+    return MakeSampleRequest({}, {}, std::move(inputs)).num_samples;
+  };
+  const Tensor three{{3, 1, 1, 1}, {0, 0, 0}};
+  const Tensor one{{1, 1, 1, 1}, {0}};
+  SampleRequest inputs;
+  inputs.initial_noise = three;
+  EXPECT_EQ(count(inputs), 3u);
+  inputs = {};
+  inputs.image_to_image = ImageToImage{.image = three};
+  EXPECT_EQ(count(inputs), 3u);
+  inputs = {};
+  inputs.inpainting = Inpainting{.image = three, .mask = one};
+  EXPECT_EQ(count(inputs), 3u);
+  inputs.inpainting = Inpainting{.image = one, .mask = three};
+  EXPECT_EQ(count(inputs), 3u);
+  inputs = {};
+  inputs.conditions["text"] = three;
+  EXPECT_EQ(count(inputs), 3u);
+  SampleFlags flags;
+  flags.num_samples = 2;
+  EXPECT_EQ(MakeSampleRequest(flags, {}, inputs).num_samples, 2u) << "the flag counts";
 }
 
 TEST(SampleFlagsTest, ClassesAreTakenInTurn) {
@@ -132,6 +213,26 @@ TEST(SampleFlagsTest, WhatIsRefusedIsNamed) {
   EXPECT_THAT(Parse(&flags, {"--timeout", "soon"}), HasSubstr("500ms, 10s or 2m"));
   EXPECT_THAT(Parse(&flags, {"--timeout", "-1"}), HasSubstr("'-1'"));
   EXPECT_NE(Parse(&flags, {"--frobnicate"}), "");
+  for (const char* other : {"--steps=5", "--spacing=leading", "--sigmas=karras"}) {
+    EXPECT_THAT(Parse(&flags, {"--timesteps", "9,0", other}), HasSubstr("excludes")) << other;
+  }
+  EXPECT_THAT(Parse(&flags, {"--thresholding", "--no-thresholding"}), HasSubstr("thresholding"));
+  for (const char* interval : {"1", "1,2,3", "a,b", ""}) {
+    EXPECT_THAT(Parse(&flags, {"--guidance-interval", interval}), HasSubstr("is not MIN,MAX"));
+  }
+  for (const char* condition : {"text", "=a.npy", "text=a.png"}) {
+    EXPECT_THAT(Parse(&flags, {"--condition", condition}), HasSubstr("is not NAME=FILE.npy"));
+  }
+  EXPECT_THAT(Parse(&flags, {"--condition", "a=b.npy", "--condition", "a=c.npy"}),
+              HasSubstr("'a' is given twice"));
+  EXPECT_THAT(Parse(&flags, {"--image", "x.jpg"}), HasSubstr(".png or .npy"));
+  EXPECT_THAT(Parse(&flags, {"--image", "x.png", "--initial-noise", "x.npy"}),
+              HasSubstr("excludes"));
+  EXPECT_THAT(Parse(&flags, {"--strength", "0.5"}), HasSubstr("requires --image"));
+  EXPECT_THAT(Parse(&flags, {"--inpaint", "x.png"}), HasSubstr("requires --mask"));
+  EXPECT_THAT(Parse(&flags, {"--mask", "x.png"}), HasSubstr("requires --inpaint"));
+  EXPECT_THAT(Parse(&flags, {"--inpaint", "x.png", "--mask", "x.png", "--jump-length", "5"}),
+              HasSubstr("requires --jump-samples"));
   SampleFlags others;
   EXPECT_THAT(Parse(&others, {"--content", "x_t"}), HasSubstr("needs --animate or --states"));
 }

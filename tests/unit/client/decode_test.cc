@@ -5,6 +5,7 @@
 #include <functional>
 #include <limits>
 
+#include "client/src/stream_decoders.h"
 #include "denoise/client.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -13,6 +14,7 @@
 namespace denoise {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 SampleRequest TwoSamples() {
@@ -156,6 +158,31 @@ TEST(DecodeTest, Models) {
   EXPECT_EQ(spoilt([](v1::Model* m) { m->set_value_max(std::numeric_limits<float>::quiet_NaN()); }),
             kDataLoss);
   EXPECT_EQ(spoilt([](v1::Model* m) { m->set_num_train_timesteps(1000); }), kDataLoss);
+  EXPECT_EQ(spoilt([](v1::Model* m) { m->add_inputs()->add_shape(0); }), kDataLoss);
+  EXPECT_EQ(spoilt([](v1::Model* m) { m->add_inputs()->add_shape(-2); }), kDataLoss);
+}
+
+TEST(DecodeTest, InputsOfModels) {
+  auto wire = MakeModel("digits");
+  auto* input = wire.add_inputs();
+  input->set_name("text");
+  input->set_kind("condition");
+  input->set_dtype(v1::DATA_TYPE_FLOAT32);
+  input->add_shape(-1);
+  input->add_shape(4);
+  wire.add_inputs()->set_dtype(v1::DATA_TYPE_INT64);
+  wire.add_inputs()->set_dtype(v1::DATA_TYPE_BOOL);
+  wire.add_inputs()->set_dtype(static_cast<v1::DataType>(77));
+  const auto model = DecodeModel(wire);
+  ASSERT_TRUE(model.ok()) << model.status();
+  ASSERT_EQ(model->inputs.size(), 4u);
+  EXPECT_EQ(model->inputs[0].name, "text");
+  EXPECT_EQ(model->inputs[0].kind, "condition");
+  EXPECT_THAT(model->inputs[0].shape, ElementsAre(-1, 4));
+  EXPECT_STREQ(Name(model->inputs[0].dtype), "float32");
+  EXPECT_STREQ(Name(model->inputs[1].dtype), "int64");
+  EXPECT_STREQ(Name(model->inputs[2].dtype), "bool");
+  EXPECT_EQ(model->inputs[3].dtype, DataType::kUnknown) << "of a newer server";
 }
 
 // Bytes that are no message at all, from a server that then says no more.

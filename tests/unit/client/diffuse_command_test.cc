@@ -118,11 +118,14 @@ TEST_F(ModelsCommandTest, ForPeopleAndForPrograms) {
     model_.num_classes = 10;
     model_.null_class = 10;
     model_.alpha_bars = {0.5f, 0.25f};
+    model_.inputs = {{"y", "class_labels", {}, DataType::kInt64},
+                     {"text", "condition", {-1, 4}, DataType::kFloat32}};
     return std::vector<Model>{model_};
   });
   EXPECT_EQ(RunModels({}, client_, console_), 0);
   EXPECT_THAT(out_.str(), HasSubstr("digits  version 1  SERVING"));
   EXPECT_THAT(out_.str(), HasSubstr("10 classes"));
+  EXPECT_THAT(out_.str(), HasSubstr("inputs   text float32 [-1, 4]"));
   out_.str("");
   console_.json = true;
   EXPECT_EQ(RunModels({}, client_, console_), 0);
@@ -130,6 +133,7 @@ TEST_F(ModelsCommandTest, ForPeopleAndForPrograms) {
   EXPECT_EQ(document["models"][0]["name"], "digits");
   EXPECT_EQ(document["models"][0]["null_class"], 10);
   EXPECT_EQ(document["models"][0]["alpha_bars"][1], 0.25);
+  EXPECT_EQ(document["models"][0]["inputs"][1]["dtype"], "float32");
 }
 
 TEST_F(ModelsCommandTest, NoServer) {

@@ -68,6 +68,31 @@ std::vector<v1::SampleEvent> Chain(uint32_t samples, uint32_t steps) {
   return events;
 }
 
+std::vector<v1::EvaluateEvent> Terms(uint32_t samples, const std::vector<uint32_t>& timesteps) {
+  std::vector<v1::EvaluateEvent> events(1);
+  auto* accepted = events[0].mutable_accepted();
+  *accepted = MakeAccepted(0);
+  accepted->clear_alpha_bars();
+  for (const uint32_t t : timesteps) {
+    accepted->add_timesteps(static_cast<float>(t));
+    accepted->add_alpha_bars(0.5f);
+    auto* term = events.emplace_back().mutable_term();
+    term->set_timestep(t);
+    for (uint32_t i = 0; i < samples; ++i) {
+      term->add_bits_per_dim(0.25 + t);
+      term->add_eps_mse(0.5 + i);
+      term->add_x_0_mse(0.125);
+    }
+  }
+  auto* likelihood = events.emplace_back().mutable_likelihood();
+  for (uint32_t i = 0; i < samples; ++i) {
+    likelihood->add_total_bits_per_dim(1.5 + i);
+    likelihood->add_prior_bits_per_dim(0.0625);
+    likelihood->add_standard_error(0.03);
+  }
+  return events;
+}
+
 v1::Model MakeModel(const std::string& name) {
   v1::Model model;
   model.set_name(name);
@@ -121,7 +146,8 @@ class FakeServer::Reactor final : public grpc::ServerWriteReactor<grpc::ByteBuff
 
 class FakeServer::Service final
     : public v1::Diffusion::WithRawCallbackMethod_Sample<
-          v1::Diffusion::WithRawCallbackMethod_Diffuse<v1::Diffusion::Service>> {
+          v1::Diffusion::WithRawCallbackMethod_Diffuse<
+              v1::Diffusion::WithRawCallbackMethod_Evaluate<v1::Diffusion::Service>>> {
  public:
   explicit Service(FakeServer* server) : server_(server) {}
 
@@ -136,6 +162,12 @@ class FakeServer::Service final
     v1::DiffuseRequest request;
     request.ParseFromString(Bytes(*bytes));
     return server_->Answer(context, server_->on_diffuse(request));
+  }
+  grpc::ServerWriteReactor<grpc::ByteBuffer>* Evaluate(grpc::CallbackServerContext* context,
+                                                       const grpc::ByteBuffer* bytes) override {
+    v1::EvaluateRequest request;
+    request.ParseFromString(Bytes(*bytes));
+    return server_->Answer(context, server_->on_evaluate(request));
   }
   grpc::Status ListModels(grpc::ServerContext*, const v1::ListModelsRequest*,
                           v1::ListModelsResponse* response) override {

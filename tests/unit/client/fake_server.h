@@ -25,6 +25,8 @@ struct Script {
 // A chain of `steps` steps for `samples` samples of [1, 2, 2]: Accepted, every state, Result.
 std::vector<v1::SampleEvent> Chain(uint32_t samples, uint32_t steps);
 v1::Accepted MakeAccepted(uint32_t steps);
+// An evaluation of `samples` samples at those timesteps, descending: Accepted, Terms, Likelihood.
+std::vector<v1::EvaluateEvent> Terms(uint32_t samples, const std::vector<uint32_t>& timesteps);
 v1::Tensor MakeTensor(const std::vector<int64_t>& shape, float first);
 v1::Model MakeModel(const std::string& name);
 
@@ -46,6 +48,7 @@ class FakeServer {
   // Set before calls are made.
   std::function<Script(const v1::SampleRequest&)> on_sample;
   std::function<Script(const v1::DiffuseRequest&)> on_diffuse;
+  std::function<Script(const v1::EvaluateRequest&)> on_evaluate;
   std::function<grpc::Status(v1::ListModelsResponse*)> on_list_models;
   std::function<grpc::Status(const v1::GetModelRequest&, v1::Model*)> on_get_model;
 

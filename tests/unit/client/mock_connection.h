@@ -18,6 +18,9 @@ class MockConnection : public Connection {
   MOCK_METHOD(AsyncCall, SampleAsync, (const SampleRequest&, SampleCallbacks, const CallOptions&),
               (override));
   MOCK_METHOD(DiffuseStream, Diffuse, (const DiffuseRequest&, const CallOptions&), (override));
+  MOCK_METHOD(EvaluateStream, Evaluate, (const EvaluateRequest&, const CallOptions&), (override));
+  MOCK_METHOD(AsyncCall, EvaluateAsync,
+              (const EvaluateRequest&, EvaluateCallbacks, const CallOptions&), (override));
   MOCK_METHOD(absl::StatusOr<std::vector<Model>>, ListModels, (const CallOptions&), (override));
   MOCK_METHOD(absl::StatusOr<Model>, GetModel, (const std::string&, int64_t, const CallOptions&),
               (override));

@@ -2,6 +2,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/unit/client/cli_fixture.h"
 
 namespace denoise::cli {
 namespace {
@@ -41,6 +42,40 @@ TEST(NpyTest, Float64OfNumpy) {
   ASSERT_TRUE(decoded.ok()) << decoded.status();
   EXPECT_THAT(decoded->shape, ElementsAre(1, 2));
   EXPECT_THAT(decoded->values, ElementsAre(0.5f, -1.0f));
+}
+
+TEST(NpyTest, ArraysKeepTheirTypes) {
+  const auto floats = DecodeNpyArray(EncodeNpy({{2}, {0.5f, -1}}));
+  ASSERT_TRUE(floats.ok()) << floats.status();
+  EXPECT_THAT(floats->shape, ElementsAre(2));
+  EXPECT_THAT(std::get<std::vector<float>>(floats->values), ElementsAre(0.5f, -1));
+
+  const std::string negative(8, '\xff');
+  const auto integers =
+      DecodeNpyArray(NpyFile("<i8", "(1, 2)", std::string("\2\1\0\0\0\0\0\0", 8) + negative));
+  ASSERT_TRUE(integers.ok()) << integers.status();
+  EXPECT_THAT(integers->shape, ElementsAre(1, 2));
+  EXPECT_THAT(std::get<std::vector<int64_t>>(integers->values), ElementsAre(258, -1));
+
+  const auto bools = DecodeNpyArray(NpyFile("|b1", "(3,)", std::string("\1\0\1", 3)));
+  ASSERT_TRUE(bools.ok()) << bools.status();
+  EXPECT_THAT(bools->shape, ElementsAre(3));
+  EXPECT_THAT(std::get<std::vector<bool>>(bools->values), ElementsAre(true, false, true));
+}
+
+TEST(NpyTest, WhatNoArrayHolds) {
+  for (const std::string& bytes :
+       {NpyFile("<i4", "(1,)", "1234"), NpyFile(">i8", "(1,)", "12345678"),
+        NpyFile("<f2", "(1,)", "12"), NpyFile("|b1", "(3,)", "12"), NpyFile("<i8", "(2,)", "1"),
+        NpyFile("<U1", "(1,)", "1234"), NpyFile("|O", "(1,)", "12345678")}) {
+    const auto status = DecodeNpyArray(bytes).status();
+    EXPECT_TRUE(absl::IsInvalidArgument(status)) << bytes;
+    EXPECT_THAT(std::string(status.message()), HasSubstr("numpy.save"));
+  }
+  EXPECT_THAT(std::string(DecodeNpyArray(NpyFile("<i4", "(1,)", "1234")).status().message()),
+              HasSubstr("'<i4', not float32, int64 or bool"));
+  EXPECT_THAT(std::string(DecodeNpy(NpyFile("<i8", "(1,)", "12345678")).status().message()),
+              HasSubstr("int64, not float32"));
 }
 
 TEST(NpyTest, WhatCannotBeReadIsRefusedWithTheMend) {

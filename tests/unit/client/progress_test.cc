@@ -71,6 +71,16 @@ TEST_F(ProgressTest, SaysWhatItWaitsFor) {
   EXPECT_EQ(Text(), "waiting behind 3 requests, about 2.5s\n");
 }
 
+TEST_F(ProgressTest, CountsWhatItIsTold) {
+  Progress terms(
+      &console_, [this] { return now_; }, "term");
+  terms.Accepted(1, 10, 0, {});
+  terms.Update(0, 1);
+  now_ += absl::Seconds(1);
+  terms.Update(0, 5);
+  EXPECT_THAT(Text(), EndsWith("term 5/10  4 terms/s  ETA 1.2s\n"));
+}
+
 TEST_F(ProgressTest, Quiet) {
   console_.quiet = true;
   progress_.Accepted(1, 10, 3, {});

@@ -202,6 +202,69 @@ TEST_F(SampleCommandTest, NoiseIsSent) {
   EXPECT_EQ(request_.initial_noise->values, noise.values);
 }
 
+TEST_F(SampleCommandTest, AnImageIsSentInTheModelsRange) {
+  AnswerChain();
+  ASSERT_TRUE(WriteFile(Path("a.png"), EncodePng({3, 2, 1, {0, 255, 0, 255, 255, 0}})).ok());
+  flags_.images = {Path("a.png")};
+  flags_.strength = 0.5f;
+  EXPECT_EQ(Run(), 0) << err_.str();
+  ASSERT_TRUE(request_.image_to_image.has_value());
+  EXPECT_THAT(request_.image_to_image->image.shape, ElementsAre(1, 1, 2, 3));
+  EXPECT_THAT(request_.image_to_image->image.values, ElementsAre(-1, 1, -1, 1, 1, -1));
+  EXPECT_EQ(request_.image_to_image->strength, 0.5f);
+  EXPECT_FALSE(request_.inpainting.has_value());
+}
+
+TEST_F(SampleCommandTest, AMaskedImageIsSent) {
+  AnswerChain();
+  ASSERT_TRUE(WriteFile(Path("a.png"), EncodePng({3, 2, 1, {0, 255, 0, 255, 255, 0}})).ok());
+  ASSERT_TRUE(WriteFile(Path("m.png"), EncodePng({3, 2, 1, {255, 0, 0, 0, 0, 255}})).ok());
+  flags_.inpaint = {Path("a.png")};
+  flags_.mask = Path("m.png");
+  flags_.jump_length = 4;
+  flags_.jump_samples = 2;
+  EXPECT_EQ(Run(), 0) << err_.str();
+  ASSERT_TRUE(request_.inpainting.has_value());
+  EXPECT_THAT(request_.inpainting->image.values, ElementsAre(-1, 1, -1, 1, 1, -1));
+  EXPECT_THAT(request_.inpainting->mask.shape, ElementsAre(1, 1, 2, 3));
+  EXPECT_THAT(request_.inpainting->mask.values, ElementsAre(1, 0, 0, 0, 0, 1));
+  EXPECT_EQ(request_.inpainting->jump_length, 4u);
+  EXPECT_EQ(request_.inpainting->jump_samples, 2u);
+}
+
+TEST_F(SampleCommandTest, ConditionsAreSentWithTheirTypes) {
+  AnswerChain();
+  ASSERT_TRUE(WriteFile(Path("t.npy"), NpyFile("<i8", "(1, 1)", std::string(8, '\1'))).ok());
+  ASSERT_TRUE(WriteFile(Path("e.npy"), EncodeNpy({{1, 1}, {0.5f}})).ok());
+  flags_.conditions = {{"tokens", Path("t.npy")}, {"embedding", Path("e.npy")}};
+  flags_.negative_conditions = {{"embedding", Path("e.npy")}};
+  EXPECT_EQ(Run(), 0) << err_.str();
+  ASSERT_EQ(request_.conditions.size(), 2u);
+  EXPECT_EQ(request_.conditions["tokens"].dtype(), DataType::kInt64);
+  EXPECT_EQ(request_.conditions["embedding"].dtype(), DataType::kFloat32);
+  EXPECT_EQ(request_.negative_conditions.count("embedding"), 1u);
+}
+
+TEST_F(SampleCommandTest, FilesThatDoNotFitAreNamedByTheirFlag) {
+  EXPECT_CALL(*connection_, Sample).Times(0);
+  ASSERT_TRUE(WriteFile(Path("wide.png"), EncodePng({4, 2, 1, {0, 0, 0, 0, 0, 0, 0, 0}})).ok());
+  ASSERT_TRUE(WriteFile(Path("good.png"), EncodePng({3, 2, 1, {0, 0, 0, 0, 0, 0}})).ok());
+  flags_.images = {Path("wide.png")};
+  EXPECT_EQ(Run(), EX_DATAERR);
+  EXPECT_THAT(err_.str(), HasSubstr("--image '" + Path("wide.png") + "': it is 4x2"));
+  flags_.images.clear();
+  flags_.inpaint = {Path("good.png")};
+  flags_.mask = Path("wide.png");
+  EXPECT_EQ(Run(), EX_DATAERR);
+  EXPECT_THAT(err_.str(), HasSubstr("--mask '" + Path("wide.png") + "': it is 4x2"));
+  flags_.mask = Path("none.png");
+  EXPECT_EQ(Run(), EX_NOINPUT);
+  flags_.inpaint.clear();
+  flags_.conditions = {{"text", Path("good.png")}};
+  EXPECT_EQ(Run(), EX_DATAERR);
+  EXPECT_THAT(err_.str(), HasSubstr("--condition '" + Path("good.png") + "'"));
+}
+
 TEST_F(SampleCommandTest, PicturesNeedOneOrThreeChannels) {
   model_.sample_shape = {4, 2, 3};
   flags_.out = Path("x.png");

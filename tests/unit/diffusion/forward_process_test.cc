@@ -94,5 +94,38 @@ TEST_F(ForwardProcess, RefusesBadTimesteps) {
   }
 }
 
+TEST(ForwardProcessOfFlow, JumpsAlongTheLine) {
+  const auto table = MakeForwardJumps(NoiseSchedule::OfFlow(10), {0, 4, 9});
+  ASSERT_TRUE(table.ok()) << table.status();
+  Moments moments = AllEqual(kX0, 0);
+  for (const Row& row : table->rows) {
+    moments = Advance(row, nullptr, 0, moments);
+    const double sigma = (row.state_timestep + 1) / 10;
+    EXPECT_NEAR(moments.mean[0], (1 - sigma) * kX0, 1e-12);
+    EXPECT_NEAR(moments.covariance[0][0], sigma * sigma, 1e-12);
+    EXPECT_DOUBLE_EQ(row.state_sigma, sigma);
+    EXPECT_NEAR(row.state_alpha_bar, (1 - sigma) * (1 - sigma), 1e-12);
+  }
+}
+
+TEST(ForwardProcessOfFlow, IsNoChain) {
+  const absl::Status status = MakeForwardChain(NoiseSchedule::OfFlow(10), {0, 4, 9}).status();
+  EXPECT_EQ(FieldOf(status), "chain");
+  EXPECT_THAT(std::string(status.message()), HasSubstr("flow model"));
+}
+
+// With zero SNR the last transition keeps nothing.
+TEST(ForwardProcessOfZeroSnr, EndsInNoiseAlone) {
+  const NoiseSchedule schedule({0.5, 0.25, 1});
+  for (const auto& table :
+       {MakeForwardChain(schedule, {1, 2}), MakeForwardJumps(schedule, {1, 2})}) {
+    ASSERT_TRUE(table.ok()) << table.status();
+    Moments moments = AllEqual(kX0, 0);
+    for (const Row& row : table->rows) moments = Advance(row, nullptr, 0, moments);
+    EXPECT_EQ(moments.mean[0], 0);
+    EXPECT_EQ(moments.covariance[0][0], 1);
+  }
+}
+
 }  // namespace
 }  // namespace denoise

@@ -33,6 +33,47 @@ TEST(NoiseSchedule, IsRoundedOnceATime) {
   }
 }
 
+TEST(NoiseSchedule, OfFlowIsALine) {
+  const NoiseSchedule schedule = NoiseSchedule::OfFlow(4);
+  EXPECT_TRUE(schedule.is_flow());
+  EXPECT_FALSE(schedule.has_zero_snr());
+  ASSERT_EQ(schedule.size(), 4);
+  for (const int t : {0, 1, 2, 3}) {
+    EXPECT_DOUBLE_EQ(schedule.sigma(t), (t + 1) / 4.0);
+    EXPECT_DOUBLE_EQ(schedule.alpha(t), 1 - (t + 1) / 4.0);
+    EXPECT_DOUBLE_EQ(schedule.alpha_bar(t), schedule.alpha(t) * schedule.alpha(t));
+  }
+  EXPECT_EQ(schedule.alpha_bars().back(), 0);
+  EXPECT_FALSE(NoiseSchedule({0.5}).is_flow());
+}
+
+TEST(NoiseSchedule, ZeroSnrCanBeTakenAway) {
+  const NoiseSchedule schedule({0.5, 0.25, 1});
+  EXPECT_TRUE(schedule.has_zero_snr());
+  EXPECT_EQ(schedule.alpha(2), 0);
+  EXPECT_EQ(schedule.sigma(2), 1);
+  const NoiseSchedule without = schedule.WithoutZeroSnr();
+  EXPECT_FALSE(without.has_zero_snr());
+  EXPECT_EQ(without.alpha_bar(1), schedule.alpha_bar(1));
+  EXPECT_EQ(without.alpha_bar(2), std::pow(2, -24));
+  const NoiseSchedule other({0.5, 0.25});
+  EXPECT_EQ(other.WithoutZeroSnr().alpha_bars(), other.alpha_bars());
+}
+
+// √ᾱ becomes (√ᾱ - √ᾱ_T) √ᾱ_0/(√ᾱ_0 - √ᾱ_T).
+TEST(BetaSchedule, RescalesToZeroSnr) {
+  const std::vector<double> betas = MakeBetas(BetaSchedule::kLinear, 1000, 0.0001, 0.02);
+  const NoiseSchedule before(betas);
+  const NoiseSchedule after(RescaleToZeroSnr(betas));
+  EXPECT_EQ(after.alpha_bars().back(), 0);
+  EXPECT_NEAR(after.alpha(0), before.alpha(0), 1e-7);
+  const double last = before.alpha(999);
+  for (const int t : {1, 250, 500, 998}) {
+    const double expected = (before.alpha(t) - last) * before.alpha(0) / (before.alpha(0) - last);
+    EXPECT_NEAR(after.alpha(t), expected, 1e-6) << t;
+  }
+}
+
 // Ho et al. 2020: 1e-4 to 0.02 in 1000 steps leaves a KL to N(0, I) of about 1e-5 bits.
 TEST(BetaSchedule, LinearAsInThePaper) {
   const std::vector<double> betas = MakeBetas(BetaSchedule::kLinear, 1000, 0.0001, 0.02);

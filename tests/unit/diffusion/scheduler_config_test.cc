@@ -111,7 +111,7 @@ TEST(SchedulerConfig, RefusesOtherClasses) {
                 "served are DDPMScheduler, DDIMScheduler, EulerDiscreteScheduler, "
                 "EulerAncestralDiscreteScheduler, HeunDiscreteScheduler, "
                 "DPMSolverMultistepScheduler, UniPCMultistepScheduler, LMSDiscreteScheduler, "
-                "PNDMScheduler, DEISMultistepScheduler. ");
+                "PNDMScheduler, DEISMultistepScheduler, FlowMatchEulerDiscreteScheduler. ");
   ExpectRefused("{}", "_class_name: (missing) is not a scheduler that is served");
   ExpectRefused(R"({"_class_name": 3})", "_class_name: 3 is not a text");
 }
@@ -129,8 +129,7 @@ TEST(SchedulerConfig, RefusesUnknownValuesByKeyAndValue) {
   } cases[] = {
       {R"("beta_schedule": "laplace")",
        R"(beta_schedule: "laplace" is not one of linear, scaled_linear, squaredcos_cap_v2, sigmoid)"},
-      {R"("prediction_type": "flow_prediction")",
-       R"(prediction_type: "flow_prediction" is not one)"},
+      {R"("prediction_type": "score")", R"(prediction_type: "score" is not one of epsilon)"},
       {R"("timestep_spacing": "even")", R"(timestep_spacing: "even" is not one of leading)"},
       {R"("variance_type": "small")", R"(variance_type: "small" is not one of fixed_small)"},
       {R"("variance_type": 3)", "variance_type: 3 is not a text"},
@@ -178,16 +177,46 @@ TEST(SchedulerConfig, RefusesUnknownValuesByKeyAndValue) {
       {R"("beta_start": 1e-30, "num_train_timesteps": 2)",
        "beta_schedule: 1e-30 at t = 0 is too small: alpha_bar stays at 1"},
       {R"("sample_max_value": "1")", R"(sample_max_value: "1" is not a number)"},
+      {R"("sample_max_value": 0.5)", "sample_max_value: 0.5 is not a number of at least 1"},
+      {R"("dynamic_thresholding_ratio": 0)", "dynamic_thresholding_ratio: 0 is not a number"},
+      {R"("dynamic_thresholding_ratio": 1.01)", "above 0 and at most 1"},
+      {R"("use_lu_lambdas": true)", "use_lu_lambdas: true is not served; only false is"},
   };
   for (const auto& [keys, message] : cases) ExpectRefused(Ddpm(keys), message);
 }
 
+TEST(SchedulerConfig, ReadsThresholding) {
+  const SchedulerConfig config = Parse(
+      Ddpm(R"("thresholding": true, "dynamic_thresholding_ratio": 1.0, "sample_max_value": 1.0)"));
+  EXPECT_EQ(config.thresholding, true);
+  EXPECT_EQ(config.dynamic_thresholding_ratio, 1);
+  EXPECT_EQ(config.sample_max_value, 1);
+  EXPECT_THAT(config.ignored_keys, IsEmpty());
+  EXPECT_EQ(Parse(Ddpm("")).thresholding, std::nullopt);
+  EXPECT_EQ(Parse(Ddpm("")).dynamic_thresholding_ratio, 0.995);
+  EXPECT_EQ(Parse(Ddpm(R"("sample_max_value": 7)")).sample_max_value, 7);
+}
+
+TEST(SchedulerConfig, RescalesToZeroSnr) {
+  const std::string keys = R"("rescale_betas_zero_snr": true, "prediction_type": "v_prediction")";
+  const SchedulerConfig config = Parse(Ddpm(keys));
+  EXPECT_EQ(config.betas, RescaleToZeroSnr(MakeBetas(BetaSchedule::kLinear, 1000, 0.0001, 0.02)));
+  EXPECT_TRUE(ScheduleOf(config).has_zero_snr());
+  EXPECT_TRUE(
+      ScheduleOf(Parse(Ddpm(keys + R"(, "beta_schedule": "squaredcos_cap_v2")"))).has_zero_snr());
+  EXPECT_FALSE(ScheduleOf(Parse(Ddpm(""))).has_zero_snr());
+  ExpectRefused(Ddpm(R"("rescale_betas_zero_snr": true)"),
+                "rescale_betas_zero_snr: true is not served with prediction_type epsilon");
+  ExpectRefused(Ddpm(keys + R"(, "num_train_timesteps": 1)"),
+                "rescale_betas_zero_snr: true needs a num_train_timesteps of at least 2");
+  ExpectRefused(Ddpm(keys + R"(, "trained_betas": [0.1, 1.5], "num_train_timesteps": 2)"),
+                "trained_betas: 1.5 at t = 1");
+}
+
 // Sampling such a model as if the switch were off would give other pictures, silently.
-TEST(SchedulerConfig, RefusesSwitchesThatAreNotServed) {
+TEST(SchedulerConfig, SwitchesAreOnOrOff) {
   for (const char* key : {"thresholding", "rescale_betas_zero_snr", "use_flow_sigmas",
-                          "use_dynamic_shifting", "use_lu_lambdas"}) {
-    ExpectRefused(Ddpm(absl::StrCat("\"", key, "\": true")),
-                  absl::StrCat(key, ": true is not served"));
+                          "use_dynamic_shifting", "stochastic_sampling"}) {
     ExpectRefused(Ddpm(absl::StrCat("\"", key, "\": 1")),
                   absl::StrCat(key, ": 1 is not true or false"));
     for (const char* off : {"false", "null"}) {

@@ -8,6 +8,11 @@ namespace denoise {
 double RunRow(const Row& row, double out, double o2, double z, Registers* registers) {
   double x0 = row.denoise ? row.p * (*registers)[0] + row.q * out : 0;
   if (row.clip) x0 = std::clamp(x0, -row.clip_range, row.clip_range);
+  if (row.threshold) {
+    // Every quantile of one number is that number.
+    const double s = std::clamp(std::abs(x0), 1.0, row.threshold_max);
+    x0 = std::clamp(x0, -s, s) / s;
+  }
   switch (row.variance) {
     case RowVariance::kNone:
       break;

@@ -48,5 +48,22 @@ TEST(KneeOf, KeepsRoomForAGuidedChain) {
   EXPECT_EQ(KneeOf({{1, 1.0}, {2, 4.0}}, 1), 1);
 }
 
+TEST(LeastFor, CountsUpToTheFirstSizeOfTwoRows) {
+  EXPECT_EQ(LeastFor({{1, 1.0}, {2, 1.0}, {3, 1.0}}, true), 2);
+  EXPECT_EQ(LeastFor({{4, 1.0}, {8, 1.0}}, true), 1);
+  EXPECT_EQ(LeastFor({{1, 1.0}, {2, 1.0}}, false), 1);
+}
+
+TEST(MayBeGuided, WhereSomethingStandsForNoneOrCanBeGiven) {
+  ModelInfo info;
+  info.num_classes = 10;
+  EXPECT_FALSE(MayBeGuided(info));
+  info.null_class = 10;
+  EXPECT_TRUE(MayBeGuided(info));
+  ModelInfo conditioned;
+  conditioned.inputs.push_back({.name = "text"});
+  EXPECT_TRUE(MayBeGuided(conditioned));
+}
+
 }  // namespace
 }  // namespace denoise

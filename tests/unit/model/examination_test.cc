@@ -44,7 +44,13 @@ INSTANTIATE_TEST_SUITE_P(
         std::tuple("two_arguments", "takes 2 arguments", "change num_classes"),
         std::tuple("three_arguments", "takes 3 arguments", "change num_classes"),
         std::tuple("list", "answered a GenericList", "a tuple that begins with one"),
-        std::tuple("double", "answers Double", "add .float()"),
+        std::tuple("integers", "answers Long", "add .float()"),
+        std::tuple("random", "two equal calls gave different answers", "draws random numbers"),
+        std::tuple("first_text", "text: not honoured row by row", "every row of its conditions"),
+        std::tuple("no_text_used", "text: ignored", "take it out of model.json's inputs"),
+        std::tuple("fixed_text", "text [7, 3]", "conditions as model.json's inputs say"),
+        std::tuple("float16_fourier", "its weights being float16", "export it in float32"),
+        std::tuple("complex", "its weights are ComplexFloat", "export it in float32"),
         std::tuple("raises", "forward failed for 1 row of [1, 8, 8], t = 0, y = 0 (never works)",
                    "it must take x [N,C,H,W] float32"),
         std::tuple("batch_baked_in", "forward failed for 3 rows", "for any N"),
@@ -61,7 +67,10 @@ TEST_P(AnswerTest, IsTakenInThisForm) {
   EXPECT_TRUE((*model)->MakeExecutor().ok());
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, AnswerTest, ::testing::Values("traced", "tuple", "dict"),
+INSTANTIATE_TEST_SUITE_P(Models, AnswerTest,
+                         ::testing::Values("traced", "tuple", "dict", "double", "float16",
+                                           "bfloat16", "float64", "conditioned",
+                                           "scripted_batch_norm", "scripted_dropout"),
                          [](const auto& info) { return std::string(info.param); });
 
 TEST(Examination, FindsOutAboutTheModel) {
@@ -82,6 +91,53 @@ TEST(Examination, FindsLearnedVariance) {
   const auto model = ServeTestModel("learned_variance");
   ASSERT_TRUE(model.ok()) << model.status();
   EXPECT_TRUE((*model)->info()->learned_variance);
+}
+
+// The result of a test in a model's report.
+std::string ResultOf(const ServedModel& model, absl::string_view test) {
+  for (const TestResult& each : model.report().tests) {
+    if (each.test == test) return each.result;
+  }
+  return "";
+}
+
+TEST(Examination, SaysThatVarianceChannelsAreLeftOut) {
+  const auto model = ServeTestModel("variance_left_out");
+  ASSERT_TRUE(model.ok()) << model.status();
+  EXPECT_TRUE((*model)->info()->learned_variance);
+  EXPECT_THAT(ResultOf(**model, "answer"), HasSubstr("left out, as variance_type is fixed_small"));
+}
+
+TEST(Examination, FindsThePrecision) {
+  for (const char* name : {"float32", "float16", "bfloat16", "float64"}) {
+    const auto model = ServeTestModel(name);
+    ASSERT_TRUE(model.ok()) << model.status();
+    EXPECT_EQ((*model)->info()->precision, name);
+    EXPECT_EQ((*model)->info()->layout, "channels_last") << name;
+  }
+}
+
+TEST(Examination, ReportsItsTests) {
+  const auto model = ServeTestModel("conditioned");
+  ASSERT_TRUE(model.ok()) << model.status();
+  EXPECT_EQ(ResultOf(**model, "equal calls"), "equal answers, bit for bit");
+  EXPECT_THAT(ResultOf(**model, "a row in company"), HasSubstr("independent"));
+  for (const char* test : {"t", "y", "conditions", "of another extent"}) {
+    EXPECT_EQ(ResultOf(**model, test), "honoured row by row") << test;
+  }
+  EXPECT_EQ(ResultOf(**model, "answer"), "2 channels");
+  EXPECT_FALSE((*model)->report().times.empty());
+  EXPECT_TRUE((*model)->report().agreement.empty());
+}
+
+TEST(Examination, ReportsWhatWentWellUntilSomethingDidNot) {
+  PrepareProcess();
+  PrepareEngineThread(1);
+  const auto model = ServedModel::Load({.path = TestModelFolder("first_text")}, {});
+  ASSERT_TRUE(model.ok()) << model.status();
+  EXPECT_FALSE((*model)->Examine().ok());
+  EXPECT_EQ(ResultOf(**model, "t"), "honoured row by row");
+  EXPECT_EQ(ResultOf(**model, "conditions"), "");
 }
 
 TEST(Examination, FindsThatTimeMustBeWhole) {

@@ -7,6 +7,7 @@ gives: lines of "seed count values…", count numbers for each of two draws in a
 torch.quantile gives: lines of "ratio quantile values…".
 """
 
+import copy
 import json
 import pathlib
 import sys
@@ -60,8 +61,104 @@ class Net(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
         h = self.middle(self.enter(x))
-        h = h + self.label(y).view(-1, 16, 1, 1) + torch.sin(t.to(torch.float32) / 100.0).view(-1, 1, 1, 1)
+        time = torch.sin(t.to(torch.float32) / 100.0).to(x.dtype)
+        h = h + self.label(y).view(-1, 16, 1, 1) + time.view(-1, 1, 1, 1)
         return self.leave(torch.relu(h))
+
+
+class Conditioned(nn.Module):
+    """x/2 + t/1000 + y + the mean of text over its true places + sizes[1]/2 + weight, with y amid them."""
+
+    def forward(self, x: Tensor, t: Tensor, text: Tensor, mask: Tensor, y: Tensor, sizes: Tensor, weight: Tensor) -> Tensor:
+        places = mask.to(text.dtype)
+        mean = (text.mean(2) * places).sum(1) / places.sum(1)
+        shift = t.to(torch.float32) / 1000.0 + y.to(torch.float32) + mean + 0.5 * sizes[:, 1].to(torch.float32) + weight
+        return 0.5 * x + shift.view(-1, 1, 1, 1)
+
+
+TEXT = {"name": "text", "kind": "condition", "dtype": "float32", "shape": [-1, 3], "null": 0}
+CONDITIONS = [
+    TEXT,
+    {"name": "mask", "kind": "condition", "dtype": "bool", "shape": [-1], "null": True},
+    {"name": "y", "kind": "class_labels"},
+    {"name": "sizes", "kind": "condition", "dtype": "int64", "shape": [2], "null": [5, -4]},
+    {"name": "weight", "kind": "condition", "dtype": "float32", "shape": []},
+]
+
+
+class FirstText(nn.Module):
+    def forward(self, x: Tensor, t: Tensor, text: Tensor) -> Tensor:
+        return x + t.to(torch.float32).view(-1, 1, 1, 1) / 1000.0 + text[:1].mean()
+
+
+class NoTextUsed(nn.Module):
+    def forward(self, x: Tensor, t: Tensor, text: Tensor) -> Tensor:
+        return x + t.to(torch.float32).view(-1, 1, 1, 1) / 1000.0
+
+
+class FixedText(nn.Module):
+    """Made for texts of four words only, whatever model.json says."""
+
+    def forward(self, x: Tensor, t: Tensor, text: Tensor) -> Tensor:
+        return x + t.to(torch.float32).view(-1, 1, 1, 1) / 1000.0 + text.reshape(-1, 12).mean(1).view(-1, 1, 1, 1)
+
+
+class WithText(nn.Module):
+    """A network whose text is cast with it to half precision."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = Net()
+        self.text = nn.Linear(3, 1)
+
+    def forward(self, x: Tensor, t: Tensor, text: Tensor, y: Tensor) -> Tensor:
+        return self.net(x, t, y) + self.text(text).mean(1).view(-1, 1, 1, 1)
+
+
+class Fourier(nn.Module):
+    """Filters by a Fourier transform, which the CPU has for float32 and float64 alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = Net()
+
+    def forward(self, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
+        return self.net(torch.fft.irfft2(torch.fft.rfft2(x)), t, y)
+
+
+class Complex(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1, dtype=torch.complex64))
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        return torch.real(self.scale * x) + t.to(torch.float32).view(-1, 1, 1, 1)
+
+
+class Random(nn.Module):
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        return x + t.to(torch.float32).view(-1, 1, 1, 1) + torch.rand_like(x)
+
+
+class Positioned(nn.Module):
+    """Differs in the last bits by the position in the batch."""
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        position = torch.arange(x.size(0)).to(torch.float32).view(-1, 1, 1, 1)
+        return 0.5 * x * (1.0 + 2e-7 * position) + t.to(torch.float32).view(-1, 1, 1, 1) / 1000.0
+
+
+class Sized(nn.Module):
+    """Batches of up to 3, and those of more rows, agree each among themselves, and not with the others."""
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        scale = 0.5 if x.size(0) <= 3 else 0.5000001
+        return scale * x + t.to(torch.float32).view(-1, 1, 1, 1) / 1000.0
+
+
+class InIntegers(nn.Module):
+    def forward(self, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
+        return x.to(torch.int64)
 
 
 class NoLabels(nn.Module):
@@ -141,8 +238,10 @@ class NotFinite(nn.Module):
 
 
 class InDouble(nn.Module):
-    def forward(self, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
-        return x.double()
+    """Weights of float32, or none, and an answer of float64."""
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        return x.double() + t.view(-1, 1, 1, 1)
 
 
 class Raises(nn.Module):
@@ -206,7 +305,7 @@ def main(out: pathlib.Path) -> None:
     grey = [1, 8, 8]
     script = torch.jit.script
 
-    save(out / "formula", script(Formula()), [2, 3, 4], CLASSES)
+    save(out / "formula", script(Formula()), [2, 3, 4], CLASSES | {"levels": 256})
     for shape in ([1, 2, 3], [2, 3, 4], [1, 28, 28]):
         save(out / ("plain_" + "x".join(map(str, shape))), script(NoLabels()), shape, {})
     learned_range = {"variance_type": "learned_range"}
@@ -230,7 +329,33 @@ def main(out: pathlib.Path) -> None:
     save(out / "two_arguments", script(NoLabels()), grey, CLASSES)
     save(out / "three_arguments", script(Net()), grey, {})
     save(out / "list", script(InList()), grey, CLASSES)
-    save(out / "double", script(InDouble()), grey, CLASSES)
+    save(out / "integers", script(InIntegers()), grey, CLASSES)
+    save(out / "random", script(Random()), grey, {})
+    # eval(), which the server calls, reaches what was scripted.
+    save(out / "scripted_batch_norm", script(Net(middle=nn.Sequential(nn.ReLU(), nn.BatchNorm2d(16))).train()), grey, CLASSES)
+    save(out / "scripted_dropout", script(Net(middle=nn.Dropout(0.5)).train()), grey, CLASSES)
+
+    text = {"inputs": [TEXT]}
+    labelled_text = {"num_classes": 10, "null_class": 10, "inputs": [TEXT, {"name": "y", "kind": "class_labels"}]}
+    save(out / "conditioned", script(Conditioned()), [2, 3, 4], {"num_classes": 10, "inputs": CONDITIONS})
+    save(out / "first_text", script(FirstText()), grey, text)
+    save(out / "no_text_used", script(NoTextUsed()), grey, text)
+    save(out / "fixed_text", script(FixedText()), grey, text)
+
+    net = Net(3, 3).eval()
+    for name, dtype in (("float32", torch.float32), ("float16", torch.float16), ("bfloat16", torch.bfloat16), ("float64", torch.float64)):
+        save(out / name, script(copy.deepcopy(net).to(dtype)), [3, 8, 8], CLASSES)
+    net = WithText().eval()
+    for name, dtype in (("text_float32", torch.float32), ("text_bfloat16", torch.bfloat16)):
+        save(out / name, script(copy.deepcopy(net).to(dtype)), grey, labelled_text)
+    save(out / "float16_fourier", script(Fourier().half()), grey, CLASSES)
+    save(out / "complex", script(Complex()), grey, {})
+    save(out / "double", script(InDouble()), grey, {})
+
+    save(out / "positioned", script(Positioned()), grey, {})
+    save(out / "sized", script(Sized()), grey, {})
+    fixed = {"variance_type": "fixed_small"}
+    save(out / "variance_left_out", script(LearnedVariance()), [2, 3, 4], {}, fixed)
     save(out / "raises", script(Raises()), grey, CLASSES)
     save(out / "batch_baked_in", script(BatchBakedIn()), grey, {})
     save(out / "few_classes", script(FewClasses()), grey, CLASSES)

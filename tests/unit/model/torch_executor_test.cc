@@ -6,6 +6,7 @@
 #include <cmath>
 #include <fstream>
 #include <limits>
+#include <map>
 #include <sstream>
 #include <string>
 #include <thread>
@@ -178,6 +179,120 @@ TEST(TorchExecutor, TakesTheNearestWholeTimeWhereTimeIsWhole) {
                                       {.slot = f.StartAt(1), .row = &next}};
   ASSERT_TRUE(f.Execute(tasks, 2).ok());
   EXPECT_EQ(f.Read(tasks[0].slot), f.Read(tasks[1].slot));
+}
+
+// Conditions of "conditioned": n rows of `words` words, the last of them masked.
+Conditions TextOf(const std::vector<float>& rows, int64_t words, int64_t size, float weight) {
+  const auto append = [](Condition& to, const auto& value) {
+    const char* const bytes = reinterpret_cast<const char*>(&value);
+    to.data.insert(to.data.end(), bytes, bytes + sizeof(value));
+  };
+  Conditions all(4);
+  Condition& text = all[0];
+  text = {ElementType::kFloat32, {words, 3}, static_cast<size_t>(words) * 3 * sizeof(float)};
+  for (const float value : rows) {
+    for (int64_t i = 0; i < 3 * words; ++i) append(text, i < 3 * (words - 1) ? value : 1e6f);
+  }
+  all[1] = {ElementType::kBool, {words}, static_cast<size_t>(words), true};
+  for (int64_t i = 0; i < words; ++i) append(all[1], i < words - 1);
+  all[2] = {ElementType::kInt64, {2}, 2 * sizeof(int64_t), true};
+  append(all[2], int64_t{99});
+  append(all[2], size);
+  all[3] = {ElementType::kFloat32, {}, sizeof(float), true};
+  append(all[3], weight);
+  return all;
+}
+
+float Conditioned(float x, double t, int64_t y, float text, int64_t size, float weight) {
+  return Formula(x, t, y) + text + 0.5f * size + weight;
+}
+
+TEST(TorchExecutor, GivesEveryRowItsOwnConditions) {
+  Fixture f("conditioned");
+  const Row row = AnswerRow(100);
+  // Batches of one shape each: memory grows, is used again, and grows.
+  for (const int64_t words : {3, 2, 9}) {
+    const Conditions mine = TextOf({10, 20, 30}, words, 4, 7);
+    const Conditions others = TextOf({-1}, words, -2, 0.25);
+    std::vector<RowTask> tasks(4);
+    for (uint32_t i = 0; i < 3; ++i) {
+      tasks[i] = {.slot = f.StartAt(i), .row = &row, .label = i, .sample = 2 - i};
+      tasks[i].conditions = &mine;
+    }
+    tasks[3] = {.slot = f.StartAt(5), .row = &row, .label = 3, .conditions = &others};
+    ASSERT_TRUE(f.Execute(tasks, 8).ok());
+    for (int i = 0; i < 3; ++i) {
+      EXPECT_THAT(f.Read(tasks[i].slot), Each(FloatEq(Conditioned(i, 100, i, 10 * (3 - i), 4, 7))));
+    }
+    EXPECT_THAT(f.Read(tasks[3].slot), Each(FloatEq(Conditioned(5, 100, 3, -1, -2, 0.25))));
+    for (const RowTask& task : tasks) f.executor->Free(task.slot);
+  }
+}
+
+TEST(TorchExecutor, GuidesAwayFromNegativeConditions) {
+  Fixture f("conditioned");
+  const Row row = AnswerRow(100);
+  const Conditions positive = TextOf({8}, 2, 0, 0), negative = TextOf({2}, 2, 0, 0);
+  RowTask task = {.slot = f.StartAt(0), .row = &row, .conditions = &positive};
+  task.guided = true;
+  task.negative_conditions = &negative;
+  task.guidance = 3;
+  ASSERT_TRUE(f.Execute({task}, 4).ok());
+  EXPECT_THAT(f.Read(task.slot), Each(FloatEq(0.1f + 2 + 3 * (8 - 2))));
+}
+
+TEST(TorchExecutor, RefusesBatchesOfSeveralShapes) {
+  Fixture f("conditioned");
+  const Row row = AnswerRow(0);
+  const Conditions two = TextOf({1}, 2, 0, 0), three = TextOf({1}, 3, 0, 0);
+  RowTask a = {.slot = f.StartAt(1), .row = &row, .conditions = &two};
+  RowTask b = {.slot = f.StartAt(2), .row = &row, .conditions = &three};
+  EXPECT_THAT(std::string(f.Execute({a, b}, 2).message()), HasSubstr("different shapes"));
+  b.conditions = nullptr;
+  EXPECT_TRUE(absl::IsInternal(f.Execute({a, b}, 2)));
+  EXPECT_TRUE(absl::IsInternal(f.Execute({b}, 1)));
+  const Conditions few(1);
+  b.conditions = &few;
+  EXPECT_TRUE(absl::IsInternal(f.Execute({b}, 1)));
+  Conditions wrong = two;
+  wrong[2].type = ElementType::kFloat32;
+  b.conditions = &wrong;
+  EXPECT_THAT(std::string(f.Execute({b}, 1).message()), HasSubstr("sizes is not as"));
+  EXPECT_THAT(f.Read(a.slot), Each(1.0f));
+}
+
+TEST(TorchExecutor, OtherPrecisionsDifferByTheirRounding) {
+  const Row row = AnswerRow(250);
+  std::map<std::string, std::vector<float>> answers;
+  for (const char* name : {"float32", "float16", "bfloat16", "float64"}) {
+    Fixture f(name, {.batch_sizes = {4}});
+    const SlotId slot = *f.executor->Start({.seed = 1});
+    ASSERT_TRUE(f.Execute({{.slot = slot, .row = &row, .label = 3}}, 4).ok());
+    answers[name] = f.Read(slot);
+  }
+  using ::testing::FloatNear;
+  EXPECT_THAT(answers["float64"], Pointwise(FloatNear(1e-5), answers["float32"]));
+  EXPECT_THAT(answers["float16"], Pointwise(FloatNear(5e-3), answers["float32"]));
+  EXPECT_THAT(answers["bfloat16"], Pointwise(FloatNear(5e-2), answers["float32"]));
+  EXPECT_NE(answers["float16"], answers["float32"]);
+  EXPECT_NE(answers["bfloat16"], answers["float32"]);
+}
+
+TEST(TorchExecutor, CastsConditionsToThePrecision) {
+  const Row row = AnswerRow(250);
+  std::vector<std::vector<float>> answers;
+  for (const char* name : {"text_float32", "text_bfloat16"}) {
+    Fixture f(name, {.batch_sizes = {2}});
+    Conditions text(1);
+    text[0] = {ElementType::kFloat32, {2, 3}, 6 * sizeof(float)};
+    const std::vector<float> values = {0.5, -1, 2, 0.25, 1, -3};
+    const char* const bytes = reinterpret_cast<const char*>(values.data());
+    text[0].data.assign(bytes, bytes + text[0].row_bytes);
+    const SlotId slot = *f.executor->Start({.seed = 1});
+    ASSERT_TRUE(f.Execute({{.slot = slot, .row = &row, .conditions = &text}}, 2).ok());
+    answers.push_back(f.Read(slot));
+  }
+  EXPECT_THAT(answers[1], Pointwise(::testing::FloatNear(5e-2), answers[0]));
 }
 
 TEST(TorchExecutor, LayoutMakesNoDifferenceToValues) {

@@ -84,6 +84,29 @@ TEST_F(DiffusionServiceTest, AcceptedThenStatesThenResult) {
   EXPECT_THAT(metrics, HasSubstr("denoise_first_state_seconds_count 1"));
 }
 
+TEST_F(DiffusionServiceTest, AcceptedSaysTheStepsThatAreMadeAgain) {
+  StartServer();
+  v1::SampleRequest message;
+  message.mutable_sampler()->set_kind(v1::Sampler::KIND_DDIM);
+  message.mutable_sampler()->set_steps(4);
+  v1::Inpainting* inpainting = message.mutable_inpainting();
+  for (v1::Tensor* tensor : {inpainting->mutable_image(), inpainting->mutable_mask()}) {
+    SetTensor({1, 1, 2, 3}, std::vector<float>(6, 0.5f), tensor);
+  }
+  inpainting->set_jump_length(3);
+  inpainting->set_jump_samples(2);
+  SampleCall call(stub_.get(), message);
+  FinishAll(*engine_->Next(), 0);
+  const v1::Accepted accepted = call.Next().accepted();
+  // With one step left, back by three.
+  EXPECT_EQ(accepted.total_steps(), 7u);
+  EXPECT_THAT(accepted.timesteps(), ElementsAre(75, 50, 25, 75, 50, 25, 0));
+  ASSERT_EQ(accepted.alpha_bars_size(), 8);
+  EXPECT_EQ(accepted.alpha_bars(1), accepted.alpha_bars(4));
+  EXPECT_EQ(accepted.alpha_bars(7), 1);
+  EXPECT_TRUE(call.End().ok());
+}
+
 TEST_F(DiffusionServiceTest, ProgressAlone) {
   StartServer();
   SampleCall call(stub_.get(), WithStates(2, {}));
@@ -292,6 +315,28 @@ TEST_F(DiffusionServiceTest, FailuresOfTheDenoiserAreInternalAndDiscreet) {
   EXPECT_THAT(metrics_.Text(), HasSubstr(Count("Sample", "INTERNAL", 1)));
 }
 
+TEST_F(DiffusionServiceTest, FurtherInputsAreDescribed) {
+  ModelInfo served = Conditioned();
+  served.config.prediction = Prediction::kV;
+  StartServer({.model = std::move(served)});
+  grpc::ClientContext context;
+  v1::Model model;
+  ASSERT_TRUE(stub_->GetModel(&context, {}, &model).ok());
+  EXPECT_EQ(model.prediction_type(), "v_prediction");
+  EXPECT_EQ(model.num_classes(), 0);
+  EXPECT_FALSE(model.has_null_class());
+  ASSERT_EQ(model.inputs_size(), 4);
+  for (const v1::ModelInput& input : model.inputs()) EXPECT_EQ(input.kind(), "condition");
+  EXPECT_EQ(model.inputs(0).name(), "style");
+  EXPECT_EQ(model.inputs(0).dtype(), v1::DATA_TYPE_FLOAT32);
+  EXPECT_THAT(model.inputs(0).shape(), ElementsAre(3));
+  EXPECT_EQ(model.inputs(1).dtype(), v1::DATA_TYPE_INT64);
+  EXPECT_THAT(model.inputs(1).shape(), ElementsAre(-1));
+  EXPECT_EQ(model.inputs(2).dtype(), v1::DATA_TYPE_BOOL);
+  EXPECT_THAT(model.inputs(2).shape(), ElementsAre(-1, 2));
+  EXPECT_EQ(model.inputs(3).shape_size(), 0);
+}
+
 TEST_F(DiffusionServiceTest, ModelsAreDescribed) {
   StartServer();
   v1::ListModelsResponse response;
@@ -307,7 +352,9 @@ TEST_F(DiffusionServiceTest, ModelsAreDescribed) {
   EXPECT_EQ(model.num_classes(), 10);
   EXPECT_EQ(model.null_class(), 10);
   ASSERT_EQ(model.inputs_size(), 1);
+  EXPECT_EQ(model.inputs(0).name(), "class_labels");
   EXPECT_EQ(model.inputs(0).kind(), "class_labels");
+  EXPECT_EQ(model.inputs(0).dtype(), v1::DATA_TYPE_INT64);
   EXPECT_EQ(model.prediction_type(), "epsilon");
   EXPECT_EQ(model.scheduler(), "DDPMScheduler");
   EXPECT_EQ(model.num_train_timesteps(), 100u);

@@ -3,14 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <functional>
 #include <limits>
 #include <string>
 #include <vector>
 
-#include "server/diffusion/field_error.h"
-#include "server/rpc/tensor_proto.h"
-#include "tests/unit/rpc/test_model.h"
+#include "tests/unit/rpc/validator_fixture.h"
 
 namespace denoise {
 namespace {
@@ -19,60 +16,19 @@ using ::testing::Each;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-constexpr float kInf = std::numeric_limits<float>::infinity();
-constexpr uint32_t kMaxUint32 = std::numeric_limits<uint32_t>::max();
-
-ModelInfo WithoutClasses() {
-  ModelInfo model = TestModel("plain");
-  model.num_classes = 0;
-  model.null_class = std::nullopt;
-  return model;
-}
-
-ModelInfo WithoutNullClass() {
-  ModelInfo model = TestModel("conditional");
-  model.null_class = std::nullopt;
-  return model;
-}
-
 ModelInfo Latent() {
   ModelInfo model = TestModel("latent");
   model.shape.channels = 4;
   return model;
 }
 
-v1::Tensor Values(const std::vector<int64_t>& shape, float value = 0.5f) {
-  int64_t count = 1;
-  for (const int64_t extent : shape) count *= extent;
-  v1::Tensor tensor;
-  SetTensor(shape, std::vector<float>(count, value), &tensor);
-  return tensor;
+ModelInfo WholeTimes() {
+  ModelInfo model = TestModel("whole");
+  model.integer_time = true;
+  return model;
 }
 
-class RequestValidatorTest : public testing::Test {
- protected:
-  absl::StatusOr<Validated> Validate(const v1::SampleRequest& message,
-                                     ModelInfo model = TestModel()) {
-    return RequestValidator(limits_, &tables_).Validate(message, Shared(std::move(model)));
-  }
-  absl::StatusOr<Validated> Validate(const v1::DiffuseRequest& message,
-                                     ModelInfo model = TestModel()) {
-    return RequestValidator(limits_, &tables_).Validate(message, Shared(std::move(model)));
-  }
-
-  Limits limits_;
-  TableCache tables_;
-};
-
-template <typename Message>
-struct Bad {
-  const char* name;
-  std::function<void(Message*)> spoil;
-  const char* field;
-  std::vector<const char*> says;  // the value, and the mend
-  ModelInfo model = TestModel();
-};
+using RequestValidatorTest = ValidatorTest;
 
 using S = v1::SampleRequest;
 const std::vector<Bad<S>>& BadSamples() {
@@ -90,6 +46,62 @@ const std::vector<Bad<S>>& BadSamples() {
        [](S* m) { m->mutable_sampler()->set_steps(1u << 31); },
        "sampler.steps",
        {"2147483648"}},
+      {"times and steps",
+       [](S* m) {
+         m->mutable_sampler()->add_timesteps(50);
+         m->mutable_sampler()->set_steps(1);
+       },
+       "sampler.timesteps",
+       {"sampler.steps 1", "leave one"}},
+      {"times and a spacing",
+       [](S* m) {
+         m->mutable_sampler()->add_timesteps(50);
+         m->mutable_sampler()->set_timestep_spacing(v1::Sampler::TIMESTEP_SPACING_LEADING);
+       },
+       "sampler.timesteps",
+       {"leading"}},
+      {"ascending times",
+       [](S* m) {
+         for (const float t : {50.0f, 60.0f}) m->mutable_sampler()->add_timesteps(t);
+       },
+       "sampler.timesteps[1]",
+       {"60", "descending"}},
+      {"time T",
+       [](S* m) { m->mutable_sampler()->add_timesteps(100); },
+       "sampler.timesteps[0]",
+       {"100", "0..99"}},
+      {"time NaN",
+       [](S* m) { m->mutable_sampler()->add_timesteps(kNan); },
+       "sampler.timesteps[0]",
+       {"nan"}},
+      {"more times than T",
+       [](S* m) {
+         for (int i = 0; i < 101; ++i) {
+           m->mutable_sampler()->add_timesteps(99 - 0.5f * static_cast<float>(i));
+         }
+       },
+       "sampler.timesteps",
+       {"101", "100"}},
+      {"fractional times for DDPM",
+       [](S* m) { m->mutable_sampler()->add_timesteps(50.5f); },
+       "sampler.timesteps[0]",
+       {"50.5", "whole"}},
+      {"fractional times for a model of whole ones",
+       [](S* m) {
+         m->mutable_sampler()->set_kind(v1::Sampler::KIND_EULER);
+         m->mutable_sampler()->add_timesteps(50.5f);
+       },
+       "sampler.timesteps",
+       {"no integers", "\"whole\"", "choose others"},
+       WholeTimes()},
+      {"a sampler of fractional times for a model of whole ones",
+       [](S* m) {
+         m->mutable_sampler()->set_kind(v1::Sampler::KIND_EULER);
+         m->mutable_sampler()->set_steps(7);
+       },
+       "sampler",
+       {"no integers", "another sampler"},
+       WholeTimes()},
       {"unknown kind",
        [](S* m) { m->mutable_sampler()->set_kind(v1::Sampler::Kind(99)); },
        "sampler.kind",
@@ -136,60 +148,6 @@ const std::vector<Bad<S>>& BadSamples() {
        [](S* m) { m->mutable_sampler()->set_clip_sample_range(kInf); },
        "sampler.clip_sample_range",
        {"inf"}},
-      {"guidance NaN",
-       [](S* m) { m->set_guidance_scale(kNan); },
-       "guidance_scale",
-       {"nan", "-1000..1000"}},
-      {"guidance inf", [](S* m) { m->set_guidance_scale(-kInf); }, "guidance_scale", {"-inf"}},
-      {"guidance 1e38", [](S* m) { m->set_guidance_scale(1e38f); }, "guidance_scale", {"1e+38"}},
-      {"guidance without classes",
-       [](S* m) { m->set_guidance_scale(2); },
-       "guidance_scale",
-       {"2", "\"plain\"", "give 1"},
-       WithoutClasses()},
-      {"guidance without a null class",
-       [](S* m) {
-         m->add_class_labels(1);
-         m->set_guidance_scale(2);
-       },
-       "guidance_scale",
-       {"2", "\"conditional\""},
-       WithoutNullClass()},
-      {"label too large",
-       [](S* m) { m->add_class_labels(11); },
-       "class_labels[0]",
-       {"11", "0..9", "null class 10"}},
-      {"negative label", [](S* m) { m->add_class_labels(-1); }, "class_labels[0]", {"-1"}},
-      {"the last of three labels",
-       [](S* m) {
-         m->set_num_samples(3);
-         for (const int64_t label : {0, 9, 12}) m->add_class_labels(label);
-       },
-       "class_labels[2]",
-       {"12"}},
-      {"null class where there is none",
-       [](S* m) { m->add_class_labels(10); },
-       "class_labels[0]",
-       {"10", "0..9"},
-       WithoutNullClass()},
-      {"two labels for three samples",
-       [](S* m) {
-         m->set_num_samples(3);
-         m->add_class_labels(1);
-         m->add_class_labels(2);
-       },
-       "class_labels",
-       {"2 labels", "3 samples", "one a sample"}},
-      {"labels without classes",
-       [](S* m) { m->add_class_labels(0); },
-       "class_labels",
-       {"1 given", "no classes", "leave them out"},
-       WithoutClasses()},
-      {"no labels and no null class",
-       [](S*) {},
-       "class_labels",
-       {"none given", "0..9"},
-       WithoutNullClass()},
       {"noise of another shape",
        [](S* m) {
          *m->mutable_initial_noise() = Values({1, 1, 3, 2});
@@ -294,18 +252,7 @@ const std::vector<Bad<S>>& BadSamples() {
 }
 
 TEST_F(RequestValidatorTest, BadSampleRequestsAreToldFieldValueAndMend) {
-  for (const Bad<S>& bad : BadSamples()) {
-    SCOPED_TRACE(bad.name);
-    S message;
-    bad.spoil(&message);
-    const auto validated = Validate(message, bad.model);
-    ASSERT_FALSE(validated.ok());
-    EXPECT_EQ(validated.status().code(), absl::StatusCode::kInvalidArgument);
-    EXPECT_EQ(FieldOf(validated.status()), bad.field);
-    for (const char* says : bad.says) {
-      EXPECT_THAT(std::string(validated.status().message()), HasSubstr(says));
-    }
-  }
+  ExpectRefused(S(), BadSamples());
 }
 
 TEST_F(RequestValidatorTest, EmptySampleRequestHasTheModelsDefaults) {
@@ -318,8 +265,8 @@ TEST_F(RequestValidatorTest, EmptySampleRequestHasTheModelsDefaults) {
   EXPECT_FALSE(request.guided);
   EXPECT_FALSE(request.states.any());
   EXPECT_TRUE(request.start.empty());
-  EXPECT_FALSE(validated->png_samples);
-  EXPECT_FALSE(validated->png_states);
+  EXPECT_FALSE(validated->encodings.png_samples);
+  EXPECT_FALSE(validated->encodings.png_states);
   EXPECT_LE(request.seed, kMaxUint32);
 }
 
@@ -330,46 +277,6 @@ TEST_F(RequestValidatorTest, PickedSeedsDiffer) {
   EXPECT_EQ(Validate(message)->request.seed, 0u);
   message.set_seed(std::numeric_limits<uint64_t>::max());
   EXPECT_EQ(Validate(message)->request.seed, std::numeric_limits<uint64_t>::max());
-}
-
-TEST_F(RequestValidatorTest, LabelsAreSpreadOverTheSamples) {
-  S message;
-  message.set_num_samples(3);
-  message.add_class_labels(7);
-  EXPECT_THAT(Validate(message)->request.labels, ElementsAre(7, 7, 7));
-  message.add_class_labels(10);  // the null class
-  message.add_class_labels(0);
-  EXPECT_THAT(Validate(message)->request.labels, ElementsAre(7, 10, 0));
-  message.clear_class_labels();
-  EXPECT_THAT(Validate(message)->request.labels, ElementsAre(10, 10, 10));
-  EXPECT_TRUE(Validate(message, WithoutClasses())->request.labels.empty());
-}
-
-TEST_F(RequestValidatorTest, Guidance) {
-  S message;
-  message.add_class_labels(3);
-  Request request = Validate(message)->request;
-  EXPECT_TRUE(request.guided);  // the model's default, 2
-  EXPECT_EQ(request.guidance, 2);
-  EXPECT_THAT(request.negative_labels, Each(10));
-  EXPECT_FALSE(Validate(message, WithoutNullClass())->request.guided);
-
-  // One row, with the label: not the unconditional prediction.
-  for (const float scale : {0.0f, 1.0f}) {
-    message.set_guidance_scale(scale);
-    request = Validate(message)->request;
-    EXPECT_FALSE(request.guided) << scale;
-    EXPECT_THAT(request.labels, ElementsAre(3)) << scale;
-  }
-  message.set_guidance_scale(-1000);
-  EXPECT_EQ(Validate(message)->request.guidance, -1000);
-
-  // Between the null class and itself.
-  message.clear_class_labels();
-  message.set_guidance_scale(5);
-  EXPECT_FALSE(Validate(message)->request.guided);
-  message.set_guidance_scale(1);
-  EXPECT_TRUE(Validate(message, WithoutClasses()).ok());
 }
 
 TEST_F(RequestValidatorTest, States) {
@@ -388,8 +295,8 @@ TEST_F(RequestValidatorTest, States) {
   EXPECT_EQ(states.every_n_steps, 2u);
   EXPECT_THAT(states.steps, ElementsAre(0, 3));
   EXPECT_THAT(states.content, ElementsAre(Content::kPredictedX0, Content::kXt));
-  EXPECT_TRUE(validated->png_states);
-  EXPECT_FALSE(validated->png_samples);
+  EXPECT_TRUE(validated->encodings.png_states);
+  EXPECT_FALSE(validated->encodings.png_samples);
 }
 
 TEST_F(RequestValidatorTest, SamplerOptionsReachTheTable) {
@@ -414,6 +321,13 @@ TEST_F(RequestValidatorTest, SamplerOptionsReachTheTable) {
   EXPECT_EQ(table->initial_timestep, 80);
   EXPECT_FALSE(table->stochastic);
   EXPECT_FALSE(table->rows[0].clip);
+
+  sampler->Clear();
+  sampler->set_kind(v1::Sampler::KIND_EULER);
+  for (const float t : {90.0f, 40.5f, 3.0f}) sampler->add_timesteps(t);
+  table = Validate(message)->request.table;
+  EXPECT_EQ(table->total_steps, 3u);
+  EXPECT_EQ(table->rows[1].timestep, 40.5);
 
   // The model's own sampler.
   ModelInfo model = TestModel();
@@ -510,20 +424,10 @@ TEST_F(RequestValidatorTest, BadDiffuseRequestsAreToldFieldValueAndMend) {
        {"1003", "100"}},
       {"unknown encoding", [](D* m) { m->set_encoding(v1::Encoding(3)); }, "encoding", {"3"}},
   };
-  for (const Bad<D>& bad : cases) {
-    for (const bool chain : {false, true}) {
-      SCOPED_TRACE(bad.name);
-      D message = GoodDiffuse();
-      message.set_chain(chain);
-      bad.spoil(&message);
-      const auto validated = Validate(message, bad.model);
-      ASSERT_FALSE(validated.ok());
-      const std::string field = FieldOf(validated.status()).value_or("");
-      EXPECT_THAT(field, testing::StartsWith(bad.field));
-      for (const char* says : bad.says) {
-        EXPECT_THAT(std::string(validated.status().message()), HasSubstr(says));
-      }
-    }
+  D message = GoodDiffuse();
+  for (const bool chain : {false, true}) {
+    message.set_chain(chain);
+    ExpectRefused(message, cases);
   }
 }
 
@@ -545,7 +449,7 @@ TEST_F(RequestValidatorTest, Diffuse) {
     EXPECT_EQ(request.rows_per_chain(), 0u);  // no denoiser
     for (const uint32_t step : {1, 2, 3}) EXPECT_TRUE(request.states.Wants(step, 3));
     EXPECT_THAT(request.states.content, ElementsAre(Content::kXt));
-    EXPECT_TRUE(validated->png_states);
+    EXPECT_TRUE(validated->encodings.png_states);
   }
   // Samples that end a little outside are welcome.
   *message.mutable_x_0() = Values({1, 1, 2, 3}, -1.015f);

@@ -176,33 +176,52 @@ class ServiceTest : public testing::Test {
   std::unique_ptr<v1::Diffusion::Stub> stub_;
 };
 
-// A call of Sample, from its beginning.
-struct SampleCall {
-  SampleCall(v1::Diffusion::Stub* stub, const v1::SampleRequest& request)
-      : reader(stub->Sample(&context, request)) {}
-  SampleCall(v1::Diffusion::Stub* stub, const v1::SampleRequest& request,
-             std::chrono::milliseconds timeout) {
-    context.set_deadline(std::chrono::system_clock::now() + timeout);
-    reader = stub->Sample(&context, request);
-  }
-
+// A streaming call that was made.
+template <typename Event>
+struct Call {
   // The next event; one without content at the end.
-  v1::SampleEvent Next() {
-    v1::SampleEvent event;
+  Event Next() {
+    Event event;
     if (!reader->Read(&event)) event.Clear();
     return event;
   }
   bool ReadAccepted() { return Next().has_accepted(); }
   // Reads what is left; the status.
   grpc::Status End() {
-    v1::SampleEvent event;
+    Event event;
     while (reader->Read(&event)) rest.push_back(event);
     return reader->Finish();
   }
 
   grpc::ClientContext context;
-  std::unique_ptr<grpc::ClientReader<v1::SampleEvent>> reader;
-  std::vector<v1::SampleEvent> rest;
+  std::unique_ptr<grpc::ClientReader<Event>> reader;
+  std::vector<Event> rest;
+};
+
+inline std::chrono::system_clock::time_point In(std::chrono::milliseconds timeout) {
+  return std::chrono::system_clock::now() + timeout;
+}
+
+struct SampleCall : Call<v1::SampleEvent> {
+  SampleCall(v1::Diffusion::Stub* stub, const v1::SampleRequest& request) {
+    reader = stub->Sample(&context, request);
+  }
+  SampleCall(v1::Diffusion::Stub* stub, const v1::SampleRequest& request,
+             std::chrono::milliseconds timeout) {
+    context.set_deadline(In(timeout));
+    reader = stub->Sample(&context, request);
+  }
+};
+
+struct EvaluateCall : Call<v1::EvaluateEvent> {
+  EvaluateCall(v1::Diffusion::Stub* stub, const v1::EvaluateRequest& request) {
+    reader = stub->Evaluate(&context, request);
+  }
+  EvaluateCall(v1::Diffusion::Stub* stub, const v1::EvaluateRequest& request,
+               std::chrono::milliseconds timeout) {
+    context.set_deadline(In(timeout));
+    reader = stub->Evaluate(&context, request);
+  }
 };
 
 }  // namespace denoise

@@ -25,6 +25,10 @@ TEST(TableCacheTest, SameOptionsShareATable) {
   EXPECT_EQ((*table)->total_steps, 10u);
   EXPECT_EQ(*cache.Get(model, Steps(10)), *table);
   EXPECT_NE(*cache.Get(model, Steps(11)), *table);
+  SamplerOptions half = Steps(10);
+  half.strength = 0.5;
+  EXPECT_EQ((*cache.Get(model, half))->total_steps, 5u);
+  EXPECT_EQ(*cache.Get(model, half), *cache.Get(model, half));
   // Another model with the same name is another model.
   EXPECT_NE(*cache.Get(Shared(TestModel()), Steps(10)), *table);
 }

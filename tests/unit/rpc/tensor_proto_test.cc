@@ -92,5 +92,29 @@ TEST(TensorProtoTest, CountMayBeFixed) {
   EXPECT_THAT(std::string(one.status().message()), HasSubstr("[1, 1, 1, 2] is not [2, 1, 1, 2]"));
 }
 
+TEST(TensorProtoTest, OneMayDoForAllSamplesAndChannels) {
+  SamplesSpec spec = kSpec;
+  spec.shape.channels = 3;
+  spec.num_samples = 2;
+  const auto with = [](int64_t n, int64_t channels) {
+    return Make({n, channels, 1, 2}, std::vector<float>(n * channels * 2));
+  };
+  const auto check = [&](int64_t n, int64_t channels) {
+    return CheckSamples(with(n, channels), spec, "x");
+  };
+  EXPECT_FALSE(check(1, 3).ok());
+  EXPECT_FALSE(check(2, 1).ok());
+  spec.or_one_sample = true;
+  EXPECT_EQ(*check(1, 3), 1u);
+  EXPECT_EQ(*check(2, 3), 2u);
+  EXPECT_FALSE(check(1, 1).ok());
+  spec.or_one_channel = true;
+  EXPECT_EQ(*check(1, 1), 1u);
+  EXPECT_EQ(*check(2, 1), 2u);
+  const absl::Status refused = check(3, 2).status();
+  EXPECT_THAT(std::string(refused.message()),
+              HasSubstr("[3, 2, 1, 2] is not [1 or 2, 1 or 3, 1, 2]"));
+}
+
 }  // namespace
 }  // namespace denoise

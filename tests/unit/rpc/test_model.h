@@ -3,6 +3,7 @@
 #define DENOISE_TESTS_UNIT_RPC_TEST_MODEL_H_
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "server/engine/model_info.h"
@@ -15,6 +16,8 @@ inline ModelInfo TestModel(const std::string& name = "digits") {
   model.shape = {1, 2, 3};
   model.num_classes = 10;
   model.null_class = 10;
+  model.inputs.push_back(
+      {"class_labels", ModelInput::Kind::kClassLabels, ElementType::kInt64, {}, std::nullopt});
   model.default_steps = 20;
   model.default_guidance_scale = 2;
   model.config.class_name = "DDPMScheduler";
@@ -22,6 +25,40 @@ inline ModelInfo TestModel(const std::string& name = "digits") {
   model.schedule = NoiseSchedule(model.config.betas);
   model.batch_sizes = {1, 8};
   model.denoiser_seconds = {0.01, 0.04};
+  return model;
+}
+
+inline ModelInfo WithoutClasses() {
+  ModelInfo model = TestModel("plain");
+  model.num_classes = 0;
+  model.null_class = std::nullopt;
+  model.inputs.clear();
+  return model;
+}
+
+inline ModelInfo WithoutNullClass() {
+  ModelInfo model = TestModel("conditional");
+  model.null_class = std::nullopt;
+  return model;
+}
+
+// One that Evaluate is for.
+inline ModelInfo Pictures() {
+  ModelInfo model = TestModel();
+  model.levels = 256;
+  return model;
+}
+
+// Also takes a vector, tokens of any number with a mask, and a size that has no null value.
+inline ModelInfo Conditioned() {
+  ModelInfo model = WithoutClasses();
+  model.name = "conditioned";
+  model.inputs = {
+      {"style", ModelInput::Kind::kCondition, ElementType::kFloat32, {3}, {{1, 2, 3}}},
+      {"tokens", ModelInput::Kind::kCondition, ElementType::kInt64, {-1}, {{-5}}},
+      {"mask", ModelInput::Kind::kCondition, ElementType::kBool, {-1, 2}, {{1}}},
+      {"size", ModelInput::Kind::kCondition, ElementType::kFloat32, {}, std::nullopt},
+  };
   return model;
 }
 

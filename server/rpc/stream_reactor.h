@@ -1,6 +1,6 @@
-// A streaming call: Sample or Diffuse.
-#ifndef DENOISE_SERVER_RPC_SAMPLE_REACTOR_H_
-#define DENOISE_SERVER_RPC_SAMPLE_REACTOR_H_
+// A streaming call: Sample, Diffuse or Evaluate.
+#ifndef DENOISE_SERVER_RPC_STREAM_REACTOR_H_
+#define DENOISE_SERVER_RPC_STREAM_REACTOR_H_
 
 #include <atomic>
 #include <cstdint>
@@ -17,21 +17,22 @@
 #include "server/engine/request.h"
 #include "server/rpc/backend.h"
 #include "server/rpc/call_record.h"
+#include "server/rpc/event_encoder.h"
 #include "server/rpc/writer_pool.h"
 
 namespace denoise {
 
 // Writes Accepted, then the events of the request's stream, one write in flight at a time, then the
-// status, exactly once. `Event` is v1::SampleEvent or v1::DiffuseEvent.
+// status, exactly once. `Event` is v1::SampleEvent, v1::DiffuseEvent or v1::EvaluateEvent.
 //
 // Whose turn it is, is one enum under one mutex: OnWriteDone, OnCancel, the engines' "ready" and
 // the pool race each other. Reactions only pass the turn on; what takes time happens in WriteNext,
 // on a thread of the pool. The reactor owns itself until OnDone; a pool or an engine that still
 // holds it then finds it finished and touches no gRPC object.
 template <typename Event>
-class SampleReactor final : public grpc::ServerWriteReactor<Event>,
+class StreamReactor final : public grpc::ServerWriteReactor<Event>,
                             public Writer,
-                            public std::enable_shared_from_this<SampleReactor<Event>> {
+                            public std::enable_shared_from_this<StreamReactor<Event>> {
  public:
   // Answers the call. `validated` is its request or why there is none; `on_done` is called when the
   // call is over. The result is gRPC's until then.
@@ -42,12 +43,13 @@ class SampleReactor final : public grpc::ServerWriteReactor<Event>,
                                                 std::function<void()> on_done);
 
   // For Start().
-  SampleReactor(const Backend* backend, grpc::CallbackServerContext* context, CallRecord record,
+  StreamReactor(const Backend* backend, grpc::CallbackServerContext* context, CallRecord record,
                 std::function<void()> on_done);
 
  private:
-  // Diffuse loses no state, and its states are its answer: there is no Result.
-  static constexpr bool kForward = std::is_same_v<Event, v1::DiffuseEvent>;
+  // A Sample may lose states, and has its samples in the end. What the others stream is their
+  // answer, of which nothing is lost.
+  static constexpr bool kSampling = std::is_same_v<Event, v1::SampleEvent>;
 
   enum class Turn {
     kIdle,         // nothing to write
@@ -59,8 +61,8 @@ class SampleReactor final : public grpc::ServerWriteReactor<Event>,
   };
 
   absl::Status Admit(absl::StatusOr<Validated> validated);
-  absl::Status Encode(const StreamEvent& event);
   void Write(const StreamEvent& event);
+  void CountState();
   void End(absl::Status status, bool with_message);
   absl::Status WhyCancelled() const;
 
@@ -77,12 +79,11 @@ class SampleReactor final : public grpc::ServerWriteReactor<Event>,
   const Backend* const backend_;
   std::function<void()> on_done_;
   CallRecord record_;
-  std::shared_ptr<SampleReactor> self_;
+  std::shared_ptr<StreamReactor> self_;
 
   // Set before the call is bound, constant afterwards. Null where the call was rejected.
   std::shared_ptr<const Request> request_;
-  bool png_states_ = false;
-  bool png_samples_ = false;
+  Encodings encodings_;
 
   // Of the thread whose turn it is; the message rests while a write is in flight.
   Event message_;
@@ -100,9 +101,10 @@ class SampleReactor final : public grpc::ServerWriteReactor<Event>,
   grpc::CallbackServerContext* context_ ABSL_GUARDED_BY(context_mutex_);
 };
 
-extern template class SampleReactor<v1::SampleEvent>;
-extern template class SampleReactor<v1::DiffuseEvent>;
+extern template class StreamReactor<v1::SampleEvent>;
+extern template class StreamReactor<v1::DiffuseEvent>;
+extern template class StreamReactor<v1::EvaluateEvent>;
 
 }  // namespace denoise
 
-#endif  // DENOISE_SERVER_RPC_SAMPLE_REACTOR_H_
+#endif  // DENOISE_SERVER_RPC_STREAM_REACTOR_H_

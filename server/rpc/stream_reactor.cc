@@ -1,4 +1,4 @@
-#include "server/rpc/sample_reactor.h"
+#include "server/rpc/stream_reactor.h"
 
 #include <chrono>
 #include <optional>
@@ -8,7 +8,6 @@
 #include "absl/strings/str_cat.h"
 #include "server/rpc/call_metadata.h"
 #include "server/rpc/duration.h"
-#include "server/rpc/event_encoder.h"
 #include "server/rpc/status.h"
 #include "server/rpc/wait_estimate.h"
 
@@ -22,13 +21,13 @@ constexpr auto kTimerTolerance = std::chrono::milliseconds(5);
 }  // namespace
 
 template <typename Event>
-grpc::ServerWriteReactor<Event>* SampleReactor<Event>::Start(const Backend* backend,
+grpc::ServerWriteReactor<Event>* StreamReactor<Event>::Start(const Backend* backend,
                                                              grpc::CallbackServerContext* context,
                                                              CallRecord record,
                                                              absl::StatusOr<Validated> validated,
                                                              std::function<void()> on_done) {
   auto reactor =
-      std::make_shared<SampleReactor>(backend, context, std::move(record), std::move(on_done));
+      std::make_shared<StreamReactor>(backend, context, std::move(record), std::move(on_done));
   reactor->self_ = reactor;
   if (absl::Status status = reactor->Admit(std::move(validated)); !status.ok()) {
     RecordRejection(status, backend->metrics);
@@ -38,7 +37,7 @@ grpc::ServerWriteReactor<Event>* SampleReactor<Event>::Start(const Backend* back
 }
 
 template <typename Event>
-SampleReactor<Event>::SampleReactor(const Backend* backend, grpc::CallbackServerContext* context,
+StreamReactor<Event>::StreamReactor(const Backend* backend, grpc::CallbackServerContext* context,
                                     CallRecord record, std::function<void()> on_done)
     : backend_(backend),
       on_done_(std::move(on_done)),
@@ -48,12 +47,11 @@ SampleReactor<Event>::SampleReactor(const Backend* backend, grpc::CallbackServer
 // Queues the request and starts the write of Accepted. The turn is kWriting from the beginning, so
 // that events which come at once wait until Accepted is out.
 template <typename Event>
-absl::Status SampleReactor<Event>::Admit(absl::StatusOr<Validated> validated) {
+absl::Status StreamReactor<Event>::Admit(absl::StatusOr<Validated> validated) {
   if (!validated.ok()) return validated.status();
   auto request = std::make_shared<Request>(std::move(validated->request));
   const ModelInfo& model = *request->model;
-  png_states_ = validated->png_states;
-  png_samples_ = validated->png_samples;
+  encodings_ = validated->encodings;
   record_.num_samples = request->num_samples;
   record_.steps = request->table->total_steps;
   request->id = record_.id;
@@ -69,8 +67,8 @@ absl::Status SampleReactor<Event>::Admit(absl::StatusOr<Validated> validated) {
   EventStream::Options options;
   options.num_samples = request->num_samples;
   options.values_per_sample = model.shape.values();
-  options.keep_samples = !kForward;
-  options.lossless = kForward;
+  options.keep_samples = kSampling;
+  options.lossless = !kSampling;
   options.max_pending_bytes = backend_->limits.max_state_bytes;
   options.arrival = request->arrival;
   request->stream = std::make_shared<EventStream>(options, backend_->clock);
@@ -82,8 +80,8 @@ absl::Status SampleReactor<Event>::Admit(absl::StatusOr<Validated> validated) {
   request->stream->OnRoom(backend_->wake_engines);
 
   // Filled before the request is queued: engines may be quick.
+  EncodeAccepted(*request, &message_);
   v1::Accepted* accepted = message_.mutable_accepted();
-  EncodeAccepted(*request, kForward, accepted);
   const absl::StatusOr<WaitingQueue::Place> place = backend_->queue->TryPush(request);
   if (!place.ok()) {
     if (!absl::IsResourceExhausted(place.status())) return place.status();
@@ -105,7 +103,7 @@ absl::Status SampleReactor<Event>::Admit(absl::StatusOr<Validated> validated) {
 }
 
 template <typename Event>
-void SampleReactor<Event>::OnEvents() {
+void StreamReactor<Event>::OnEvents() {
   {
     MutexLock lock(mutex_);
     if (turn_ == Turn::kTaking) turn_ = Turn::kTakingAgain;
@@ -116,7 +114,7 @@ void SampleReactor<Event>::OnEvents() {
 }
 
 template <typename Event>
-void SampleReactor<Event>::WriteNext() {
+void StreamReactor<Event>::WriteNext() {
   {
     MutexLock lock(mutex_);
     turn_ = Turn::kTaking;
@@ -138,38 +136,22 @@ void SampleReactor<Event>::WriteNext() {
 }
 
 template <typename Event>
-absl::Status SampleReactor<Event>::Encode(const StreamEvent& event) {
-  if (const auto* state = std::get_if<StateEvent>(&event)) {
-    return EncodeState(*request_, png_states_, *state, message_.mutable_state());
-  }
-  if constexpr (!kForward) {
-    if (const auto* result = std::get_if<ResultEvent>(&event)) {
-      return EncodeResult(*request_, png_samples_, *result, message_.mutable_result());
-    }
-  }
-  return absl::OkStatus();
-}
-
-template <typename Event>
-void SampleReactor<Event>::Write(const StreamEvent& event) {
+void StreamReactor<Event>::Write(const StreamEvent& event) {
   if (const auto* status = std::get_if<absl::Status>(&event)) {
     End(*status, /*with_message=*/false);
     return;
   }
   message_.Clear();
-  if (absl::Status status = Encode(event); !status.ok()) {
+  if (absl::Status status = EncodeEvent(*request_, encodings_, event, &message_); !status.ok()) {
     request_->stream->Cancel(status);
     End(std::move(status), /*with_message=*/false);
     return;
   }
   if (std::holds_alternative<ResultEvent>(event)) {
-    End(absl::OkStatus(), /*with_message=*/!kForward);
+    End(absl::OkStatus(), /*with_message=*/message_.event_case() != Event::EVENT_NOT_SET);
     return;
   }
-  backend_->metrics->StatesSent(1);
-  if (!std::exchange(state_sent_, true)) {
-    backend_->metrics->FirstStateSeconds(SecondsBetween(record_.arrival, backend_->clock->Now()));
-  }
+  if (std::holds_alternative<StateEvent>(event)) CountState();
   {
     MutexLock lock(mutex_);
     turn_ = Turn::kWriting;
@@ -178,10 +160,17 @@ void SampleReactor<Event>::Write(const StreamEvent& event) {
   this->StartWrite(&message_);
 }
 
+template <typename Event>
+void StreamReactor<Event>::CountState() {
+  backend_->metrics->StatesSent(1);
+  if (std::exchange(state_sent_, true)) return;
+  backend_->metrics->FirstStateSeconds(SecondsBetween(record_.arrival, backend_->clock->Now()));
+}
+
 // The one place that finishes. The last write counts as in flight until OnDone, because a peer that
 // does not read holds up the status as well.
 template <typename Event>
-void SampleReactor<Event>::End(absl::Status status, bool with_message) {
+void StreamReactor<Event>::End(absl::Status status, bool with_message) {
   // Chains of it that still wait need not be looked at by an engine.
   if (!status.ok() && request_) backend_->queue->Remove(*request_);
   grpc::Status wire = ToGrpc(status);
@@ -199,7 +188,7 @@ void SampleReactor<Event>::End(absl::Status status, bool with_message) {
 }
 
 template <typename Event>
-void SampleReactor<Event>::OnWriteDone(bool ok) {
+void StreamReactor<Event>::OnWriteDone(bool ok) {
   {
     MutexLock lock(mutex_);
     backend_->writers->WriteEnded(write_);
@@ -211,7 +200,7 @@ void SampleReactor<Event>::OnWriteDone(bool ok) {
 }
 
 template <typename Event>
-void SampleReactor<Event>::OnCancel() {
+void StreamReactor<Event>::OnCancel() {
   cancelled_.store(true, std::memory_order_relaxed);
   if (!request_) return;
   backend_->queue->Remove(*request_);
@@ -219,7 +208,7 @@ void SampleReactor<Event>::OnCancel() {
 }
 
 template <typename Event>
-absl::Status SampleReactor<Event>::WhyCancelled() const {
+absl::Status StreamReactor<Event>::WhyCancelled() const {
   const bool late = request_->deadline.has_value() &&
                     backend_->clock->Now() + kTimerTolerance >= *request_->deadline;
   return late ? absl::DeadlineExceededError("the deadline passed")
@@ -227,7 +216,7 @@ absl::Status SampleReactor<Event>::WhyCancelled() const {
 }
 
 template <typename Event>
-void SampleReactor<Event>::OnWriteStalled() {
+void StreamReactor<Event>::OnWriteStalled() {
   if (request_) {
     request_->stream->Cancel(WithReason(
         absl::CancelledError("the caller did not read within the write timeout"), kReaderStalled));
@@ -237,7 +226,7 @@ void SampleReactor<Event>::OnWriteStalled() {
 }
 
 template <typename Event>
-void SampleReactor<Event>::OnDone() {
+void StreamReactor<Event>::OnDone() {
   {
     MutexLock lock(context_mutex_);
     context_ = nullptr;
@@ -252,11 +241,12 @@ void SampleReactor<Event>::OnDone() {
   }
   if (request_) backend_->metrics->StatesDropped(request_->stream->states_dropped());
   RecordCall(record_, status_, backend_->clock->Now(), backend_->metrics);
-  const std::shared_ptr<SampleReactor> self = std::move(self_);
+  const std::shared_ptr<StreamReactor> self = std::move(self_);
   on_done_();
 }
 
-template class SampleReactor<v1::SampleEvent>;
-template class SampleReactor<v1::DiffuseEvent>;
+template class StreamReactor<v1::SampleEvent>;
+template class StreamReactor<v1::DiffuseEvent>;
+template class StreamReactor<v1::EvaluateEvent>;
 
 }  // namespace denoise
