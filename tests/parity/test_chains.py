@@ -10,6 +10,7 @@ do, or not right, is brought to what it means:
     is given the levels that are left.
 """
 
+import inspect
 import itertools
 
 import diffusers
@@ -107,9 +108,9 @@ FRACTIONS = [987.5, 700.25, 333.125, 120.0625, 3.5]
 
 
 def run_on_times(sampler, scheduler, times, denoiser, dtype):
-    takes_times = "timesteps" in scheduler.set_timesteps.__code__.co_varnames[:6]
+    takes_times = "timesteps" in inspect.signature(scheduler.set_timesteps).parameters
     before = lambda i: None  # noqa: E731
-    if takes_times and sampler not in ("euler_ancestral", "lms", "unipc", "deis", "ddim", "pndm"):
+    if takes_times:
         set_timesteps(scheduler, timesteps=times, dtype=dtype)
     elif sampler in ("ddim", "pndm"):
         scheduler.set_timesteps(len(times))
@@ -141,10 +142,14 @@ def test_own_times(sampler, arguments, record_error, request):
     dtype = dtype_of(sampler)
     denoiser = denoiser_of(dtype)
     full = request.config.getoption("--full")
-    lists = [*TIMES, FRACTIONS] if sampler in ("euler", "euler_ancestral", "heun", "lms") else TIMES
+    takes_fractions = sampler in ("euler", "euler_ancestral", "heun", "lms")
+    lists = [*TIMES, FRACTIONS] if takes_fractions else TIMES
     comparison = None
     for choice in itertools.product(
-        predictions_of(sampler), ("linear", "scaled_linear"), ("leading", "linspace"), range(len(lists))
+        predictions_of(sampler),
+        ("linear", "scaled_linear"),
+        ("leading", "linspace"),
+        range(len(lists)),
     ):
         if not full and not kept((sampler, choice), 3):
             continue
