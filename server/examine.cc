@@ -97,7 +97,7 @@ absl::Status ExamineModel(const Flags& flags, std::ostream& out) {
   const auto model = ServedModel::Load({flags.examine, "", 1}, options);
   if (!model.ok()) return model.status();
   WriteFiles(**model, out);
-  const absl::Status status = (*model)->Examine();
+  absl::Status status = (*model)->Examine();
   WriteTests((*model)->report(), out);
   if (status.ok()) WriteSpeed(**model, out);
   out.flush();

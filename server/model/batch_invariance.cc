@@ -101,6 +101,7 @@ absl::StatusOr<std::vector<int>> FindAgreement(const Denoiser& denoiser, const M
 
   std::map<Signature, int> numbers;
   std::vector<int> agreement;
+  agreement.reserve(signatures.size());
   for (const std::optional<Signature>& signature : signatures) {
     agreement.push_back(
         signature.has_value() ? numbers.emplace(*signature, numbers.size()).first->second : -1);

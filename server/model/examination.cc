@@ -221,7 +221,8 @@ absl::StatusOr<std::string> LooksAtVariance(Examiner& examiner, const ModelInfo&
                      std::string(Name(*variance)), ", which needs ", 2 * info.shape.channels),
         "correct variance_type, or export the module with its variance channels");
   }
-  std::string result = absl::StrCat(largest->channels(), " channels");
+  std::string result =
+      absl::StrCat(largest->channels(), largest->channels() == 1 ? " channel" : " channels");
   if (!*learned) return result;
   if (meant || !variance.has_value()) return result + ", the second half for the variance";
   return absl::StrCat(result, ", the second half left out, as variance_type is ",

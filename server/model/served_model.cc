@@ -96,6 +96,7 @@ absl::Status ServedModel::ChooseBatchSizes() {
   report_.times = *times;
   if (compare) {
     std::vector<int64_t> sizes;
+    sizes.reserve(times->size());
     for (const BatchTime& time : *times) sizes.push_back(time.rows);
     absl::StatusOr<std::vector<int>> agreement = FindAgreement(*module_->denoiser, *info_, sizes);
     if (!agreement.ok()) return agreement.status();
