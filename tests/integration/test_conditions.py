@@ -36,7 +36,7 @@ def folder(tmp_path_factory):
         inputs=[
             dict(name="style", kind="condition", dtype="float32", shape=[3], null=0),
             dict(name="tokens", kind="condition", dtype="float32", shape=[-1, 2], null=0),
-            dict(name="tokens_mask", kind="condition", dtype="bool", shape=[-1], null=1),
+            dict(name="tokens_mask", kind="condition", dtype="bool", shape=[-1], null=True),
         ],
     )
 
