@@ -11,7 +11,7 @@
 namespace denoise {
 
 // Rows of a table with resampling, at most.
-inline constexpr uint64_t kMaxResampledRows = 100'000;
+inline constexpr uint64_t kMaxResampledRows = 16'384;
 
 // Makes every row blend at the level of its x, stages between two steps included, and the last row
 // with the known image itself. The noise of the known part is the chain's first draw.

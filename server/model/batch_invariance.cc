@@ -6,8 +6,10 @@
 #include <map>
 #include <optional>
 #include <string_view>
+#include <utility>
 
 #include "c10/core/InferenceMode.h"
+#include "server/model/batch_sizes.h"
 #include "server/model/examiner.h"
 #include "server/model/example_rows.h"
 #include "server/model/torch_error.h"
@@ -115,28 +117,24 @@ std::vector<BatchTime> ChooseAgreement(const std::vector<BatchTime>& times,
                                        const std::vector<int>& agreement, bool may_be_guided) {
   struct Choice {
     std::vector<BatchTime> times;
-    double rows_per_second = 0;
+    int counted = 0;  // sizes up to kSurelyMeasured
   };
   std::map<int, Choice> choices;
   for (size_t i = 0; i < times.size(); ++i) {
     if (agreement[i] < 0) continue;
     Choice& choice = choices[agreement[i]];
     choice.times.push_back(times[i]);
-    choice.rows_per_second = std::max(choice.rows_per_second, times[i].rows_per_second());
+    if (times[i].rows <= kSurelyMeasured) ++choice.counted;
   }
-  if (may_be_guided) {
-    std::erase_if(choices, [](const auto& choice) { return choice.second.times.back().rows < 2; });
+  const auto rank = [](const Choice& choice) {
+    return std::pair(choice.counted, choice.times.back().rows);
+  };
+  const Choice* best = nullptr;
+  for (const auto& [number, choice] : choices) {
+    if (may_be_guided && choice.times.back().rows < 2) continue;
+    if (best == nullptr || rank(choice) > rank(*best)) best = &choice;
   }
-  double best = 0;
-  for (const auto& [number, choice] : choices) best = std::max(best, choice.rows_per_second);
-  std::vector<BatchTime> chosen;
-  // By their numbers, which are in the order of their smallest sizes.
-  for (auto& [number, choice] : choices) {
-    constexpr double kNearBest = 0.97;
-    if (choice.rows_per_second < kNearBest * best) continue;
-    if (choice.times.size() > chosen.size()) chosen = std::move(choice.times);
-  }
-  return chosen;
+  return best == nullptr ? std::vector<BatchTime>() : best->times;
 }
 
 }  // namespace denoise

@@ -27,9 +27,10 @@ absl::StatusOr<std::vector<int>> FindAgreement(const Denoiser& denoiser, const M
                                                const std::vector<int64_t>& sizes);
 
 // The sizes of one agreement that are to be run, from all of `times`, whose agreement[i] is as
-// FindAgreement says. Of the agreements that come within 3% of the best rows a second: the one with
-// the most sizes, then with the smallest size, so that few rows are padded and small noise in the
-// times decides nothing. Guided models need a size of 2 rows. Empty: there is none.
+// FindAgreement says: of the agreement with the most sizes up to kSurelyMeasured, then with the
+// largest size. Guided models need a size of 2 rows. Empty: there is none. A fixed rule and not a
+// timing, so that equal servers, and a server that was started again, give equal bits; which of the
+// sizes are worth running may then be measured.
 std::vector<BatchTime> ChooseAgreement(const std::vector<BatchTime>& times,
                                        const std::vector<int>& agreement, bool may_be_guided);
 

@@ -17,9 +17,6 @@ namespace {
 constexpr int64_t kSizes[] = {1,  2,  3,  4,  5,  6,  7,  8,  10, 12,
                               14, 16, 20, 24, 28, 32, 40, 48, 56, 64};
 constexpr double kNearBest = 0.97;
-// Doubling goes on to this size at least, because a single size may be an odd one out, unless it
-// takes too long.
-constexpr int64_t kDoubleTo = 16;
 constexpr double kMostSeconds = 0.8;
 
 // Time as a call takes it. With one thread its CPU time, so that neighbours on the machine, who
@@ -56,7 +53,8 @@ absl::StatusOr<int64_t> Saturation(const Denoiser& denoiser, const BatchInputs& 
     const double speed = time.rows_per_second();
     const bool gains = speed * kNearBest > best;
     if (gains || wide) saturation = rows;
-    if (!gains && rows >= kDoubleTo) break;
+    // Not before, because a single size may be an odd one out.
+    if (!gains && rows >= kSurelyMeasured) break;
     best = std::max(best, speed);
   }
   return std::max(saturation, least);

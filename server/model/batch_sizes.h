@@ -13,6 +13,9 @@ namespace denoise {
 
 class Denoiser;
 
+// Measured for every model that is not so slow that this takes about a second.
+inline constexpr int64_t kSurelyMeasured = 16;
+
 // The operator's wishes.
 struct BatchSizeOptions {
   int64_t max_rows = 0;          // 0: where the device is saturated

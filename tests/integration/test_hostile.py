@@ -186,7 +186,7 @@ def test_an_answer_that_would_be_too_large_is_refused_before_it_is_made(small_me
 
 
 def test_unknown_methods_and_services(server):
-    for method in ("/denoise.v1.Diffusion/Evaluate", "/nothing.Service/Call"):
+    for method in ("/denoise.v1.Diffusion/Paint", "/nothing.Service/Call"):
         assert raw_call(server, method, b"").code == grpc.StatusCode.UNIMPLEMENTED
 
 

@@ -3,42 +3,51 @@
 import random
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 
-from harness.api import sample
+from harness.api import sample, tensor
 
-# What a step costs in denoiser rows, at most; one where nothing is said.
-KINDS = {
-    "KIND_DDPM": 1,
-    "KIND_DDIM": 1,
-    "KIND_EULER": 1,
-    "KIND_EULER_ANCESTRAL": 1,
-    "KIND_HEUN": 2,
-    "KIND_DPMPP_2M": 1,
-    "KIND_SDE_DPMPP_2M": 1,
-    "KIND_DPMPP_3M": 1,
-    "KIND_UNIPC": 1,
-    "KIND_LMS": 1,
-    "KIND_PNDM": 2,  # one more in all, that is, two for a single step
-    "KIND_DEIS": 1,
-}
+KINDS = (
+    "KIND_DDPM", "KIND_DDIM", "KIND_EULER", "KIND_EULER_ANCESTRAL", "KIND_HEUN", "KIND_DPMPP_2M",
+    "KIND_SDE_DPMPP_2M", "KIND_DPMPP_3M", "KIND_UNIPC", "KIND_LMS", "KIND_PNDM", "KIND_DEIS",
+)
 MOST_ROWS = 20
 IN_FLIGHT = 48
+
+
+def rows_of(kind: str, steps: int) -> int:
+    """Denoiser rows of an unguided chain."""
+    if kind == "KIND_HEUN":
+        return 2 * steps - 1
+    if kind == "KIND_PNDM":  # three steps by Runge and Kutta's four evaluations
+        return steps + 9
+    return steps
+
+
+def picture(draw: random.Random) -> np.ndarray:
+    """[1, 1, 28, 28], smooth."""
+    x = np.linspace(-1, 1, 28)
+    return np.sin(draw.uniform(1, 9) * x)[None, None, :, None] * np.cos(draw.uniform(1, 9) * x)
 
 
 def random_request(draw: random.Random) -> dict:
     """Of any kind, and at most MOST_ROWS denoiser rows."""
     while True:
-        kind = draw.choice(list(KINDS))
+        kind = draw.choice(KINDS)
         guided = draw.random() < 0.5
         samples = draw.randint(1, 3)
         # Mostly few steps, so that ten thousand take minutes.
         steps = draw.randint(1, 20) if draw.random() < 0.3 else draw.randint(1, 3)
-        if steps * KINDS[kind] * samples * (2 if guided else 1) > MOST_ROWS:
+        if kind == "KIND_PNDM":
+            steps = draw.randint(4, 11)
+        if rows_of(kind, steps) * samples * (2 if guided else 1) > MOST_ROWS:
             continue
         sampler = dict(kind=kind, steps=steps)
         if kind == "KIND_DDIM":
             sampler["eta"] = draw.choice([0, 0.5, 1])
+        if draw.random() < 0.1:
+            sampler["thresholding"] = True
         request = dict(
             seed=draw.getrandbits(32),
             num_samples=samples,
@@ -47,6 +56,17 @@ def random_request(draw: random.Random) -> dict:
         )
         if guided or draw.random() < 0.7:
             request["class_labels"] = [draw.randint(0, 9) for _ in range(draw.choice([1, samples]))]
+        if guided and draw.random() < 0.3:
+            request["guidance_rescale"] = draw.random()
+        if guided and draw.random() < 0.3:
+            request["guidance_interval"] = dict(sigma_min=0.1, sigma_max=draw.uniform(1, 20))
+        if steps >= 2 and kind != "KIND_PNDM" and draw.random() < 0.2:
+            request["image_to_image"] = dict(image=tensor(picture(draw)), strength=0.75)
+        if draw.random() < 0.2:
+            mask = picture(draw) > 0
+            request["inpainting"] = dict(
+                image=tensor(picture(draw)), mask=tensor(mask.astype(np.float32))
+            )
         return request
 
 

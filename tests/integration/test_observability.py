@@ -64,7 +64,9 @@ def test_reflection(server):
     } <= set(reflected.get_services())
     file = reflected.FindFileContainingSymbol("denoise.v1.Diffusion")
     [service] = [s for s in file.service if s.name == "Diffusion"]
-    assert {m.name for m in service.method} == {"Sample", "Diffuse", "ListModels", "GetModel"}
+    assert {m.name for m in service.method} == {
+        "Sample", "Diffuse", "Evaluate", "ListModels", "GetModel",
+    }
 
 
 def test_promtool_finds_nothing(server):

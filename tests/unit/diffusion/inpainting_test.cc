@@ -219,7 +219,7 @@ TEST_F(Inpainting, BoundsTheNumberOfRows) {
   EXPECT_LE(table.rows.size(), kMaxResampledRows);
   EXPECT_GT(table.rows.size() + 4 * 3, kMaxResampledRows);
   ExpectRefused(options(most + 1), "inpainting.jump_samples",
-                "longer than 100000 rows; give at most " + std::to_string(most));
+                "longer than 16384 rows; give at most " + std::to_string(most));
   ExpectRefused(options(4294967295u), "inpainting.jump_samples", "give at most");
 }
 

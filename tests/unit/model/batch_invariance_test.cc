@@ -30,16 +30,22 @@ std::vector<int64_t> Rows(const std::vector<BatchTime>& times) {
 const std::vector<BatchTime> kTimes = {
     {1, 1 / 100.0}, {2, 2 / 200.0}, {4, 4 / 240.0}, {6, 6 / 250.0}, {8, 8 / 249.0}};
 
-TEST(ChooseAgreement, TakesTheFastest) {
-  EXPECT_THAT(Rows(ChooseAgreement(kTimes, {0, 0, 0, 1, 1}, true)), ElementsAre(6, 8));
-  EXPECT_THAT(Rows(ChooseAgreement(kTimes, {0, 0, 1, 1, -1}, true)), ElementsAre(4, 6));
-  EXPECT_THAT(Rows(ChooseAgreement(kTimes, {0, 1, 2, -1, -1}, true)), ElementsAre(4));
+TEST(ChooseAgreement, TakesTheMostSizesWhateverTheirTimes) {
+  EXPECT_THAT(Rows(ChooseAgreement(kTimes, {0, 0, 0, 1, 1}, true)), ElementsAre(1, 2, 4));
+  EXPECT_THAT(Rows(ChooseAgreement(kTimes, {0, 1, 1, 1, -1}, true)), ElementsAre(2, 4, 6));
+  EXPECT_THAT(Rows(ChooseAgreement(kTimes, {0, 0, 1, 0, 1}, true)), ElementsAre(1, 2, 6));
 }
 
-TEST(ChooseAgreement, TakesTheMostSizesOfThoseThatAreAboutAsFast) {
-  EXPECT_THAT(Rows(ChooseAgreement(kTimes, {0, 0, 1, 0, 1}, true)), ElementsAre(1, 2, 6));
-  EXPECT_THAT(Rows(ChooseAgreement(kTimes, {-1, 0, 1, 0, 1}, true)), ElementsAre(2, 6));
-  EXPECT_THAT(Rows(ChooseAgreement(kTimes, {0, 1, 2, 3, 4}, true)), ElementsAre(6));
+TEST(ChooseAgreement, TakesTheLargestSizesOfEquallyMany) {
+  EXPECT_THAT(Rows(ChooseAgreement(kTimes, {0, 0, 1, 1, -1}, true)), ElementsAre(4, 6));
+  EXPECT_THAT(Rows(ChooseAgreement(kTimes, {0, 1, 2, 3, 4}, true)), ElementsAre(8));
+}
+
+// How far the measuring goes beyond a size depends on the clock.
+TEST(ChooseAgreement, DoesNotCountSizesThatMayNotHaveBeenMeasured) {
+  const std::vector<BatchTime> times = {{8, 1}, {12, 1}, {16, 1}, {20, 1}, {24, 1}, {28, 1}};
+  EXPECT_THAT(Rows(ChooseAgreement(times, {0, 0, 1, 1, 1, 1}, true)), ElementsAre(8, 12));
+  EXPECT_THAT(Rows(ChooseAgreement(times, {0, 1, 2, 2, 2, 2}, true)), ElementsAre(16, 20, 24, 28));
 }
 
 TEST(ChooseAgreement, LeavesRoomForAGuidedChain) {
