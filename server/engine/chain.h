@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "server/engine/executor.h"
+#include "server/engine/policy.h"
 #include "server/engine/request.h"
 
 namespace denoise {
@@ -23,6 +24,7 @@ struct Chain {
   // Counted once, because counting them walks the table.
   uint64_t denoiser_rows = 0;       // in all
   uint64_t denoiser_rows_left = 0;  // from `row` on
+  Standing standing;
   bool failed = false;              // its request has ended by it
 
   const Row& next_row() const { return request->table->rows[row]; }
