@@ -27,7 +27,8 @@ void AddCommonFlags(CLI::App* app, CommonFlags* flags) {
               "After this a call is given up, on the server too [none]")
       ->envname("DENOISE_TIMEOUT");
   app->add_option("--request-id", flags->request_id, "Name of the call in the server's log");
-  app->add_option("--tenant", flags->tenant, "For whom the call is: shares and limits of the server [none]")
+  app->add_option("--tenant", flags->tenant,
+                  "For whom the call is: shares and limits of the server [none]")
       ->envname("DENOISE_TENANT");
   app->add_flag("--json", flags->json, "Write one JSON document to stdout, and nothing else");
   app->add_flag("-q,--quiet", flags->quiet, "Show no progress");

@@ -25,7 +25,7 @@ struct Chain {
   uint64_t denoiser_rows = 0;       // in all
   uint64_t denoiser_rows_left = 0;  // from `row` on
   Standing standing;
-  bool failed = false;              // its request has ended by it
+  bool failed = false;  // its request has ended by it
 
   const Row& next_row() const { return request->table->rows[row]; }
   bool at_end() const { return row == request->table->rows.size(); }

@@ -29,9 +29,9 @@ absl::StatusOr<std::optional<std::string>> NameIn(const grpc::CallbackServerCont
   const bool printable =
       std::all_of(name.begin(), name.end(), [](char c) { return c > 0x20 && c < 0x7F; });
   if (name.empty() || name.size() > kMaxNameLength || !printable) {
-    return FieldError(key, absl::StrCat(Quote(absl::string_view(name.data(), name.size())),
-                                        " is not 1..", kMaxNameLength,
-                                        " printable ASCII characters without blanks"));
+    return FieldError(
+        key, absl::StrCat(Quote(absl::string_view(name.data(), name.size())), " is not 1..",
+                          kMaxNameLength, " printable ASCII characters without blanks"));
   }
   return std::string(name.data(), name.size());
 }

@@ -124,8 +124,7 @@ absl::Status StreamReactor<Event>::CheckDeadline(const Request& request) const {
   if (least * kTrusted <= left) return absl::OkStatus();
   return absl::ResourceExhaustedError(absl::StrCat(
       "the deadline is in ", absl::FormatDuration(absl::Trunc(left, absl::Milliseconds(1))),
-      ", and the end is at least ",
-      absl::FormatDuration(absl::Ceil(least, absl::Milliseconds(1))),
+      ", and the end is at least ", absl::FormatDuration(absl::Ceil(least, absl::Milliseconds(1))),
       " away: allow more time, ask for fewer steps or samples, or come back later"));
 }
 

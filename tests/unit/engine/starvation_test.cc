@@ -80,8 +80,7 @@ class Simulation {
     for (const size_t i : planner_.Plan(candidates, sizes_).chains) --running_[i].left;
     for (const Running& one : running_) {
       if (one.left > 0) continue;
-      const int ticks =
-          static_cast<int>((clock_.Now() - one.range.request->arrival) / kTick);
+      const int ticks = static_cast<int>((clock_.Now() - one.range.request->arrival) / kTick);
       longest_ticks_ = std::max(longest_ticks_, ticks);
       if (one.range.request == victim_) victim_ticks_ = ticks;
     }

@@ -116,10 +116,8 @@ class ServiceTest : public testing::Test {
   void StartServer(Setup setup) {
     model_ = Shared(std::move(setup.model));
     catalog_.Add(model_);
-    queue_ =
-        std::make_unique<WaitingQueue>(WaitingQueue::Options{
-            .max_waiting = setup.max_waiting,
-            .max_waiting_per_tenant = setup.max_waiting_per_tenant});
+    queue_ = std::make_unique<WaitingQueue>(WaitingQueue::Options{
+        .max_waiting = setup.max_waiting, .max_waiting_per_tenant = setup.max_waiting_per_tenant});
     engine_ = std::make_unique<FakeEngine>(queue_.get());
     writers_ = std::make_unique<WriterPool>(
         WriterPool::Options{.threads = 2, .write_timeout = setup.write_timeout});
@@ -206,6 +204,7 @@ inline std::chrono::system_clock::time_point In(std::chrono::milliseconds timeou
 }
 
 struct SampleCall : Call<v1::SampleEvent> {
+  SampleCall() = default;  // for one with metadata: set context and reader
   SampleCall(v1::Diffusion::Stub* stub, const v1::SampleRequest& request) {
     reader = stub->Sample(&context, request);
   }
