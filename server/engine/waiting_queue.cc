@@ -105,7 +105,7 @@ std::vector<ChainRange> WaitingQueue::Pull(int engine, const Load& load, SteadyT
     if (entry.request->evaluation == nullptr) entry.standing.share += entry.rows_per_chain * count;
     left -= count;
     loads_[engine].active += count;
-    loads_[engine].least_share = std::min(loads_[engine].least_share, entry.standing.share);
+    loads_[engine].least_share = std::min(loads_[engine].least_share, pulled.back().standing.share);
     if (entry.left() > 0) break;  // there was no room for the rest
     std::pop_heap(turns_.begin(), turns_.end(), later);
     shares_.Leave(entry.request->tenant);
