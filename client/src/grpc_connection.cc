@@ -134,8 +134,9 @@ class GrpcConnection final : public Connection {
                                   std::move(on_event), std::move(on_end));
     absl::Status status = CheckSendable(request);
     status.Update(PrepareContext(options_, options, &call->context()));
-    call->Start(std::move(status),
-                [this](auto* context, auto* wire, auto* reactor) { Bind(context, wire, reactor); });
+    call->Start(std::move(status), [this](auto* context, auto* wire, auto* reactor) {
+      this->Bind(context, wire, reactor);
+    });
     return call;
   }
 
