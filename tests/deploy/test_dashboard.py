@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import threading
+import urllib.error
 import urllib.parse
 import urllib.request
 
@@ -66,6 +67,8 @@ class Prometheus:
             with urllib.request.urlopen(url, timeout=10) as answer:
                 return json.load(answer)["data"]
         except urllib.error.HTTPError as error:
+            if error.code == 503:  # listening, and still starting
+                return None
             raise AssertionError(f"{query}: {error.read().decode()}") from None
         except urllib.error.URLError:  # not listening yet
             return None
