@@ -38,15 +38,17 @@ export class Schedule {
   }
 }
 
-// Bits per dimension of each term, over t.
+const LEAST = 1e-6;  // bits; smaller terms are drawn as this
+
+// Bits per dimension of each term, over t; logarithmic, as the terms near t = 0 are thousands of times the others.
 export function terms(parent, values, last) {
-  const svg = frame("The terms of the bound, over t");
-  const most = Math.max(1e-9, ...values.map(([, bits]) => bits));
+  const svg = frame("The terms of the bound over t, on a logarithmic scale");
+  const most = Math.max(10 * LEAST, ...values.map(([, bits]) => bits));
   for (const [t, bits] of values) {
-    const height = Math.max(1, bits / most * HEIGHT);
+    const height = Math.max(1, Math.log(Math.max(LEAST, bits) / LEAST) / Math.log(most / LEAST) * HEIGHT);
     svg.append(element("rect", { class: "bar", x: t / last * (WIDTH - 3), y: HEIGHT - height, width: 3, height }));
   }
-  svg.append(element("text", { x: 0, y: HEIGHT + 15 }, "t = 0"),
+  svg.append(element("text", { x: 0, y: HEIGHT + 15 }, "t = 0, log scale"),
     element("text", { x: WIDTH, y: HEIGHT + 15, "text-anchor": "end" }, `t = ${last}`));
   parent.replaceChildren(svg);
 }
