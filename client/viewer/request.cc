@@ -32,6 +32,13 @@ const std::map<std::string, Sampler::Kind>& Samplers() {
   return *samplers;
 }
 
+// Lists and objects without what is in them, which may be nested deeper than the stack.
+std::string Describe(const json& value) {
+  if (value.is_array()) return absl::StrCat("a list of ", value.size());
+  if (value.is_object()) return "an object";
+  return value.dump(-1, ' ', true, json::error_handler_t::replace);
+}
+
 // Reads the fields of a document. The first that is wrong is kept, and later ones read as absent.
 class Fields {
  public:
@@ -80,8 +87,7 @@ class Fields {
     };
     if (!value->is_array() || static_cast<int64_t>(value->size()) != size ||
         !std::all_of(value->begin(), value->end(), is_byte)) {
-      Fail(name, value->is_array() ? json(absl::StrCat(value->size(), " elements")) : *value,
-           absl::StrCat("is not ", size, " whole numbers from 0 to 255"));
+      Fail(name, *value, absl::StrCat("is not ", size, " whole numbers from 0 to 255"));
       return std::nullopt;
     }
     std::vector<float> values;
@@ -112,7 +118,7 @@ class Fields {
 
   void Fail(const std::string& name, const json& value, const std::string& mend) {
     if (!status_.ok()) return;
-    const std::string text = value.dump(-1, ' ', true, json::error_handler_t::replace);
+    const std::string text = Describe(value);
     status_ = absl::InvalidArgumentError(
         absl::StrCat(name, ": ", text.substr(0, 60), text.size() > 60 ? "…" : "", " ", mend));
   }

@@ -96,9 +96,9 @@ TEST(Request, NamesWhatIsWrong) {
       {R"("class":11)", "class: 11"},
       {R"("guidance":"2")", "guidance: \"2\""},
       {R"("guidance":1e300)", "guidance: 1e+300"},
-      {R"("image":[0])", "image: \"1 elements\""},
-      {R"("image":[0,256])", "image: \"2 elements\""},
-      {R"("image":[0,-1])", "image: \"2 elements\""},
+      {R"("image":[0])", "image: a list of 1"},
+      {R"("image":[0,256])", "image: a list of 2"},
+      {R"("image":[0,-1])", "image: a list of 2"},
       {R"("mask":[0,0])", "mask"},
       {R"("image":[0,0],"mask":[0,0],"strength":1)", "strength"},
       {R"("stepz":3)", "stepz: 3"}};
@@ -110,6 +110,13 @@ TEST(Request, NamesWhatIsWrong) {
               HasSubstr("timesteps"));
   EXPECT_THAT(ErrorOf(R"({"kind":"diffuse","image":[0,0],"timesteps":[1000]})"),
               HasSubstr("timesteps"));
+}
+
+TEST(Request, OutlivesNestingDeeperThanTheStack) {
+  const std::string deep = std::string(1 << 20, '[') + std::string(1 << 20, ']');
+  EXPECT_THAT(ErrorOf(R"({"kind":"sample","n":)" + deep + "}"), HasSubstr("n: a list of 1"));
+  EXPECT_THAT(ErrorOf(R"({"kind":"sample","image":{"a":)" + deep + "}}"),
+              HasSubstr("image: an object"));
 }
 
 TEST(Request, RefusesModelsWithoutPictures) {
