@@ -134,6 +134,12 @@ class ViewerServer::Impl {
     if (status.ok() && request.method != "GET" && request.method != "HEAD") {
       status = CheckOrigin(request.get_header_value("Origin"), host,
                            request.get_header_value("Content-Type"));
+      // The bound on bodies holds only for those that say how long they are, and once unpacked.
+      if (status.ok() &&
+          (!request.has_header("Content-Length") || request.has_header("Transfer-Encoding") ||
+           request.has_header("Content-Encoding"))) {
+        status = absl::InvalidArgumentError("a body needs a content-length, and no encoding");
+      }
     }
     if (status.ok()) return httplib::Server::HandlerResponse::Unhandled;
     Fail(status, response);

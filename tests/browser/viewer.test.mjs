@@ -64,7 +64,7 @@ function send(headers, body = '{"kind":"sample","n":1,"steps":2}', path = "/api/
       response.on("end", () => resolve({ status: response.statusCode, headers: response.headers, text }));
     });
     request.on("error", reject);
-    request.end(body);
+    request.end(body);  // as a whole, so with its length
   });
 }
 const own = () => ({ Origin: viewer.url.replace(/\/$/, ""), "Content-Type": "application/json" });
@@ -188,6 +188,12 @@ test("too large a body, a bad field and too many runs are refused", async () => 
   const huge = await send(own(), JSON.stringify({ kind: "diffuse", image: "x".repeat(5 << 20) }))
     .catch((error) => ({ status: error.code }));
   assert.ok([413, "EPIPE", "ECONNRESET"].includes(huge.status), String(huge.status));
+  // Nor is the bound got round by a body whose length comes out later.
+  for (const encoding of [{ "Transfer-Encoding": "chunked" }, { "Content-Encoding": "gzip", "Content-Length": 2 }]) {
+    const answer = await send({ ...own(), ...encoding }, "{}");
+    assert.equal(answer.status, 400);
+    assert.match(JSON.parse(answer.text).message, /content-length/);
+  }
   const bad = await send(own(), '{"kind":"sample","n":65}');
   assert.equal(bad.status, 400);
   assert.match(JSON.parse(bad.text).message, /^n: 65 /);
