@@ -146,7 +146,7 @@ TEST_F(BenchCommandTest, JsonIsOneDocument) {
   flags_.rate = 20;
   int count = 0;
   server_.refuse = [&count](const SampleRequest&) {
-    return ++count == 25 ? absl::UnavailableError("away") : absl::OkStatus();
+    return ++count == 40 ? absl::UnavailableError("away") : absl::OkStatus();
   };
   EXPECT_EQ(Run(), 0) << err_.str();
   const auto document = nlohmann::json::parse(out_.str());
