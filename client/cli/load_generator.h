@@ -41,7 +41,8 @@ class LoadGenerator {
   // request would meet (such as INVALID_ARGUMENT); others are counted. Once.
   absl::Status Run();
 
-  // Ends the run: what is under way is cancelled, and not counted. Thread-safe.
+  // Ends the run: what is under way is cancelled, and not counted; a slow reader's pause is still
+  // waited for. Thread-safe.
   void Stop();
 
   const LoadStats& stats() const { return stats_; }
