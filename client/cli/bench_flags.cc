@@ -8,7 +8,6 @@
 #include "absl/strings/str_split.h"
 #include "client/cli/bench_command.h"
 #include "client/cli/flag_types.h"
-#include "client/cli/sampler_flags.h"
 
 namespace denoise::cli {
 namespace {
@@ -105,8 +104,8 @@ void AddRequestFlags(CLI::App* app, BenchFlags* flags) {
               "Step counts, mixed: 10,20,50, or with weights 10:3,50:1 [the model's]", ParseSteps)
       ->group(group);
   AddWeighted(app, "--sampler", &flags->samplers,
-              "Samplers, mixed in the same way: " + NamesOf(SamplerKinds()) + " [the model's]",
-              [](const std::string& text) { return Choose("--sampler", text, SamplerKinds()); })
+              "Samplers, mixed in the same way: " + NamesOf(NamedSamplers()) + " [the model's]",
+              [](const std::string& text) { return Choose("--sampler", text, NamedSamplers()); })
       ->group(group);
   app->add_option("--class", flags->classes, "Class; several (7,3,9) are taken in turn [none]")
       ->delimiter(',')

@@ -3,13 +3,9 @@
 #define DENOISE_CLIENT_CLI_SAMPLER_FLAGS_H_
 
 #include "CLI/CLI.hpp"
-#include "client/cli/flag_types.h"
 #include "denoise/types.h"
 
 namespace denoise::cli {
-
-// The names of the samplers.
-Choices<Sampler::Kind> SamplerKinds();
 
 void AddSamplerFlags(CLI::App* app, Sampler* sampler);
 

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <map>
 #include <optional>
 #include <set>
 #include <utility>
@@ -14,23 +13,6 @@ namespace denoise::viewer {
 namespace {
 
 using nlohmann::json;
-
-const std::map<std::string, Sampler::Kind>& Samplers() {
-  static const auto* const samplers =
-      new std::map<std::string, Sampler::Kind>{{"ddpm", Sampler::Kind::kDdpm},
-                                               {"ddim", Sampler::Kind::kDdim},
-                                               {"euler", Sampler::Kind::kEuler},
-                                               {"euler_ancestral", Sampler::Kind::kEulerAncestral},
-                                               {"heun", Sampler::Kind::kHeun},
-                                               {"dpmpp_2m", Sampler::Kind::kDpmpp2M},
-                                               {"sde_dpmpp_2m", Sampler::Kind::kSdeDpmpp2M},
-                                               {"dpmpp_3m", Sampler::Kind::kDpmpp3M},
-                                               {"unipc", Sampler::Kind::kUniPc},
-                                               {"lms", Sampler::Kind::kLms},
-                                               {"pndm", Sampler::Kind::kPndm},
-                                               {"deis", Sampler::Kind::kDeis}};
-  return *samplers;
-}
 
 // Lists and objects without what is in them, which may be nested deeper than the stack.
 std::string Describe(const json& value) {
@@ -171,10 +153,12 @@ SampleRequest ParseSample(Fields& fields, const Model& model) {
   request.num_samples = static_cast<uint32_t>(fields.Whole("n", 1, kMaxSamples).value_or(1));
   request.seed = SeedOf(fields);
   if (const auto name = fields.Text("sampler"); name && !name->empty()) {
-    const auto found = Samplers().find(*name);
-    if (found == Samplers().end()) {
+    const auto& samplers = NamedSamplers();
+    const auto found = std::find_if(samplers.begin(), samplers.end(),
+                                    [&](const auto& known) { return known.first == *name; });
+    if (found == samplers.end()) {
       std::string names;
-      for (const auto& [known, kind] : Samplers()) absl::StrAppend(&names, " ", known);
+      for (const auto& [known, kind] : samplers) absl::StrAppend(&names, " ", known);
       fields.Fail("sampler", *name, absl::StrCat("is none of", names));
     } else {
       request.sampler.kind = found->second;
