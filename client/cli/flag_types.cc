@@ -10,19 +10,20 @@
 namespace denoise::cli {
 
 CLI::Option* AddDuration(CLI::App* app, const std::string& flag, absl::Duration* value,
-                         const std::string& help) {
+                         const std::string& help, ZeroIs zero) {
   return app
       ->add_option_function<std::string>(
           flag,
-          [flag, value](const std::string& text) {
+          [flag, value, zero](const std::string& text) {
             double seconds = 0;
             absl::Duration parsed;
             if (absl::SimpleAtod(text, &seconds)) {
               parsed = absl::Seconds(seconds);
             } else if (!absl::ParseDuration(text, &parsed)) {
-              parsed = absl::ZeroDuration();
+              parsed = -absl::InfiniteDuration();
             }
-            if (parsed <= absl::ZeroDuration()) {
+            if (parsed < absl::ZeroDuration() ||
+                (parsed == absl::ZeroDuration() && zero == ZeroIs::kRefused)) {
               throw CLI::ValidationError(
                   flag, "'" + text + "' is no duration: write for example 500ms, 10s or 2m");
             }

@@ -48,9 +48,10 @@ CLI::Option* AddChoice(CLI::App* app, const std::string& flag, E* value, const s
       ->type_name(names);
 }
 
-// A flag for "500ms", "10s", "2m", or seconds as a number; positive.
+// A flag for "500ms", "10s", "2m", or seconds as a number; positive, or zero where that is allowed.
+enum class ZeroIs { kRefused, kAllowed };
 CLI::Option* AddDuration(CLI::App* app, const std::string& flag, absl::Duration* value,
-                         const std::string& help);
+                         const std::string& help, ZeroIs zero = ZeroIs::kRefused);
 
 // A pair of flags, --NAME and --no-NAME, of which one may be given.
 void AddSwitch(CLI::App* app, const std::string& name, std::optional<bool>* value,

@@ -5,6 +5,7 @@
 #include <exception>
 #include <string>
 
+#include "client/cli/bench_command.h"
 #include "client/cli/console.h"
 #include "client/cli/diffuse_command.h"
 #include "client/cli/evaluate_command.h"
@@ -61,7 +62,10 @@ int main(int argc, char** argv) try {
   denoise::cli::ModelsFlags models;
   auto* models_app = app.add_subcommand("models", "List the models that are served");
   AddModelsFlags(models_app, &models);
-  for (auto* command : {sample_app, diffuse_app, evaluate_app, models_app}) {
+  denoise::cli::BenchFlags bench;
+  auto* bench_app = app.add_subcommand("bench", "Put a load on a server, and measure it");
+  AddBenchFlags(bench_app, &bench);
+  for (auto* command : {sample_app, diffuse_app, evaluate_app, models_app, bench_app}) {
     command->footer(denoise::cli::kExitCodesHelp);
     command->get_formatter()->column_width(34);
   }
@@ -84,6 +88,11 @@ int main(int argc, char** argv) try {
   if (evaluate_app->parsed()) {
     return Run(evaluate.common, [&](auto& client, auto& console, auto& interrupt) {
       return RunEvaluate(evaluate, client, console, interrupt);
+    });
+  }
+  if (bench_app->parsed()) {
+    return Run(bench.common, [&](auto& client, auto& console, auto& interrupt) {
+      return RunBench(bench, client, console, interrupt);
     });
   }
   return Run(models.common, [&](auto& client, auto& console, auto& interrupt) {

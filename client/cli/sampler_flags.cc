@@ -10,18 +10,7 @@ namespace denoise::cli {
 void AddSamplerFlags(CLI::App* app, Sampler* sampler) {
   const std::string group = "Sampler";
   AddChoice<Sampler::Kind>(app, "--sampler", &sampler->kind, "How chains are walked [the model's]",
-                           {{"ddpm", Sampler::Kind::kDdpm},
-                            {"ddim", Sampler::Kind::kDdim},
-                            {"euler", Sampler::Kind::kEuler},
-                            {"euler_ancestral", Sampler::Kind::kEulerAncestral},
-                            {"heun", Sampler::Kind::kHeun},
-                            {"dpmpp_2m", Sampler::Kind::kDpmpp2M},
-                            {"sde_dpmpp_2m", Sampler::Kind::kSdeDpmpp2M},
-                            {"dpmpp_3m", Sampler::Kind::kDpmpp3M},
-                            {"unipc", Sampler::Kind::kUniPc},
-                            {"lms", Sampler::Kind::kLms},
-                            {"pndm", Sampler::Kind::kPndm},
-                            {"deis", Sampler::Kind::kDeis}})
+                           NamedSamplers())
       ->group(group);
   auto* steps =
       app->add_option("--steps", sampler->steps, "Transitions from noise to sample [the model's]")

@@ -90,5 +90,23 @@ const char* Name(Model::Status status) {
   return "UNKNOWN";
 }
 
+const std::vector<std::pair<std::string, Sampler::Kind>>& NamedSamplers() {
+  // Never destroyed, so that it may be used while a program ends.
+  static const auto* const samplers = new std::vector<std::pair<std::string, Sampler::Kind>>{
+      {"ddpm", Sampler::Kind::kDdpm},
+      {"ddim", Sampler::Kind::kDdim},
+      {"euler", Sampler::Kind::kEuler},
+      {"euler_ancestral", Sampler::Kind::kEulerAncestral},
+      {"heun", Sampler::Kind::kHeun},
+      {"dpmpp_2m", Sampler::Kind::kDpmpp2M},
+      {"sde_dpmpp_2m", Sampler::Kind::kSdeDpmpp2M},
+      {"dpmpp_3m", Sampler::Kind::kDpmpp3M},
+      {"unipc", Sampler::Kind::kUniPc},
+      {"lms", Sampler::Kind::kLms},
+      {"pndm", Sampler::Kind::kPndm},
+      {"deis", Sampler::Kind::kDeis}};
+  return *samplers;
+}
+
 }  // namespace client_v1
 }  // namespace denoise

@@ -116,7 +116,10 @@ class GrpcConnection final : public Connection {
   AsyncCall Report(const Request& request, Callbacks<E> callbacks, const CallOptions& options) {
     return AsyncCall(Start<StreamingCall>(
         request, options,
-        [on_event = std::move(callbacks.on_event)](StreamingCall* call, E event) {
+        [on_event = std::move(callbacks.on_event),
+         on_event_paced = std::move(callbacks.on_event_paced)](StreamingCall* call, E event) {
+          // The call owns itself until the last read has ended.
+          if (on_event_paced) return on_event_paced(std::move(event), [call] { call->ReadNext(); });
           if (on_event) on_event(std::move(event));
           call->ReadNext();
         },
@@ -134,8 +137,9 @@ class GrpcConnection final : public Connection {
                                   std::move(on_event), std::move(on_end));
     absl::Status status = CheckSendable(request);
     status.Update(PrepareContext(options_, options, &call->context()));
-    call->Start(std::move(status),
-                [this](auto* context, auto* wire, auto* reactor) { Bind(context, wire, reactor); });
+    call->Start(std::move(status), [this](auto* context, auto* wire, auto* reactor) {
+      this->Bind(context, wire, reactor);
+    });
     return call;
   }
 

@@ -197,6 +197,49 @@ def test_what_was_sampled_can_be_diffused(server, tmp_path):
     assert Image.open(tmp_path / "noisy.png").size == (2 * 28 + 2, 28)
 
 
+# --- bench
+
+
+def test_bench_measures_a_load(server, tmp_path):
+    before = server.metric("rows_total")
+    picture = tmp_path / "h.png"
+    shown = succeeds(
+        server, "bench", "--clients", "4", "--steps", "2:3,6", "--sampler", "ddim,euler",
+        "--class", "3,7", "--stream", "--slow-readers", "0.2/5ms", "--duration", "1s",
+        "--warm-up", "200ms", "--seed", "3", "--histogram", picture, "--json",
+    )
+    figures = json.loads(shown)
+    assert figures["model"] == "digits" and figures["loop"] == "closed" and figures["clients"] == 4
+    assert figures["elapsed_seconds"] == 1 and figures["errors"] == {}
+    assert figures["requests"] > 0 and figures["requests_per_second"] == figures["requests"]
+    assert 0 < figures["rows"] <= server.metric("rows_total") - before
+    assert [part["steps"] for part in figures["by_steps"]] == [2, 6]
+    total = figures["total_seconds"]
+    assert 0 < total["p50"] <= total["p90"] <= total["p99"] <= total["p99.9"] <= total["max"]
+    assert total["count"] == sum(part["total_seconds"]["count"] for part in figures["by_steps"])
+    assert figures["first_state_seconds"]["count"] == total["count"], "each streamed"
+    assert figures["first_state_seconds"]["p50"] <= total["p50"]
+    assert figures["client_cpu_seconds"] > 0
+    assert Image.open(picture).mode == "L"
+
+
+def test_bench_tells_what_it_has_when_it_is_interrupted(server):
+    process = subprocess.Popen(
+        [DENOISE, "bench", "--address", server.address, "--rate", "20", "--steps", "50",
+         "--duration", "inf", "--warm-up", "0", "--json"],
+        env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )
+    try:
+        server.until_busy(1)
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=10 * PATIENCE)
+    finally:
+        process.kill()
+    assert process.returncode == 128 + signal.SIGINT
+    assert json.loads(out)["interrupted"] is True
+    server.until_idle(within=2)
+
+
 # --- exit codes
 
 
@@ -213,6 +256,8 @@ def test_what_was_sampled_can_be_diffused(server, tmp_path):
         (("sample", "--clip", "--no-clip"), "clip"),
         (("diffuse",), "--out"),
         (("models", "--timeout", "soon"), "soon"),
+        (("bench", "--clients", "2", "--rate", "3"), "--rate"),
+        (("bench", "--steps", "10:none"), "weight"),
     ],
     ids=lambda a: " ".join(a) if isinstance(a, tuple) else None,
 )
@@ -299,7 +344,7 @@ def test_an_interrupt_cancels_on_the_server_too(server, number, tmp_path):
 
 
 def test_help():
-    for command in ((), ("sample",), ("diffuse",), ("models",)):
+    for command in ((), ("sample",), ("diffuse",), ("models",), ("bench",)):
         shown = subprocess.run(
             [DENOISE, *command, "--help"], capture_output=True, text=True, timeout=10
         )

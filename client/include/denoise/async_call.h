@@ -21,6 +21,10 @@ struct Callbacks {
   // Once, after everything else: OK if the last event was there, a Result or a Likelihood. The
   // callbacks are destroyed afterwards.
   std::function<void(absl::Status)> on_done;
+  // In place of on_event, for those that read slowly without a thread that waits: the next event is
+  // read when `next` has been called, which must be once for each event, also after a Cancel(),
+  // then or later and on any thread; the call does not end before.
+  std::function<void(E, std::function<void()> next)> on_event_paced = {};
 };
 
 using SampleCallbacks = Callbacks<Event>;

@@ -10,6 +10,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -272,6 +273,10 @@ struct Model {
 
 // "SERVING" and the like.
 const char* Name(Model::Status status);
+
+// Every sampler by its name, such as {"ddpm", kDdpm}, in the order in which a user is told them;
+// without kModelDefault, which is none.
+const std::vector<std::pair<std::string, Sampler::Kind>>& NamedSamplers();
 
 }  // namespace client_v1
 }  // namespace denoise

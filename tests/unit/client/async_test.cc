@@ -1,8 +1,10 @@
 // Calls that report by callbacks.
 #include <chrono>
+#include <functional>
 #include <future>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "denoise/client.h"
 #include "gmock/gmock.h"
@@ -40,6 +42,51 @@ TEST_F(AsyncTest, EventsThenDone) {
                            .on_done = [&](absl::Status status) { done.set_value(status); }});
   EXPECT_TRUE(Wait(done.get_future()).ok());
   EXPECT_THAT(kinds, ElementsAre(0, 1, 1, 1, 2));
+}
+
+TEST_F(AsyncTest, APacedCallReadsWhenItIsTold) {
+  server_.on_sample = [](const v1::SampleRequest&) {
+    return Script{Serialise(Chain(1, 2)), {}, false};
+  };
+  std::promise<std::function<void()>> first;
+  std::vector<size_t> kinds;
+  std::promise<absl::Status> done;
+  SampleCallbacks callbacks;
+  callbacks.on_done = [&](absl::Status status) { done.set_value(status); };
+  callbacks.on_event_paced = [&](Event event, std::function<void()> next) {
+    kinds.push_back(event.index());
+    kinds.size() == 1 ? first.set_value(std::move(next)) : next();
+  };
+  client_.SampleAsync({}, std::move(callbacks));
+  auto waiting = first.get_future();
+  ASSERT_EQ(waiting.wait_for(kPatience), std::future_status::ready);
+  EXPECT_THAT(kinds, ElementsAre(0)) << "the next is not read before";
+  waiting.get()();
+  EXPECT_TRUE(Wait(done.get_future()).ok());
+  EXPECT_THAT(kinds, ElementsAre(0, 1, 1, 1, 2));
+}
+
+TEST_F(AsyncTest, APacedCallThatIsCancelledEndsOnceItIsReadOn) {
+  server_.on_sample = [](const v1::SampleRequest&) {
+    return Script{Serialise(Chain(1, 2)), {}, true};
+  };
+  std::promise<std::function<void()>> first;
+  std::promise<absl::Status> done;
+  SampleCallbacks callbacks;
+  callbacks.on_done = [&](absl::Status status) { done.set_value(status); };
+  // Events that had come before the cancel may still be given; they are let go.
+  bool held = false;
+  callbacks.on_event_paced = [&](const Event&, std::function<void()> next) {
+    std::exchange(held, true) ? next() : first.set_value(std::move(next));
+  };
+  const auto call = client_.SampleAsync({}, std::move(callbacks));
+  auto waiting = first.get_future();
+  ASSERT_EQ(waiting.wait_for(kPatience), std::future_status::ready);
+  call.Cancel();
+  auto ended = done.get_future();
+  EXPECT_NE(ended.wait_for(std::chrono::seconds(0)), std::future_status::ready);
+  waiting.get()();
+  EXPECT_EQ(Wait(std::move(ended)).code(), absl::StatusCode::kCancelled);
 }
 
 TEST_F(AsyncTest, TheCallOutlivesClientAndHandle) {

@@ -1,0 +1,110 @@
+// denoise-viewer: a web page that shows how samples come about.
+#include <pthread.h>
+#include <sysexits.h>
+
+#include <csignal>
+#include <cstdio>
+#include <exception>
+#include <iostream>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "CLI/CLI.hpp"
+#include "absl/strings/str_cat.h"
+#include "client/viewer/viewer_server.h"
+
+namespace {
+
+using denoise::viewer::HostPort;
+using denoise::viewer::ParseHostPort;
+using denoise::viewer::ViewerServer;
+
+CLI::Validator IsHostPort() {
+  return CLI::Validator(
+      [](const std::string& text) -> std::string {
+        HostPort parsed;
+        return ParseHostPort(text, &parsed) ? "" : "'" + text + "' is not HOST:PORT";
+      },
+      "HOST:PORT");
+}
+
+// Serves until SIGINT or SIGTERM.
+int Serve(ViewerServer& viewer, const sigset_t& signals) {
+  std::thread watcher([&] {
+    int signal = 0;
+    sigwait(&signals, &signal);
+    viewer.Stop();
+  });
+  viewer.Serve();
+  pthread_kill(watcher.native_handle(), SIGTERM);  // where it has ended without a signal
+  watcher.join();
+  return EX_OK;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+  CLI::App app("denoise-viewer shows the chains of a Denoised server in a browser",
+               "denoise-viewer");
+  app.set_version_flag("--version", std::string("denoise-viewer ") + DENOISE_VERSION);
+  app.get_formatter()->column_width(34);
+  denoise::viewer::ViewerOptions options;
+  options.server = "127.0.0.1:8500";
+  std::string listen = "127.0.0.1:8080", metrics;
+  std::vector<std::string> hosts;
+  app.add_option("--server", options.server, "The server: HOST:PORT or dns:///NAME:PORT")
+      ->envname("DENOISE_VIEWER_SERVER")
+      ->capture_default_str();
+  app.add_option("--listen", listen, "Where the page is served; port 0: a free one")
+      ->envname("DENOISE_VIEWER_LISTEN")
+      ->check(IsHostPort())
+      ->capture_default_str();
+  app.add_option("--metrics", metrics, "The server's metrics, for live figures [none]")
+      ->envname("DENOISE_VIEWER_METRICS")
+      ->check(IsHostPort());
+  app.add_option(
+         "--allow-host", hosts,
+         "Further name by which browsers reach the page (NAME or NAME:PORT); may be repeated")
+      ->envname("DENOISE_VIEWER_ALLOW_HOST");
+  app.add_option("--max-runs", options.max_runs, "Runs at once, of all pages")
+      ->check(CLI::Range(1, 64))
+      ->capture_default_str();
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? EX_OK : EX_USAGE;
+  }
+  ParseHostPort(listen, &options.listen);
+  if (!metrics.empty()) ParseHostPort(metrics, &options.metrics.emplace());
+  options.allowed_hosts = std::set<std::string>(hosts.begin(), hosts.end());
+
+  // Before any thread, so that all of them have it.
+  std::signal(SIGPIPE, SIG_IGN);
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int signal : {SIGINT, SIGTERM}) sigaddset(&signals, signal);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+
+  denoise::ClientOptions client_options;
+  client_options.user_agent = "denoise-viewer";
+  // The page says that the server is away, and sees it come.
+  client_options.connect_timeout = absl::ZeroDuration();
+  auto client = denoise::Client::Connect(options.server, client_options);
+  if (!client.ok()) {
+    std::cerr << "denoise-viewer: --server: " << client.status().message() << std::endl;
+    return EX_USAGE;
+  }
+  auto viewer = ViewerServer::Create(*client, options);
+  if (!viewer.ok()) {
+    std::cerr << "denoise-viewer: " << viewer.status().message() << std::endl;
+    return EX_UNAVAILABLE;
+  }
+  std::cout << "denoise-viewer: ready http://" << listen.substr(0, listen.rfind(':')) << ":"
+            << (*viewer)->port() << "/" << std::endl;
+  return Serve(**viewer, signals);
+} catch (const std::exception& error) {  // such as memory that ran out
+  std::fprintf(stderr, "denoise-viewer: %s\n", error.what());
+  return EX_SOFTWARE;
+}

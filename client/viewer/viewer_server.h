@@ -1,0 +1,56 @@
+// The viewer's HTTP server.
+//
+//   GET  /, /style.css, …   the page
+//   GET  /api/models        {"server", "models": […]}; 503 while the server is away
+//   GET  /api/figures       {"figures": {…} or null}; null without --metrics, or while they are
+//   away POST /api/runs          a run (request.h), answered by its events until it ends; whoever
+//   closes
+//                           the connection cancels it
+//
+// Errors are {"type": "error", "code", "message", "retry_seconds"}.
+#ifndef DENOISE_CLIENT_VIEWER_VIEWER_SERVER_H_
+#define DENOISE_CLIENT_VIEWER_VIEWER_SERVER_H_
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "client/viewer/access.h"
+#include "denoise/client.h"
+
+namespace denoise::viewer {
+
+struct ViewerOptions {
+  std::string server;  // shown to people
+  HostPort listen;     // port 0: one that is free
+  std::set<std::string> allowed_hosts;
+  std::optional<HostPort> metrics;  // of the server
+  int max_runs = 8;                 // at once, of all pages
+  size_t max_body_bytes = 4 << 20;
+};
+
+// Thread-safe.
+class ViewerServer {
+ public:
+  // Bound, and not yet answering. UNAVAILABLE if the address is taken or not this machine's.
+  static absl::StatusOr<std::unique_ptr<ViewerServer>> Create(Client client, ViewerOptions options);
+  ~ViewerServer();
+
+  int port() const;
+  // Answers until Stop(), which ends the runs too.
+  void Serve();
+  void Stop();
+
+ private:
+  class Impl;
+  explicit ViewerServer(std::unique_ptr<Impl> impl);
+
+  const std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace denoise::viewer
+
+#endif  // DENOISE_CLIENT_VIEWER_VIEWER_SERVER_H_

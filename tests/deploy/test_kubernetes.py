@@ -1,0 +1,179 @@
+"""The manifests against the API's own schemas, and against what they say of each other."""
+
+import copy
+import re
+import shutil
+import subprocess
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from kustomize import render
+from tools import DEPLOY, ROOT, load
+
+FOLDERS = [DEPLOY / "kubernetes" / "base", *sorted((DEPLOY / "kubernetes" / "overlays").iterdir())]
+# Resources of operators: their schemas are not Kubernetes' own.
+FOREIGN = {"ServiceMonitor"}
+GRPC_SHUTDOWN_SECONDS = 2  # of Server::Stop
+SPARE_SECONDS = 5
+
+
+def seconds(text: str) -> float:
+    number, unit = re.fullmatch(r"([\d.]+)(ms|s|m|h)?", text).groups()
+    return float(number) * {"ms": 1e-3, "m": 60, "h": 3600}.get(unit, 1)
+
+
+def one(objects: list[dict], kind: str) -> dict:
+    (found,) = [item for item in objects if item["kind"] == kind]
+    return found
+
+
+@pytest.fixture(params=FOLDERS, ids=lambda folder: folder.name)
+def objects(request):
+    return render(request.param)
+
+
+@pytest.fixture
+def base():
+    return render(FOLDERS[0])
+
+
+@pytest.fixture
+def pod(objects):
+    return one(objects, "Deployment")["spec"]["template"]["spec"]
+
+
+# sleep as a preStop is of 1.30 and later without a feature gate.
+@pytest.mark.parametrize("version", ["1.31", "1.34", "1.37"])
+def test_schemas(objects, version):
+    for item in objects:
+        if item["kind"] not in FOREIGN:
+            kubernetes_validate.validate(item, version, strict=True)
+
+
+@pytest.mark.parametrize("spoil", [
+    lambda spec: spec["containers"][0].update(imagePullPolice="Never"),
+    lambda spec: spec["containers"][0]["readinessProbe"]["grpc"].update(port="grpc"),
+    lambda spec: spec.update(terminationGracePeriodSeconds="75s"),
+])
+def test_schemas_would_find_a_mistake(base, spoil):
+    deployment = copy.deepcopy(one(base, "Deployment"))
+    spoil(deployment["spec"]["template"]["spec"])
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(deployment, "1.34", strict=True)
+
+
+@pytest.mark.skipif(not shutil.which("kubectl"), reason="no kubectl to compare the renderer with")
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_renderer_agrees_with_kubectl(folder):
+    said = subprocess.run(
+        ["kubectl", "kustomize", str(folder)], capture_output=True, text=True, timeout=30, check=True
+    ).stdout
+    key = lambda item: (item["kind"], item["metadata"]["name"])  # noqa: E731
+    assert sorted(yaml.safe_load_all(said), key=key) == sorted(render(folder), key=key)
+
+
+def test_pod_meets_the_restricted_standard(objects, pod):
+    enforced = one(objects, "Namespace")["metadata"]["labels"]
+    assert enforced["pod-security.kubernetes.io/enforce"] == "restricted"
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert pod["automountServiceAccountToken"] is False
+    for container in pod["containers"]:
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+    assert not [volume for volume in pod.get("volumes", []) if "hostPath" in volume]
+
+
+def test_user_is_the_images(pod):
+    (user,) = re.findall(r"^USER (\S+)$", (ROOT / "Dockerfile").read_text(), re.M)
+    context = pod["securityContext"]
+    assert f"{context['runAsUser']}:{context['runAsGroup']}" == user
+
+
+def test_drain_fits_the_grace_period(pod):
+    container = pod["containers"][0]
+    args = container["args"]
+    drain = seconds(args[args.index("--drain-grace") + 1])
+    pre_stop = container["lifecycle"]["preStop"]["sleep"]["seconds"]
+    needed = pre_stop + drain + GRPC_SHUTDOWN_SECONDS + SPARE_SECONDS
+    assert pod["terminationGracePeriodSeconds"] >= needed
+
+
+def test_flags_are_the_servers(pod):
+    source = (ROOT / "server" / "flags.cc").read_text()
+    known = set(re.findall(r'"(--[a-z-]+)"', source))
+    container = pod["containers"][0]
+    assert {arg for arg in container["args"] if arg.startswith("--")} <= known
+    variables = {"DENOISED_" + flag[2:].replace("-", "_").upper() for flag in known}
+    assert {variable["name"] for variable in container["env"]} <= variables
+
+
+def test_ports_agree(objects, pod):
+    container = pod["containers"][0]
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    listens = {
+        variable["name"]: int(variable["value"].rpartition(":")[2]) for variable in container["env"]
+    }
+    assert listens == {"DENOISED_LISTEN": ports["grpc"], "DENOISED_METRICS_LISTEN": ports["metrics"]}
+    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+        assert container[probe]["grpc"] == {"port": ports["grpc"]}
+    service = one(objects, "Service")["spec"]
+    assert service["clusterIP"] == "None", "round_robin needs all addresses"
+    assert {port["targetPort"]: port["port"] for port in service["ports"]} == ports
+    policy = one(objects, "NetworkPolicy")["spec"]
+    assert {rule["ports"][0]["port"] for rule in policy["ingress"]} == set(ports)
+    assert "egress" not in policy and "Egress" in policy["policyTypes"], "the server calls no one"
+
+
+def test_selectors_match_the_pods(objects):
+    deployment = one(objects, "Deployment")
+    labels = deployment["spec"]["template"]["metadata"]["labels"].items()
+    selectors = [
+        deployment["spec"]["selector"]["matchLabels"],
+        one(objects, "Service")["spec"]["selector"],
+        one(objects, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"],
+        one(objects, "NetworkPolicy")["spec"]["podSelector"]["matchLabels"],
+    ]
+    for selector in selectors:
+        assert selector and selector.items() <= labels
+
+
+def test_mounts_have_volumes(objects, pod):
+    mounts = {mount["name"] for mount in pod["containers"][0].get("volumeMounts", [])}
+    volumes = {volume["name"]: volume for volume in pod.get("volumes", [])}
+    assert mounts == volumes.keys()
+    claims = {item["metadata"]["name"] for item in objects if item["kind"] == "PersistentVolumeClaim"}
+    assert {v["persistentVolumeClaim"]["claimName"] for v in volumes.values()} == claims
+
+
+def test_monitor_finds_the_service(base):
+    service, monitor = one(base, "Service"), one(base, "ServiceMonitor")["spec"]
+    assert monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    names = {port["name"] for port in service["spec"]["ports"]}
+    assert {endpoint["port"] for endpoint in monitor["endpoints"]} <= names
+    assert service["metadata"]["name"] == "denoised", "the job, as the alerts name it"
+
+
+def test_autoscaler_scales_the_deployment_by_what_the_adapter_offers(base):
+    scaler, deployment = one(base, "HorizontalPodAutoscaler")["spec"], one(base, "Deployment")
+    assert scaler["scaleTargetRef"] == {
+        "apiVersion": deployment["apiVersion"],
+        "kind": "Deployment",
+        "name": deployment["metadata"]["name"],
+    }
+    assert "replicas" not in deployment["spec"]
+    (rule,) = load(DEPLOY / "kubernetes" / "prometheus-adapter.yaml")["rules"]["custom"]
+    pattern = re.search(r'__name__=~"([^"]+)"', rule["seriesQuery"]).group(1)
+    for metric in scaler["metrics"]:
+        assert re.fullmatch(pattern, metric["pods"]["metric"]["name"])
+
+
+def test_image_is_of_this_version(base):
+    version = re.search(r"project\([^)]*VERSION ([\d.]+)", (ROOT / "CMakeLists.txt").read_text()).group(1)
+    image = one(base, "Deployment")["spec"]["template"]["spec"]["containers"][0]["image"]
+    assert image == f"denoised:{version}"

@@ -1,0 +1,48 @@
+"""Paths, YAML, and Prometheus' programs."""
+
+import re
+import shutil
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+DEPLOY = ROOT / "deploy"
+PROMETHEUS = DEPLOY / "prometheus"
+DASHBOARD = DEPLOY / "grafana" / "dashboards" / "denoised.json"
+
+
+def load(path: Path):
+    return yaml.safe_load(path.read_text())
+
+
+def program(name: str) -> str:
+    """The path of a program that ./dev puts into .venv/bin, or that the machine has."""
+    found = shutil.which(name, path=str(ROOT / ".venv" / "bin")) or shutil.which(name)
+    assert found, f"{name} is neither in .venv/bin nor on the PATH: ./dev test all gets it"
+    return found
+
+
+def exported_metrics() -> set[str]:
+    """All names of samples that a server can expose, as its source has them."""
+    source = "".join(
+        (ROOT / "server" / "metrics" / name).read_text()
+        for name in ("metrics.cc", "process_collector.cc")
+    )
+    names = set(re.findall(r'"((?:denoise|process)_[a-z_]+)"', source))
+    histograms = {name for name in names if name.endswith(("_seconds", "_rows"))}
+    return names | {f"{name}_{part}" for name in histograms for part in ("bucket", "sum", "count")}
+
+
+def metrics_of(expression: str) -> set[str]:
+    """Names of the server's samples in a PromQL expression; recorded series (a:b:c) are not among them."""
+    return set(re.findall(r"(?<![\w:])(?:denoise|process)_[a-z_]+(?![\w:])", expression))
+
+
+def dashboard_queries(dashboard: dict) -> list[tuple[str, str]]:
+    """(title, expression) of every target of every panel."""
+    return [
+        (panel["title"], target["expr"])
+        for panel in dashboard["panels"]
+        for target in panel.get("targets", [])
+    ]
