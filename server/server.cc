@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "server/engine/chain_exchange.h"
 #include "server/engine/clock.h"
 #include "server/engine/engine.h"
 #include "server/engine/shutting_down.h"
@@ -58,6 +59,7 @@ struct Server::Parts {
   Metrics metrics;
   Catalog catalog;
   std::unique_ptr<WaitingQueue> queue;
+  std::unique_ptr<ChainExchange> exchange;
   std::vector<std::unique_ptr<Engine>> engines;
   std::unique_ptr<WriterPool> writers;
   std::unique_ptr<DiffusionService> service;
@@ -78,8 +80,10 @@ absl::Status Server::Parts::StartEngines() {
                             .engines = replicas.count,
                             .policy = Policy(policy)});
   metrics.SetRequestsWaiting([this] { return static_cast<double>(queue->requests_waiting()); });
+  exchange = std::make_unique<ChainExchange>(replicas.count);
   for (int i = 0; i < replicas.count; ++i) {
     Engine::Options options;
+    options.exchange = exchange.get();
     options.index = i;
     options.device = absl::StrCat("cpu:", i);
     options.batching = flags.batching;
