@@ -49,6 +49,7 @@ absl::Status Engine::AddModel(ExecutorFactory factory) {
     if (!executor.ok()) return executor.status();
     const ModelInfo& model = (*executor)->model();
     batch_sizes_.push_back(model.batch_sizes);
+    batch_seconds_.push_back(model.denoiser_seconds);
     const ModelMetrics metrics = metrics_->ForModel(model.name);
     models_.push_back({*std::move(executor), metrics});
     return absl::OkStatus();
@@ -281,13 +282,14 @@ bool Engine::Tick() {
     candidate.model = chain.model;
     candidate.denoiser_rows = request.DenoiserRows(chain.next_row());
     candidate.values = request.model->shape.values();
+    candidate.priority = rank.priority;
     candidate.evaluation = request.evaluation.get();
     candidate.next_row = chain.row;
     if (candidate.evaluation != nullptr) {
       candidate.rows_left = request.table->rows.size() - chain.row;
     }
   }
-  const Batch& batch = planner_.Plan(candidates_, batch_sizes_);
+  const Batch& batch = planner_.Plan(candidates_, batch_sizes_, batch_seconds_);
   if (batch.key < 0) return false;
 
   row_batch_.Make(batch.chains, absl::MakeSpan(chains_));

@@ -100,9 +100,10 @@ class Engine {
   BatchPlanner planner_;
   std::vector<Served> models_;
   std::vector<std::vector<int64_t>> batch_sizes_;  // by model
-  std::vector<Chain> chains_;                      // in the order of arrival
-  BatchKeys keys_;                                 // held by chains_
-  std::vector<std::pair<Rank, size_t>> ranks_;     // of chains_, by rank
+  std::vector<std::vector<double>> batch_seconds_;
+  std::vector<Chain> chains_;                   // in the order of arrival
+  BatchKeys keys_;                              // held by chains_
+  std::vector<std::pair<Rank, size_t>> ranks_;  // of chains_, by rank
   std::vector<Candidate> candidates_;
   RowBatch row_batch_;
 
