@@ -12,6 +12,7 @@
 #include "server/engine/engine.h"
 #include "server/engine/shutting_down.h"
 #include "server/engine/waiting_queue.h"
+#include "server/memory.h"
 #include "server/metrics/metrics.h"
 #include "server/model/served_model.h"
 #include "server/model/torch_runtime.h"
@@ -74,9 +75,14 @@ absl::Status Server::Parts::StartEngines() {
   // Of more than a year it is as much as never.
   policy.max_wait = std::chrono::nanoseconds(
       static_cast<int64_t>(std::min(flags.max_wait_seconds, 365.0 * 24 * 3600) * 1e9));
+  // A quarter for active chains and a quarter for what waits; models, batches and states that wait
+  // for readers have the rest.
+  const uint64_t max_bytes = UsableMemory() / 4;
+  spdlog::info("active chains may hold {} MiB, and waiting requests as much", max_bytes >> 20);
   queue = std::make_unique<WaitingQueue>(
       WaitingQueue::Options{.max_waiting = flags.max_waiting,
                             .max_waiting_per_tenant = flags.max_waiting_per_tenant,
+                            .max_bytes = max_bytes,
                             .engines = replicas.count,
                             .policy = Policy(policy)});
   metrics.SetRequestsWaiting([this] { return static_cast<double>(queue->requests_waiting()); });

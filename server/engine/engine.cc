@@ -127,6 +127,7 @@ void Engine::Admit() {
   WaitingQueue::Load load{.active = chains_.size(), .room = room};
   for (const Chain& chain : chains_) {
     load.least_share = std::min(load.least_share, chain.standing.share);
+    load.bytes += chain.bytes;
   }
   for (const ChainRange& range : queue_->Pull(options_.index, load, clock_->Now())) {
     StartChains(range);
@@ -179,6 +180,7 @@ void Engine::StartChains(const ChainRange& range) {
     if (request.evaluation == nullptr) {
       chain.standing.share += range.rows_per_chain * (i - range.first);
     }
+    chain.bytes = range.bytes_per_chain;
     chain.denoiser_rows = range.rows_per_chain;
     chain.denoiser_rows_left = range.rows_per_chain;
     if (!Place(chain, executor.Start(start))) return;
@@ -280,9 +282,9 @@ bool Engine::Tick() {
     candidate.chain = i;
     candidate.key = chain.key;
     candidate.model = chain.model;
+    candidate.priority = rank.priority;
     candidate.denoiser_rows = request.DenoiserRows(chain.next_row());
     candidate.values = request.model->shape.values();
-    candidate.priority = rank.priority;
     candidate.evaluation = request.evaluation.get();
     candidate.next_row = chain.row;
     if (candidate.evaluation != nullptr) {

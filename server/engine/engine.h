@@ -101,7 +101,7 @@ class Engine {
   std::vector<Served> models_;
   std::vector<std::vector<int64_t>> batch_sizes_;  // by model
   std::vector<std::vector<double>> batch_seconds_;
-  std::vector<Chain> chains_;                   // in the order of arrival
+  std::vector<Chain> chains_;
   BatchKeys keys_;                              // held by chains_
   std::vector<std::pair<Rank, size_t>> ranks_;  // of chains_, by rank
   std::vector<Candidate> candidates_;
