@@ -112,6 +112,9 @@ void Engine::DoErrands() {
     errands.swap(inbox_);
     stopping = stopping_;
   }
+  if (errands.empty()) return;
+  // They may take long: what is sent to it in the meantime would wait.
+  if (exchange_ != nullptr) exchange_->AskNoMore(options_.index);
   for (Errand& errand : errands) errand.answer(stopping ? ShuttingDownError() : errand.work());
 }
 

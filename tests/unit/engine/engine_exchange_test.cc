@@ -121,6 +121,15 @@ TEST_F(ExchangeTest, WhatEndsOnTheWayIsFreed) {
   EXPECT_EQ(live_slots_, 0);
 }
 
+TEST_F(EngineTest, WhoHasAnErrandAsksForNothing) {
+  Start();
+  const absl::Status done = engines_[0]->Run([this] {
+    EXPECT_FALSE(exchange_->anyone_asks());
+    return absl::OkStatus();
+  });
+  EXPECT_TRUE(done.ok());
+}
+
 TEST(ChainExchange, OnlyTheFullestSends) {
   ChainExchange exchange(3);
   int woken = 0;

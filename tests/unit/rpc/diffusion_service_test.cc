@@ -285,6 +285,15 @@ TEST_F(DiffusionServiceTest, ATenantsPartOfTheQueue) {
               HasSubstr("denoise_requests_rejected_total{reason=\"tenant_queue_full\"} 1"));
 }
 
+TEST_F(DiffusionServiceTest, WhatNeverFitsInMemoryIsRefused) {
+  StartServer({.max_bytes = 1000});  // less than any chain
+  SampleCall call(stub_.get(), {});
+  const grpc::Status status = call.End();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT) << status.error_message();
+  EXPECT_EQ(DetailsOf(status).bad_request->field_violations(0).field(), "num_samples");
+  EXPECT_THAT(status.error_message(), HasSubstr("1000 are there for all requests"));
+}
+
 TEST_F(DiffusionServiceTest, TenantsAreCheckedLikeRequestIds) {
   StartServer();
   for (const std::string& tenant : {std::string(129, 'a'), std::string("two words")}) {

@@ -108,6 +108,7 @@ class ServiceTest : public testing::Test {
     ModelInfo model = TestModel();
     size_t max_waiting = 16;
     size_t max_waiting_per_tenant = 0;
+    uint64_t max_bytes = 0;
     Limits limits = {};
     std::chrono::nanoseconds write_timeout = std::chrono::seconds(60);
   };
@@ -116,8 +117,10 @@ class ServiceTest : public testing::Test {
   void StartServer(Setup setup) {
     model_ = Shared(std::move(setup.model));
     catalog_.Add(model_);
-    queue_ = std::make_unique<WaitingQueue>(WaitingQueue::Options{
-        .max_waiting = setup.max_waiting, .max_waiting_per_tenant = setup.max_waiting_per_tenant});
+    queue_ = std::make_unique<WaitingQueue>(
+        WaitingQueue::Options{.max_waiting = setup.max_waiting,
+                              .max_waiting_per_tenant = setup.max_waiting_per_tenant,
+                              .max_bytes = setup.max_bytes});
     engine_ = std::make_unique<FakeEngine>(queue_.get());
     writers_ = std::make_unique<WriterPool>(
         WriterPool::Options{.threads = 2, .write_timeout = setup.write_timeout});
