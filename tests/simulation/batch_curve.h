@@ -12,7 +12,7 @@
 namespace denoise {
 
 struct BatchCurve {
-  std::vector<int64_t> batch_sizes;           // that are run, ascending
+  std::vector<int64_t> batch_sizes;             // that are run, ascending
   std::vector<std::chrono::nanoseconds> times;  // of one call at each of them, on one replica
 
   // Of a call at `rows`, one of the batch sizes.

@@ -104,11 +104,11 @@ Fleet::Fleet(const FleetOptions& options, const BatchCurve& curve)
   const Policy policy(options.policy);
   servers_.resize(options.servers);
   for (Server& server : servers_) {
-    server.queue = std::make_unique<WaitingQueue>(WaitingQueue::Options{
-        .max_waiting = options.max_waiting,
-        .max_waiting_per_tenant = options.max_waiting_per_tenant,
-        .engines = options.replicas,
-        .policy = policy});
+    server.queue = std::make_unique<WaitingQueue>(
+        WaitingQueue::Options{.max_waiting = options.max_waiting,
+                              .max_waiting_per_tenant = options.max_waiting_per_tenant,
+                              .engines = options.replicas,
+                              .policy = policy});
     server.replicas.reserve(options.replicas);
     for (int i = 0; i < options.replicas; ++i) {
       server.replicas.emplace_back(
@@ -173,8 +173,7 @@ void Fleet::EndTick(const TickEnd& tick) {
     arrival.ended = true;
     ++report_.ended;
     if (!InDuration(arrival.arrival)) return;
-    FleetLatencies& latencies =
-        arrival.greedy ? report_.greedy : report_.by_steps[arrival.steps];
+    FleetLatencies& latencies = arrival.greedy ? report_.greedy : report_.by_steps[arrival.steps];
     latencies.seconds.push_back(static_cast<float>(SecondsBetween(arrival.arrival, now_)));
   });
   BeginTick(tick.server, tick.replica);

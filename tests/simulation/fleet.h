@@ -16,7 +16,7 @@ namespace denoise {
 struct FleetOptions {
   // Each server has one waiting queue for its replicas, with denoised's defaults for its limits.
   int servers = 1;
-  int replicas = 2;         // of a server
+  int replicas = 2;          // of a server
   size_t max_waiting = 256;  // requests, of a server
   size_t max_waiting_per_tenant = 0;
   size_t max_active = 1024;  // chains, of a server
@@ -54,8 +54,8 @@ struct FleetReport {
   uint64_t ended_twice = 0;  // none, unless something is wrong
 
   double rows_per_second = 0;
-  double rows_per_batch = 0;  // mean, without padding
-  uint64_t ticks = 0;         // of all time
+  double rows_per_batch = 0;                    // mean, without padding
+  uint64_t ticks = 0;                           // of all time
   std::map<uint32_t, FleetLatencies> by_steps;  // without those of the greedy client
   FleetLatencies greedy;
   uint64_t refused_in_duration = 0;

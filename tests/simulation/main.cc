@@ -121,8 +121,8 @@ int Main(int argc, char** argv) {
               << std::endl;
     return 0;
   }
-  fleet.rate = flags.load * curve->RowsPerSecond() * fleet.servers * fleet.replicas /
-               MeanSteps(fleet);
+  fleet.rate =
+      flags.load * curve->RowsPerSecond() * fleet.servers * fleet.replicas / MeanSteps(fleet);
   const auto begin = std::chrono::steady_clock::now();
   const FleetReport report = Simulate(fleet, *curve);
   nlohmann::json json = ToJson(report);

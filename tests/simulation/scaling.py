@@ -53,9 +53,10 @@ def record(arguments) -> None:
         "what": f"one replica of one thread, models/digits, {cpu()}",
         "command": "tests/simulation/scaling.py record",
         "batch_sizes": sorted(times),
-        "denoiser_seconds": [min(times[size]) for size in sorted(times)],
+        "denoiser_seconds": [round(min(times[size]), 5) for size in sorted(times)],
     }
-    CURVE.write_text(json.dumps(curve, indent=2) + "\n")
+    lines = ",\n".join(f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in curve.items())
+    CURVE.write_text(f"{{\n{lines}\n}}\n")
     print(f"wrote {CURVE.relative_to(ROOT)}")
 
 

@@ -203,8 +203,8 @@ class Simulated : public testing::Test {
 
   // At that share of what the fleet could do in batches of the best size.
   FleetReport AtLoad(double load, FleetOptions options) {
-    options.rate = load * curve_.RowsPerSecond() * options.servers * options.replicas /
-                   MeanSteps(options);
+    options.rate =
+        load * curve_.RowsPerSecond() * options.servers * options.replicas / MeanSteps(options);
     return Simulate(options, curve_);
   }
 
@@ -253,9 +253,9 @@ TEST_F(Simulated, TheSameSeedGivesTheSame) {
   EXPECT_NE(first.by_steps.at(50).seconds, AtLoad(0.8, options).by_steps.at(50).seconds);
 }
 
-// For a minute and a half more is asked for than can be done, and nothing is refused. Shortest-first would
-// run the short ones alone, and fair none of the greedy tenant's. With max_wait each is late by no
-// more than that beside first come, first served.
+// For a minute and a half more is asked for than can be done, and nothing is refused.
+// Shortest-first would run the short ones alone, and fair none of the greedy tenant's. With
+// max_wait each is late by no more than that beside first come, first served.
 class NoStarvation : public Simulated, public testing::WithParamInterface<Order> {
  protected:
   double Longest(Order order, nanoseconds max_wait) {
