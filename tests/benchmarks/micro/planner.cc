@@ -33,21 +33,25 @@ void Tick(benchmark::State& state, Order order) {
   WaitingQueue queue({.max_waiting = chains, .policy = policy});
   Replica replica({.max_active = chains, .policy = policy}, kBatchSizes, &queue);
   auto table = std::make_shared<Table>();
-  table->rows.resize(100'000);  // so long that none comes to its end
-  const SteadyTime start = SteadyTime() + std::chrono::hours(1);
-  for (size_t i = 0; i < chains; ++i) {
-    auto request = std::make_shared<Request>();
-    request->table = table;
-    request->tenant = std::to_string(i % 10);
-    request->arrival = start;
-    if (!queue.TryPush(std::move(request)).ok()) state.SkipWithError("the queue is full");
-  }
-  SteadyTime now = start;
+  table->rows.resize(10'000);
+  SteadyTime now = SteadyTime() + std::chrono::hours(1);
+  const auto fill = [&] {
+    for (size_t i = 0; i < chains; ++i) {
+      auto request = std::make_shared<Request>();
+      request->table = table;
+      request->tenant = std::to_string(i % 10);
+      request->arrival = now;
+      if (!queue.TryPush(std::move(request)).ok()) state.SkipWithError("the queue is full");
+    }
+  };
+  fill();
   for (auto _ : state) {
     now += std::chrono::microseconds(1);
-    if (!replica.Begin(now)) {
-      state.SkipWithError("nothing to run");
-      break;
+    if (!replica.Begin(now)) {  // all have come to their end
+      state.PauseTiming();
+      fill();
+      state.ResumeTiming();
+      continue;
     }
     replica.End([](const Request&) {});
   }
