@@ -7,10 +7,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "server/engine/chain_exchange.h"
 #include "server/engine/clock.h"
 #include "server/engine/engine.h"
 #include "server/engine/shutting_down.h"
 #include "server/engine/waiting_queue.h"
+#include "server/memory.h"
 #include "server/metrics/metrics.h"
 #include "server/model/served_model.h"
 #include "server/model/torch_runtime.h"
@@ -58,6 +60,7 @@ struct Server::Parts {
   Metrics metrics;
   Catalog catalog;
   std::unique_ptr<WaitingQueue> queue;
+  std::unique_ptr<ChainExchange> exchange;
   std::vector<std::unique_ptr<Engine>> engines;
   std::unique_ptr<WriterPool> writers;
   std::unique_ptr<DiffusionService> service;
@@ -72,14 +75,21 @@ absl::Status Server::Parts::StartEngines() {
   // Of more than a year it is as much as never.
   policy.max_wait = std::chrono::nanoseconds(
       static_cast<int64_t>(std::min(flags.max_wait_seconds, 365.0 * 24 * 3600) * 1e9));
+  // A quarter for active chains and a quarter for what waits; models, batches and states that wait
+  // for readers have the rest.
+  const uint64_t max_bytes = UsableMemory() / 4;
+  spdlog::info("active chains may hold {} MiB, and waiting requests as much", max_bytes >> 20);
   queue = std::make_unique<WaitingQueue>(
       WaitingQueue::Options{.max_waiting = flags.max_waiting,
                             .max_waiting_per_tenant = flags.max_waiting_per_tenant,
+                            .max_bytes = max_bytes,
                             .engines = replicas.count,
                             .policy = Policy(policy)});
   metrics.SetRequestsWaiting([this] { return static_cast<double>(queue->requests_waiting()); });
+  exchange = std::make_unique<ChainExchange>(replicas.count);
   for (int i = 0; i < replicas.count; ++i) {
     Engine::Options options;
+    options.exchange = exchange.get();
     options.index = i;
     options.device = absl::StrCat("cpu:", i);
     options.batching = flags.batching;

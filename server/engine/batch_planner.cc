@@ -5,8 +5,12 @@
 namespace denoise {
 namespace {
 
-// A row that only draws noise and scales costs about 3 ns a value: a millisecond's worth.
+// Of a row that only draws noise and scales.
+constexpr double kSecondsPerForwardValue = 3e-9;
+// A millisecond's worth.
 constexpr int64_t kForwardValuesPerTick = 300'000;
+// Of a model of which nothing was measured.
+constexpr double kSecondsPerUnknownRow = 1e-3;
 
 }  // namespace
 
@@ -16,16 +20,41 @@ int64_t PaddedRows(int64_t rows, absl::Span<const int64_t> sizes) {
   return it == sizes.end() ? rows : *it;
 }
 
-int BatchPlanner::NextKey(absl::Span<const Candidate> candidates) const {
-  // Round robin: the smallest number above the last one's, else the smallest of all.
-  int above = -1;
-  int smallest = -1;
+double BatchPlanner::TurnOf(int key) const { return std::max(served_[key], now_); }
+
+int BatchPlanner::NextKey(absl::Span<const Candidate> candidates) {
+  // At the same time: the smallest number above the last one's, else the smallest of all.
+  const auto sooner = [this](int a, int b) {
+    const double turn_a = TurnOf(a);
+    const double turn_b = TurnOf(b);
+    if (turn_a != turn_b) return turn_a < turn_b;
+    const bool a_is_above = a > last_key_;
+    const bool b_is_above = b > last_key_;
+    return a_is_above == b_is_above ? a < b : a_is_above;
+  };
+  int next = -1;
   for (const Candidate& candidate : candidates) {
+    if (candidate.priority != candidates.front().priority) break;
     const int key = candidate.key;
-    if (smallest < 0 || key < smallest) smallest = key;
-    if (key > last_key_ && (above < 0 || key < above)) above = key;
+    if (static_cast<size_t>(key) >= served_.size()) served_.resize(key + 1, 0);
+    if (next < 0 || (key != next && sooner(key, next))) next = key;
   }
-  return above >= 0 ? above : smallest;
+  return next;
+}
+
+void BatchPlanner::Charge(int64_t forward_values, absl::Span<const int64_t> sizes,
+                          absl::Span<const double> seconds) {
+  double cost = kSecondsPerForwardValue * static_cast<double>(forward_values);
+  if (batch_.padded_rows > 0) {
+    const auto size = std::find(sizes.begin(), sizes.end(), batch_.padded_rows) - sizes.begin();
+    cost += static_cast<size_t>(size) < seconds.size()
+                ? seconds[size]
+                : kSecondsPerUnknownRow * static_cast<double>(batch_.padded_rows);
+  }
+  const double turn = TurnOf(batch_.key);
+  served_[batch_.key] = turn + cost;
+  now_ = turn;
+  last_key_ = batch_.key;
 }
 
 bool BatchPlanner::Fits(const Candidate& candidate, int64_t max_rows) const {
@@ -56,14 +85,14 @@ bool BatchPlanner::TakeTerms(Terms& terms, int64_t max_rows) {
 }
 
 const Batch& BatchPlanner::Plan(absl::Span<const Candidate> candidates,
-                                absl::Span<const std::vector<int64_t>> sizes) {
+                                absl::Span<const std::vector<int64_t>> sizes,
+                                absl::Span<const std::vector<double>> seconds) {
   batch_.chains.clear();
   batch_.rows = 0;
   batch_.padded_rows = 0;
   batch_.model = -1;
   batch_.key = NextKey(candidates);
   if (batch_.key < 0) return batch_;
-  last_key_ = batch_.key;
   const auto of_key = [&](const Candidate& candidate) { return candidate.key == batch_.key; };
   batch_.model = std::find_if(candidates.begin(), candidates.end(), of_key)->model;
 
@@ -98,6 +127,9 @@ const Batch& BatchPlanner::Plan(absl::Span<const Candidate> candidates,
   // What the others have left of the batch.
   for (Terms& terms : cut_short_) TakeTerms(terms, max_rows);
   batch_.padded_rows = PaddedRows(batch_.rows, allowed);
+  const auto model = static_cast<size_t>(batch_.model);
+  Charge(forward_values, allowed,
+         model < seconds.size() ? seconds[model] : absl::Span<const double>());
   return batch_;
 }
 

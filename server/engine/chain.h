@@ -24,6 +24,7 @@ struct Chain {
   // Counted once, because counting them walks the table.
   uint64_t denoiser_rows = 0;       // in all
   uint64_t denoiser_rows_left = 0;  // from `row` on
+  size_t bytes = 0;                 // of memory, about
   Standing standing;
   bool failed = false;  // its request has ended by it
 

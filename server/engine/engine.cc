@@ -8,6 +8,7 @@
 #include "prometheus/counter.h"
 #include "prometheus/gauge.h"
 #include "prometheus/histogram.h"
+#include "server/engine/publish.h"
 #include "server/engine/shutting_down.h"
 
 namespace denoise {
@@ -17,9 +18,12 @@ Engine::Engine(Options options, WaitingQueue* queue, Metrics* metrics, const Clo
       queue_(queue),
       metrics_(metrics),
       clock_(clock),
+      // A batch of requests stays together until all of them have ended.
+      exchange_(options_.batching == Batching::kRequest ? nullptr : options_.exchange),
       gauges_(metrics->ForEngine(options_.device)),
       planner_(options_.batching) {
   queue_->OnWork(options_.index, [this] { Wake(); });
+  if (exchange_ != nullptr) exchange_->Join(options_.index, [this] { Wake(); });
   thread_ = std::thread([this] { Loop(); });
 }
 
@@ -45,6 +49,7 @@ absl::Status Engine::AddModel(ExecutorFactory factory) {
     if (!executor.ok()) return executor.status();
     const ModelInfo& model = (*executor)->model();
     batch_sizes_.push_back(model.batch_sizes);
+    batch_seconds_.push_back(model.denoiser_seconds);
     const ModelMetrics metrics = metrics_->ForModel(model.name);
     models_.push_back({*std::move(executor), metrics});
     return absl::OkStatus();
@@ -70,10 +75,17 @@ void Engine::Loop() {
   bool idle = false;
   while (WaitForWork(idle)) {
     DoErrands();
+    ReceiveChains();
     RetireEnded();
     Admit();
+    SendChains();
     idle = !Tick();
     CountLoad();
+  }
+  if (exchange_ != nullptr) {
+    for (const ChainExchange::Parcel& parcel : exchange_->Leave(options_.index)) {
+      parcel.chain.request->stream->Fail(ShuttingDownError());
+    }
   }
   for (const Chain& chain : chains_) {
     chain.request->stream->Fail(ShuttingDownError());
@@ -93,7 +105,7 @@ bool Engine::WaitForWork(bool idle) {
 }
 
 void Engine::DoErrands() {
-  std::deque<Errand> errands;
+  std::vector<Errand> errands;
   bool stopping;
   {
     MutexLock lock(mutex_);
@@ -115,18 +127,34 @@ void Engine::Admit() {
   WaitingQueue::Load load{.active = chains_.size(), .room = room};
   for (const Chain& chain : chains_) {
     load.least_share = std::min(load.least_share, chain.standing.share);
+    load.bytes += chain.bytes;
   }
   for (const ChainRange& range : queue_->Pull(options_.index, load, clock_->Now())) {
     StartChains(range);
   }
 }
 
-int Engine::ModelNumber(const ModelInfo& model) const {
+int Engine::ModelOf(const Request& request) const {
+  const ModelInfo& model = *request.model;
   for (size_t i = 0; i < models_.size(); ++i) {
     const ModelInfo& mine = models_[i].executor->model();
     if (mine.name == model.name && mine.version == model.version) return static_cast<int>(i);
   }
+  request.stream->Fail(absl::InternalError(
+      absl::StrCat("the model ", model.name, " version ", model.version, " is not loaded here")));
   return -1;
+}
+
+bool Engine::Place(Chain& chain, const absl::StatusOr<SlotId>& slot) {
+  if (!slot.ok()) {
+    metrics_->ChainFailed("no_memory");
+    chain.request->stream->Fail(slot.status());
+    return false;
+  }
+  chain.slot = *slot;
+  chain.key = keys_.Hold(chain.model, chain.request->conditions.get());
+  chains_.push_back(std::move(chain));
+  return true;
 }
 
 void Engine::StartChains(const ChainRange& range) {
@@ -137,45 +165,75 @@ void Engine::StartChains(const ChainRange& range) {
     stream.Fail(absl::DeadlineExceededError("the deadline passed while the request was waiting"));
     return;
   }
-  const int model = ModelNumber(*request.model);
-  if (model < 0) {
-    stream.Fail(absl::InternalError(absl::StrCat("the model ", request.model->name, " version ",
-                                                 request.model->version, " is not loaded here")));
-    return;
-  }
+  const int model = ModelOf(request);
+  if (model < 0) return;
   if (stream.Activate()) metrics_->QueueSeconds(stream.queue_seconds().value_or(0));
 
   Executor& executor = *models_[model].executor;
   for (uint32_t i = range.first; i < range.first + range.count; ++i) {
     const ChainStart start = StartOf(request, i);
-    const absl::StatusOr<SlotId> slot = executor.Start(start);
-    if (!slot.ok()) {
-      metrics_->ChainFailed("no_memory");
-      stream.Fail(slot.status());
-      return;
-    }
     Chain chain;
     chain.request = range.request;
     chain.index = i;
     chain.model = model;
-    chain.key = keys_.Hold(model, request.conditions.get());
-    chain.slot = *slot;
     chain.standing = range.standing;
     if (request.evaluation == nullptr) {
       chain.standing.share += range.rows_per_chain * (i - range.first);
     }
+    chain.bytes = range.bytes_per_chain;
     chain.denoiser_rows = range.rows_per_chain;
     chain.denoiser_rows_left = range.rows_per_chain;
-    chains_.push_back(std::move(chain));
+    if (!Place(chain, executor.Start(start))) return;
     if (request.evaluation != nullptr) {
       request.evaluation->SetPrior(i, PriorNats(request.model->schedule, start.x));
     }
     if (request.states.Wants(0, request.table->total_steps)) {
       RowBatch::Outcome outcome;
       outcome.x.resize(request.model->shape.values());
-      executor.Read(*slot, outcome.x.data());
+      executor.Read(chains_.back().slot, outcome.x.data());
       PublishState(chains_.back(), nullptr, outcome);
     }
+  }
+}
+
+// Every second one that could run, by rank, so that both have as much that is urgent.
+std::vector<ChainExchange::Parcel> Engine::Pack() {
+  std::vector<ChainExchange::Parcel> parcels;
+  parcels.reserve(chains_.size());  // what is taken out of the executor is surely packed
+  RankChains(clock_->Now());
+  bool goes = true;
+  for (const auto& [rank, i] : ranks_) {
+    Chain& chain = chains_[i];
+    if (!chain.request->stream->HasRoom()) continue;
+    goes = !goes;
+    if (!goes) continue;
+    std::unique_ptr<ChainState> state = models_[chain.model].executor->Extract(chain.slot);
+    if (state == nullptr) continue;
+    keys_.Release(chain.key);
+    parcels.push_back({std::move(chain), std::move(state)});
+  }
+  std::erase_if(chains_, [](const Chain& chain) { return chain.request == nullptr; });
+  return parcels;
+}
+
+void Engine::SendChains() {
+  if (exchange_ == nullptr) return;
+  if (chains_.empty()) {
+    exchange_->Ask(options_.index);
+    return;
+  }
+  exchange_->AskNoMore(options_.index);
+  if (chains_.size() < 2 || !exchange_->anyone_asks()) return;
+  exchange_->Send(options_.index, [this] { return Pack(); });
+}
+
+void Engine::ReceiveChains() {
+  if (exchange_ == nullptr) return;
+  for (ChainExchange::Parcel& parcel : exchange_->Take(options_.index)) {
+    Chain& chain = parcel.chain;
+    chain.model = ModelOf(*chain.request);
+    if (chain.model < 0) continue;
+    Place(chain, models_[chain.model].executor->Adopt(std::move(parcel.state)));
   }
 }
 
@@ -185,20 +243,18 @@ void Engine::Free(const Chain& chain) {
 }
 
 void Engine::RetireEnded() {
-  const auto gone = std::remove_if(chains_.begin(), chains_.end(), [this](const Chain& chain) {
+  const SteadyTime now = clock_->Now();
+  std::erase_if(chains_, [&](const Chain& chain) {
     if (!chain.at_end()) {
       EventStream& stream = *chain.request->stream;
       if (!stream.ended()) {
-        if (!chain.request->deadline.has_value() || clock_->Now() < *chain.request->deadline) {
-          return false;
-        }
+        if (!chain.request->deadline.has_value() || now < *chain.request->deadline) return false;
         stream.Fail(absl::DeadlineExceededError("the deadline passed while the chains ran"));
       }
     }
     Free(chain);
     return true;
   });
-  chains_.erase(gone, chains_.end());
 }
 
 void Engine::RankChains(SteadyTime now) {
@@ -226,6 +282,7 @@ bool Engine::Tick() {
     candidate.chain = i;
     candidate.key = chain.key;
     candidate.model = chain.model;
+    candidate.priority = rank.priority;
     candidate.denoiser_rows = request.DenoiserRows(chain.next_row());
     candidate.values = request.model->shape.values();
     candidate.evaluation = request.evaluation.get();
@@ -234,7 +291,7 @@ bool Engine::Tick() {
       candidate.rows_left = request.table->rows.size() - chain.row;
     }
   }
-  const Batch& batch = planner_.Plan(candidates_, batch_sizes_);
+  const Batch& batch = planner_.Plan(candidates_, batch_sizes_, batch_seconds_);
   if (batch.key < 0) return false;
 
   row_batch_.Make(batch.chains, absl::MakeSpan(chains_));
@@ -302,33 +359,15 @@ void Engine::Fail(Chain& chain, const RowTask& task, const RowBatch::Outcome& ou
   }
 }
 
-// `row`: the one that made the state; null for x_T.
-void Engine::PublishState(const Chain& chain, const Row* row, RowBatch::Outcome& outcome) {
-  const Request& request = *chain.request;
-  const Table& table = *request.table;
-  StateEvent state;
-  state.sample_index = chain.index;
-  state.step = row ? row->step : 0;
-  state.timestep = row ? row->state_timestep : table.initial_timestep;
-  state.alpha_bar = row ? row->state_alpha_bar : table.initial_alpha_bar;
-  state.sigma = row ? row->state_sigma : table.initial_sigma;
-  for (const Content content : request.states.content) {
-    // There is no prediction before the first row.
-    if (content == Content::kPredictedX0 && (!row || !row->denoise)) continue;
-    state.content = content;
-    state.values.clear();
-    if (content == Content::kXt) state.values = std::move(outcome.x);
-    if (content == Content::kPredictedX0) state.values = std::move(outcome.x0);
-    request.stream->Publish(state);
-  }
-}
-
 void Engine::CountLoad() {
   uint64_t rows = 0;
   for (const Chain& chain : chains_) rows += chain.denoiser_rows_left;
   chains_active_.store(chains_.size(), std::memory_order_relaxed);
   rows_left_.store(rows, std::memory_order_relaxed);
   gauges_.chains_active->Set(static_cast<double>(chains_.size()));
+  if (exchange_ != nullptr) {
+    exchange_->Report(options_.index, std::min(chains_.size(), candidates_.size()));
+  }
 }
 
 }  // namespace denoise

@@ -4,7 +4,6 @@
 
 #include <atomic>
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
@@ -16,6 +15,7 @@
 #include "server/engine/batch_keys.h"
 #include "server/engine/batch_planner.h"
 #include "server/engine/chain.h"
+#include "server/engine/chain_exchange.h"
 #include "server/engine/clock.h"
 #include "server/engine/executor.h"
 #include "server/engine/mutex.h"
@@ -36,6 +36,9 @@ class Engine {
     Batching batching = Batching::kStep;
     size_t max_active = 256;  // chains
     Policy policy = {};       // which of them go first
+    // Where it gets chains from when it runs dry, and the others from it. Null: nowhere. Outlives
+    // the engine.
+    ChainExchange* exchange = nullptr;
   };
 
   // Starts the thread. The queue, the metrics and the clock outlive the engine.
@@ -73,29 +76,34 @@ class Engine {
   void DoErrands();
   void Admit();
   void StartChains(const ChainRange& range);
+  bool Place(Chain& chain, const absl::StatusOr<SlotId>& slot);  // false: its request has failed
+  std::vector<ChainExchange::Parcel> Pack();
+  void SendChains();
+  void ReceiveChains();
   void Free(const Chain& chain);
   void RetireEnded();
   void RankChains(SteadyTime now);
   bool Tick();  // false: nothing could be run
   void Advance(const RowTask& task, RowBatch::Outcome& outcome);
   void Fail(Chain& chain, const RowTask& task, const RowBatch::Outcome& outcome);
-  void PublishState(const Chain& chain, const Row* row, RowBatch::Outcome& outcome);
   void CountLoad();
-  int ModelNumber(const ModelInfo& model) const;
+  int ModelOf(const Request& request) const;  // -1: the request has failed
 
   const Options options_;
   WaitingQueue* const queue_;
   Metrics* const metrics_;
   const Clock* const clock_;
+  ChainExchange* const exchange_;
   const EngineMetrics gauges_;
 
   // Of the engine's thread alone.
   BatchPlanner planner_;
   std::vector<Served> models_;
   std::vector<std::vector<int64_t>> batch_sizes_;  // by model
-  std::vector<Chain> chains_;                      // in the order of arrival
-  BatchKeys keys_;                                 // held by chains_
-  std::vector<std::pair<Rank, size_t>> ranks_;     // of chains_, by rank
+  std::vector<std::vector<double>> batch_seconds_;
+  std::vector<Chain> chains_;
+  BatchKeys keys_;                              // held by chains_
+  std::vector<std::pair<Rank, size_t>> ranks_;  // of chains_, by rank
   std::vector<Candidate> candidates_;
   RowBatch row_batch_;
 
@@ -106,7 +114,7 @@ class Engine {
   CondVar condition_;
   bool woken_ ABSL_GUARDED_BY(mutex_) = false;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
-  std::deque<Errand> inbox_ ABSL_GUARDED_BY(mutex_);
+  std::vector<Errand> inbox_ ABSL_GUARDED_BY(mutex_);
 
   std::thread thread_;  // last, so that it is joined before anything it uses goes
 };

@@ -72,6 +72,13 @@ struct RowTask {
   int denoiser_rows() const { return row->denoise ? (guided ? 2 : 1) : 0; }
 };
 
+// A chain's state outside of any executor: registers, kept noise, generator. May be destroyed on
+// any thread.
+class ChainState {
+ public:
+  virtual ~ChainState() = default;
+};
+
 // Used by one engine thread only, which also makes and destroys it.
 class Executor {
  public:
@@ -82,6 +89,13 @@ class Executor {
   // Takes a slot and fills it. RESOURCE_EXHAUSTED where there is no memory for it.
   virtual absl::StatusOr<SlotId> Start(const ChainStart& start) = 0;
   virtual void Free(SlotId slot) = 0;
+
+  // Takes a chain out, as Free does, with its state. Null where there is no memory for that; then
+  // nothing has happened.
+  virtual std::unique_ptr<ChainState> Extract(SlotId slot) = 0;
+  // Goes on with a chain that another executor of the same kind and model, perhaps on another
+  // thread, has extracted: with the same bits, were it its own. RESOURCE_EXHAUSTED as Start.
+  virtual absl::StatusOr<SlotId> Adopt(std::unique_ptr<ChainState> state) = 0;
 
   // Copies a chain's x, [C·H·W] values.
   virtual void Read(SlotId slot, float* x) = 0;

@@ -23,6 +23,24 @@ uint64_t Request::denoiser_calls_per_chain() const {
                        [](const Row& row) { return row.denoise; });
 }
 
+size_t Request::data_bytes() const {
+  size_t bytes = (start.size() + image.size() + known.size() + mask.size()) * sizeof(float);
+  for (const Conditions* all : {conditions.get(), negative_conditions.get()}) {
+    if (all == nullptr) continue;
+    for (const Condition& condition : *all) bytes += condition.data.size();
+  }
+  return bytes;
+}
+
+size_t Request::bytes_per_chain() const {
+  constexpr size_t kBookkeeping = 1024;
+  constexpr size_t kGenerator = 5 * 1024;
+  size_t values = table->registers + (table->keeps_noise ? 1 : 0);
+  if (evaluation == nullptr) ++values;  // of the Result
+  return values * model->shape.values() * sizeof(float) + kBookkeeping +
+         (table->stochastic ? kGenerator : 0) + table->terms.size() * sizeof(TermValues);
+}
+
 uint64_t Request::rows_per_chain() const {
   uint64_t rows = 0;
   for (const Row& row : table->rows) rows += DenoiserRows(row);

@@ -64,6 +64,11 @@ struct Request {
   int DenoiserRows(const Row& row) const;
   // Denoiser rows that one of its chains needs in all.
   uint64_t rows_per_chain() const;
+  // Memory for what it brought: start, images, masks, conditions.
+  size_t data_bytes() const;
+  // Memory that one of its chains needs besides that, about: its state, and its sample in the
+  // Result or its terms.
+  size_t bytes_per_chain() const;
   // Denoiser calls that one of its chains takes part in, one for each row that denoises.
   uint64_t denoiser_calls_per_chain() const;
 };

@@ -4,6 +4,7 @@
 
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
+#include "server/diffusion/field_error.h"
 #include "server/engine/shutting_down.h"
 
 namespace denoise {
@@ -36,40 +37,69 @@ void WaitingQueue::CountServed() {
   if (least != UINT64_MAX) shares_.ServedUpTo(least);
 }
 
+absl::Status WaitingQueue::CheckMemory(const Entry& entry) const {
+  if (options_.max_bytes == 0) return absl::OkStatus();
+  const uint32_t samples = entry.request->num_samples;
+  const uint64_t most = std::max<uint64_t>(entry.data_bytes, entry.bytes_per_chain);
+  if (most <= options_.max_bytes) return absl::OkStatus();
+  return FieldError(
+      "num_samples",
+      absl::StrCat("the request's ", samples, " samples and what it brings need ", most,
+                   " bytes at once, and ", options_.max_bytes,
+                   " are there for all requests: send fewer samples, smaller conditions or images, "
+                   "or run the server with more memory"));
+}
+
+absl::Status WaitingQueue::CheckRoom(const Entry& entry) const {
+  if (closed_) return ShuttingDownError();
+  if (entries_.size() >= options_.max_waiting) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("the queue is full: ", entries_.size(),
+                     " requests wait, and no more may: come back later"));
+  }
+  if (options_.max_bytes > 0 && data_bytes_ + entry.data_bytes > options_.max_bytes) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("the queue is full: the requests that wait have brought ", data_bytes_,
+                     " bytes, this one has ", entry.data_bytes, ", and ", options_.max_bytes,
+                     " may wait: come back later"));
+  }
+  const size_t of_tenant = shares_.waiting(entry.request->tenant);
+  if (options_.max_waiting_per_tenant > 0 && of_tenant >= options_.max_waiting_per_tenant) {
+    absl::Status full = absl::ResourceExhaustedError(
+        absl::StrCat("the tenant's part of the queue is full: ", of_tenant,
+                     " of its requests wait, and no more may: come back later"));
+    full.SetPayload(kTenantFullPayload, absl::Cord());
+    return full;
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<WaitingQueue::Place> WaitingQueue::TryPush(std::shared_ptr<const Request> request) {
   Place place;
-  const uint64_t rows_per_chain = request->rows_per_chain();
+  Entry entry;
+  entry.rows_per_chain = request->rows_per_chain();
+  if (options_.max_bytes > 0) {
+    entry.data_bytes = request->data_bytes();
+    entry.bytes_per_chain = request->bytes_per_chain() + entry.data_bytes / request->num_samples;
+  }
+  entry.standing = StandingOf(*request);
+  entry.request = std::move(request);
+  if (absl::Status status = CheckMemory(entry); !status.ok()) return status;
   {
     MutexLock lock(mutex_);
-    if (closed_) {
-      return ShuttingDownError();
-    }
-    if (entries_.size() >= options_.max_waiting) {
-      return absl::ResourceExhaustedError(
-          absl::StrCat("the queue is full: ", entries_.size(),
-                       " requests wait, and no more may: come back later"));
-    }
-    const size_t of_tenant = shares_.waiting(request->tenant);
-    if (options_.max_waiting_per_tenant > 0 && of_tenant >= options_.max_waiting_per_tenant) {
-      absl::Status full = absl::ResourceExhaustedError(
-          absl::StrCat("the tenant's part of the queue is full: ", of_tenant,
-                       " of its requests wait, and no more may: come back later"));
-      full.SetPayload(kTenantFullPayload, absl::Cord());
-      return full;
-    }
+    if (absl::Status status = CheckRoom(entry); !status.ok()) return status;
     CountServed();
-    Entry entry{std::move(request), rows_per_chain, 0, {}};
-    entry.standing = StandingOf(*entry.request);
     entry.standing.sequence = next_sequence_++;
     entry.standing.share = shares_.Add(entry.request->tenant, RowsOf(entry));
     const SteadyTime now = entry.request->arrival;
-    ForEachBefore(options_.policy.RankOf(entry.standing, rows_per_chain, now), now,
+    ForEachBefore(options_.policy.RankOf(entry.standing, entry.rows_per_chain, now), now,
                   [&place](const Entry& other) {
                     ++place.requests_before;
                     place.rows_before += RowsOf(other);
                   });
     chains_waiting_ += entry.left();
     rows_waiting_ += RowsOf(entry);
+    data_bytes_ += entry.data_bytes;
     entries_.push_back(std::move(entry));
   }
   for (const auto& wake : wakers_) {
@@ -78,16 +108,29 @@ absl::StatusOr<WaitingQueue::Place> WaitingQueue::TryPush(std::shared_ptr<const 
   return place;
 }
 
+std::list<WaitingQueue::Entry>::iterator WaitingQueue::Erase(std::list<Entry>::iterator it) {
+  chains_waiting_ -= it->left();
+  rows_waiting_ -= RowsOf(*it);
+  data_bytes_ -= it->data_bytes;
+  shares_.Leave(it->request->tenant);
+  return entries_.erase(it);
+}
+
 std::vector<ChainRange> WaitingQueue::Pull(int engine, const Load& load, SteadyTime now) {
   std::vector<ChainRange> pulled;
   MutexLock lock(mutex_);
   loads_[engine] = load;
   if (entries_.empty()) return pulled;
   size_t total = chains_waiting_;
-  for (const Load& other : loads_) total += other.active;
+  uint64_t bytes = 0;
+  for (const Load& other : loads_) {
+    total += other.active;
+    bytes += other.bytes;
+  }
   const size_t fair = (total + loads_.size() - 1) / loads_.size();
   size_t left = std::min(load.room, fair > load.active ? fair - load.active : 0);
   if (left == 0) return pulled;
+  uint64_t bytes_left = options_.max_bytes > bytes ? options_.max_bytes - bytes : 0;
 
   turns_.clear();
   for (auto it = entries_.begin(); it != entries_.end(); ++it) {
@@ -97,19 +140,25 @@ std::vector<ChainRange> WaitingQueue::Pull(int engine, const Load& load, SteadyT
   std::make_heap(turns_.begin(), turns_.end(), later);
   while (left > 0 && !turns_.empty()) {
     Entry& entry = *turns_.front().entry;
-    const uint32_t count = std::min<size_t>(left, entry.left());
-    pulled.push_back({entry.request, entry.next, count, entry.rows_per_chain, entry.standing});
+    size_t count = std::min<size_t>(left, entry.left());
+    if (entry.bytes_per_chain > 0) {
+      count = std::min<size_t>(count, bytes_left / entry.bytes_per_chain);
+    }
+    if (count == 0) break;
+    pulled.push_back({entry.request, entry.next, static_cast<uint32_t>(count), entry.rows_per_chain,
+                      entry.bytes_per_chain, entry.standing});
     rows_waiting_ -= entry.rows_per_chain * count;
     chains_waiting_ -= count;
-    entry.next += count;
+    entry.next += static_cast<uint32_t>(count);
     if (entry.request->evaluation == nullptr) entry.standing.share += entry.rows_per_chain * count;
     left -= count;
+    bytes_left -= entry.bytes_per_chain * count;
     loads_[engine].active += count;
+    loads_[engine].bytes += entry.bytes_per_chain * count;
     loads_[engine].least_share = std::min(loads_[engine].least_share, pulled.back().standing.share);
     if (entry.left() > 0) break;  // there was no room for the rest
     std::pop_heap(turns_.begin(), turns_.end(), later);
-    shares_.Leave(entry.request->tenant);
-    entries_.erase(turns_.back().entry);
+    Erase(turns_.back().entry);
     turns_.pop_back();
   }
   return pulled;
@@ -134,11 +183,7 @@ void WaitingQueue::Remove(const Request& request) {
   MutexLock lock(mutex_);
   const auto it = std::find_if(entries_.begin(), entries_.end(),
                                [&](const Entry& entry) { return entry.request.get() == &request; });
-  if (it == entries_.end()) return;
-  chains_waiting_ -= it->left();
-  rows_waiting_ -= RowsOf(*it);
-  shares_.Leave(request.tenant);
-  entries_.erase(it);
+  if (it != entries_.end()) Erase(it);
 }
 
 void WaitingQueue::Close() {
@@ -149,13 +194,9 @@ void WaitingQueue::Close() {
 std::vector<std::shared_ptr<const Request>> WaitingQueue::TakeAll() {
   std::vector<std::shared_ptr<const Request>> all;
   MutexLock lock(mutex_);
-  for (Entry& entry : entries_) {
-    shares_.Leave(entry.request->tenant);
-    all.push_back(std::move(entry.request));
+  for (auto it = entries_.begin(); it != entries_.end(); it = Erase(it)) {
+    all.push_back(it->request);
   }
-  entries_.clear();
-  chains_waiting_ = 0;
-  rows_waiting_ = 0;
   return all;
 }
 

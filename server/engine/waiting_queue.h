@@ -23,18 +23,24 @@ struct ChainRange {
   uint32_t first = 0;
   uint32_t count = 0;
   uint64_t rows_per_chain = 0;  // of the request
+  size_t bytes_per_chain = 0;   // with its part of what the request brought; 0 without max_bytes
   Standing standing;            // of the first of them
 };
 
 // Payload of the status that refuses a request because its tenant has enough waiting.
 inline constexpr char kTenantFullPayload[] = "denoise.v1/tenant_full";
 
-// Thread-safe. Requests leave in the order of the policy.
+// Thread-safe. Requests leave in the order of the policy, as there is room for their chains: in
+// number, and in memory. Which chain is next does not depend on its size, so that large ones are
+// not starved by small ones.
 class WaitingQueue {
  public:
   struct Options {
     size_t max_waiting = 256;           // requests
     size_t max_waiting_per_tenant = 0;  // 0: no bound of its own
+    // Memory for active chains, and as much again for what waiting requests have brought; 0: no
+    // bound. Of all engines together; what models and batches need comes besides.
+    uint64_t max_bytes = 0;
     int engines = 1;
     Policy policy = {};
   };
@@ -47,13 +53,15 @@ class WaitingQueue {
   };
 
   // Never blocks. Takes the request only when it answers OK. RESOURCE_EXHAUSTED when full, with
-  // kTenantFullPayload where only its tenant's part is; UNAVAILABLE after Close().
+  // kTenantFullPayload where only its tenant's part is; INVALID_ARGUMENT where it could never run
+  // within max_bytes; UNAVAILABLE after Close().
   absl::StatusOr<Place> TryPush(std::shared_ptr<const Request> request);
 
   // What an engine says of itself when it pulls.
   struct Load {
     size_t active = 0;                  // chains
     size_t room = 0;                    // for chains besides those
+    uint64_t bytes = 0;                 // bytes_per_chain of the active ones, in all
     uint64_t least_share = UINT64_MAX;  // of the standings of the active ones
   };
   // For engine `engine`: its fair share of the chains from the head, so that engines end up with
@@ -82,8 +90,11 @@ class WaitingQueue {
  private:
   struct Entry {
     std::shared_ptr<const Request> request;
-    uint64_t rows_per_chain = 0;  // counted once, and not under the lock
-    uint32_t next = 0;            // first chain not handed out yet
+    // Counted once, and not under the lock.
+    uint64_t rows_per_chain = 0;
+    size_t data_bytes = 0;
+    size_t bytes_per_chain = 0;
+    uint32_t next = 0;  // first chain not handed out yet
     Standing standing;
     uint32_t left() const { return request->num_samples - next; }
   };
@@ -97,6 +108,10 @@ class WaitingQueue {
   template <typename Visit>
   void ForEachBefore(const Rank& rank, SteadyTime now, Visit visit) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status CheckMemory(const Entry& entry) const;  // whether it could ever run
+  absl::Status CheckRoom(const Entry& entry) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::list<Entry>::iterator Erase(std::list<Entry>::iterator it)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void CountServed() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const Options options_;
@@ -107,6 +122,7 @@ class WaitingQueue {
   std::list<Entry> entries_ ABSL_GUARDED_BY(mutex_);
   size_t chains_waiting_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t rows_waiting_ ABSL_GUARDED_BY(mutex_) = 0;
+  uint64_t data_bytes_ ABSL_GUARDED_BY(mutex_) = 0;  // of entries_
   std::vector<Load> loads_ ABSL_GUARDED_BY(mutex_);  // as each engine said last
   uint64_t next_sequence_ ABSL_GUARDED_BY(mutex_) = 0;
   TenantShares shares_ ABSL_GUARDED_BY(mutex_);

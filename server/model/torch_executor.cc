@@ -102,7 +102,12 @@ absl::StatusOr<SlotId> TorchExecutor::Start(const ChainStart& start) try {
   if (start.keep_noise) {
     std::copy_n(x, values_, slot.registers.get() + start.registers * values_);
   }
+  return Keep(std::move(slot));
+} catch (...) {
+  return CurrentExceptionStatus();
+}
 
+SlotId TorchExecutor::Keep(Slot slot) {
   if (free_.empty()) {
     free_.reserve(slots_.size() + 1);  // so that Free cannot fail
     slots_.emplace_back();
@@ -112,6 +117,23 @@ absl::StatusOr<SlotId> TorchExecutor::Start(const ChainStart& start) try {
   free_.pop_back();
   slots_[id] = std::move(slot);
   return id;
+}
+
+struct TorchExecutor::MovedSlot : ChainState {
+  Slot slot;
+};
+
+std::unique_ptr<ChainState> TorchExecutor::Extract(SlotId slot) try {
+  auto state = std::make_unique<MovedSlot>();
+  state->slot = std::move(slots_[slot]);
+  Free(slot);
+  return state;
+} catch (...) {
+  return nullptr;
+}
+
+absl::StatusOr<SlotId> TorchExecutor::Adopt(std::unique_ptr<ChainState> state) try {
+  return Keep(std::move(static_cast<MovedSlot&>(*state).slot));
 } catch (...) {
   return CurrentExceptionStatus();
 }

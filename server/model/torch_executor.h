@@ -26,6 +26,8 @@ class TorchExecutor : public Executor {
   const ModelInfo& model() const override { return *info_; }
   absl::StatusOr<SlotId> Start(const ChainStart& start) override;
   void Free(SlotId slot) override;
+  std::unique_ptr<ChainState> Extract(SlotId slot) override;
+  absl::StatusOr<SlotId> Adopt(std::unique_ptr<ChainState> state) override;
   void Read(SlotId slot, float* x) override;
   absl::Status Execute(absl::Span<const RowTask> tasks, int64_t padded_rows,
                        absl::Span<bool> finite) override;
@@ -42,8 +44,11 @@ class TorchExecutor : public Executor {
     TermNoise term_noise;              // of a likelihood
   };
 
+  struct MovedSlot;
+
   TorchExecutor(std::shared_ptr<const ModelInfo> info, std::shared_ptr<const Denoiser> denoiser);
 
+  SlotId Keep(Slot slot);  // throws where there is no memory
   absl::Status Warm();
   absl::Status Check(absl::Span<const RowTask> tasks, int64_t rows, int64_t padded_rows) const;
   absl::Status PrepareTerms(absl::Span<const RowTask> tasks);

@@ -1,5 +1,8 @@
 #include "server/engine/batch_planner.h"
 
+#include <algorithm>
+#include <array>
+#include <cmath>
 #include <set>
 
 #include "gmock/gmock.h"
@@ -116,6 +119,64 @@ TEST(BatchPlanner, NoKeyStarvesHoweverManyThereAre) {
   for (const Candidate& candidate : candidates) keys.insert(candidate.key);
   for (size_t i = 0; i < keys.size(); ++i) had.insert(planner.Plan(candidates, kSizes).key);
   EXPECT_EQ(had, keys);
+}
+
+// Two keys with chains all the time: `seconds` that each has had, on a clock that goes forward by
+// what a batch takes.
+std::array<double, 2> SecondsOf(BatchPlanner& planner, const std::vector<Candidate>& candidates,
+                                const std::vector<std::vector<double>>& seconds, double until) {
+  std::array<double, 2> had = {0, 0};
+  while (had[0] + had[1] < until) {
+    const Batch& batch = planner.Plan(candidates, kSizes, seconds);
+    const auto& sizes = kSizes[batch.model];
+    const auto size = std::find(sizes.begin(), sizes.end(), batch.padded_rows) - sizes.begin();
+    had[batch.key] += seconds[batch.model][size];
+  }
+  return had;
+}
+
+TEST(BatchPlanner, ACheapModelHasAsMuchTimeAsADearOne) {
+  BatchPlanner planner(Batching::kStep);
+  const std::vector<std::vector<double>> seconds = {{1e-3, 2e-3, 3e-3, 4e-3}, {0.1, 0.25}};
+  std::vector<Candidate> candidates;
+  for (size_t i = 0; i < 12; ++i) candidates.push_back(Sample(i, i % 2, 1));
+  const auto had = SecondsOf(planner, candidates, seconds, 20);
+  EXPECT_NEAR(had[0], had[1], 0.25);
+  // Never behind by more than a batch, at any time.
+  for (int i = 0; i < 50; ++i) {
+    const auto more = SecondsOf(planner, candidates, seconds, 0.01);
+    EXPECT_LE(std::abs(more[0] - more[1]), 0.25);
+  }
+}
+
+TEST(BatchPlanner, GuidedBatchesCountWithTheSizeThatIsRun) {
+  BatchPlanner planner(Batching::kStep);
+  const std::vector<std::vector<double>> seconds = {{1, 1, 5, 5}, {1, 1}};
+  const std::vector<Candidate> candidates = {Sample(0, 0, 2), Sample(1, 0, 1), Sample(2, 1, 1)};
+  const auto had = SecondsOf(planner, candidates, seconds, 60);
+  EXPECT_NEAR(had[0], had[1], 5);
+}
+
+TEST(BatchPlanner, NobodySavesUpWhileAway) {
+  BatchPlanner planner(Batching::kStep);
+  const std::vector<std::vector<double>> seconds = {{1, 1, 1, 1}, {1, 1}};
+  const std::vector<Candidate> one = {Sample(0, 0, 1)};
+  for (int i = 0; i < 100; ++i) EXPECT_EQ(planner.Plan(one, kSizes, seconds).key, 0);
+  const std::vector<Candidate> both = {Sample(0, 0, 1), Sample(1, 1, 1)};
+  const auto had = SecondsOf(planner, both, seconds, 10);
+  EXPECT_NEAR(had[0], had[1], 1);
+}
+
+TEST(BatchPlanner, PriorityGoesBeforeTheShareOfTime) {
+  BatchPlanner planner(Batching::kStep);
+  const std::vector<std::vector<double>> seconds = {{1, 1, 1, 1}, {9, 9}};
+  std::vector<Candidate> candidates = {Sample(0, 1, 1), Sample(1, 0, 1)};
+  candidates[0].priority = -1;
+  for (int i = 0; i < 10; ++i) EXPECT_EQ(planner.Plan(candidates, kSizes, seconds).key, 1);
+  // What it has had is not forgotten, but only a batch of it counts.
+  candidates[0].priority = 0;
+  for (int i = 0; i < 9; ++i) EXPECT_EQ(planner.Plan(candidates, kSizes, seconds).key, 0);
+  EXPECT_EQ(planner.Plan(candidates, kSizes, seconds).key, 1);
 }
 
 TEST(BatchPlanner, AnEvaluateAloneFillsTheBatch) {

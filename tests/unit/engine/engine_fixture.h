@@ -46,6 +46,13 @@ class EngineTest : public ::testing::Test {
 
   void Start(FakeExecutor::Hook hook = nullptr, Batching batching = Batching::kStep,
              int engines = 1, size_t max_active = 64, Policy policy = {}) {
+    StartEach([hook](int) { return hook; }, batching, engines, max_active, policy);
+  }
+
+  // With a hook for each engine.
+  void StartEach(const std::function<FakeExecutor::Hook(int engine)>& hook, Batching batching,
+                 int engines, size_t max_active = 64, Policy policy = {}) {
+    exchange_ = std::make_unique<ChainExchange>(engines);
     queue_ = std::make_unique<WaitingQueue>(
         WaitingQueue::Options{.max_waiting = 10'000, .engines = engines, .policy = policy});
     for (int i = 0; i < engines; ++i) {
@@ -55,10 +62,11 @@ class EngineTest : public ::testing::Test {
       options.batching = batching;
       options.max_active = max_active;
       options.policy = policy;
+      options.exchange = exchange_.get();
       engines_.push_back(std::make_unique<Engine>(options, queue_.get(), &metrics_, &clock_));
       ASSERT_TRUE(engines_.back()
                       ->AddModel([=, this]() -> absl::StatusOr<std::unique_ptr<Executor>> {
-                        return std::make_unique<FakeExecutor>(hook, &live_slots_);
+                        return std::make_unique<FakeExecutor>(hook(i), &live_slots_);
                       })
                       .ok());
     }
@@ -177,6 +185,7 @@ class EngineTest : public ::testing::Test {
   std::atomic<int> live_slots_{0};
   std::shared_ptr<const ModelInfo> model_ = std::make_shared<ModelInfo>(FakeModel());
   std::unique_ptr<WaitingQueue> queue_;
+  std::unique_ptr<ChainExchange> exchange_;
   std::vector<std::unique_ptr<Engine>> engines_;
 };
 

@@ -34,24 +34,27 @@ class FakeExecutor : public Executor {
   const ModelInfo& model() const override { return model_; }
 
   absl::StatusOr<SlotId> Start(const ChainStart& start) override {
-    SlotId id = 0;
-    while (id < static_cast<SlotId>(slots_.size()) && slots_[id].used) ++id;
-    if (id == static_cast<SlotId>(slots_.size())) slots_.emplace_back();
-    Slot& slot = slots_[id];
-    slot = Slot();
-    slot.used = true;
+    Slot slot;
     slot.seed = start.seed;
     slot.x.assign(model_.shape.values(), 0);
     for (size_t i = 0; i < slot.x.size(); ++i) {
       slot.x[i] = start.scale * (start.x.empty() ? Noise(start.seed, i) : start.x[i]);
       if (!start.image.empty()) slot.x[i] += start.image_scale * start.image[i];
     }
-    if (live_slots_) ++*live_slots_;
-    return id;
+    return Keep(std::move(slot));
   }
   void Free(SlotId slot) override {
     slots_[slot].used = false;
     if (live_slots_) --*live_slots_;
+  }
+  std::unique_ptr<ChainState> Extract(SlotId slot) override {
+    auto moved = std::make_unique<MovedSlot>();
+    moved->slot = slots_[slot];
+    Free(slot);
+    return moved;
+  }
+  absl::StatusOr<SlotId> Adopt(std::unique_ptr<ChainState> state) override {
+    return Keep(std::move(static_cast<MovedSlot&>(*state).slot));
   }
   void Read(SlotId slot, float* x) override {
     std::copy(slots_[slot].x.begin(), slots_[slot].x.end(), x);
@@ -120,6 +123,18 @@ class FakeExecutor : public Executor {
     size_t terms_done = 0;
     std::vector<float> x;
   };
+  struct MovedSlot : ChainState {
+    Slot slot;
+  };
+  SlotId Keep(Slot slot) {
+    SlotId id = 0;
+    while (id < static_cast<SlotId>(slots_.size()) && slots_[id].used) ++id;
+    if (id == static_cast<SlotId>(slots_.size())) slots_.emplace_back();
+    slot.used = true;
+    slots_[id] = std::move(slot);
+    if (live_slots_) ++*live_slots_;
+    return id;
+  }
   // Whether each term is its chain's next: its noise would be another's.
   bool TermsInOrder(absl::Span<const RowTask> tasks) const {
     std::map<SlotId, size_t> terms;

@@ -2,6 +2,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "server/diffusion/field_error.h"
 #include "tests/unit/engine/fake_executor.h"
 
 namespace denoise {
@@ -68,6 +69,86 @@ TEST(WaitingQueue, FullIsSaidAtOnce) {
   EXPECT_EQ(refused.use_count(), 1);
   (void)queue.Pull(0, {0, 1}, SteadyTime());
   EXPECT_TRUE(queue.TryPush(refused).ok());
+}
+
+class MemoryTest : public testing::Test {
+ protected:
+  // `floats` of its own, brought with it.
+  std::shared_ptr<Request> Bringing(size_t floats, uint32_t samples) {
+    auto request = NewRequest(samples);
+    request->model = std::make_shared<ModelInfo>(FakeModel());
+    request->start.resize(floats);
+    return request;
+  }
+  // Of a chain without that: x and its place in the result, 4 values each, and what every chain
+  // costs.
+  static constexpr size_t kChain = 2 * 4 * sizeof(float) + 1024;
+};
+
+TEST_F(MemoryTest, AChainIsWhatItKeeps) {
+  auto request = Bringing(4, 2);
+  EXPECT_EQ(request->bytes_per_chain(), kChain);
+  EXPECT_EQ(request->data_bytes(), 4 * sizeof(float));
+  auto table = std::make_shared<Table>(*request->table);
+  table->registers = 3;
+  table->keeps_noise = true;
+  table->stochastic = true;
+  request->table = table;
+  EXPECT_EQ(request->bytes_per_chain(), kChain + 3 * 4 * sizeof(float) + 5 * 1024);
+  request->mask.resize(4);
+  request->known.resize(8);
+  Condition condition;
+  condition.data.resize(100);
+  request->conditions = std::make_shared<Conditions>(2, condition);
+  EXPECT_EQ(request->data_bytes(), 16 * sizeof(float) + 200);
+}
+
+TEST_F(MemoryTest, EnginesGetOnlyWhatFitsAndTheRestWaits) {
+  WaitingQueue queue({.max_waiting = 10, .max_bytes = 5 * kChain, .engines = 2});
+  ASSERT_TRUE(queue.TryPush(Bringing(0, 8)).ok());
+  const auto first = queue.Pull(0, {.active = 0, .room = 100}, SteadyTime());
+  EXPECT_EQ(Count(first), 4u);
+  EXPECT_EQ(first[0].bytes_per_chain, kChain);
+  EXPECT_EQ(Count(queue.Pull(1, {.active = 0, .room = 100}, SteadyTime())), 1u);
+  EXPECT_EQ(Count(queue.Pull(1, {.active = 1, .room = 100, .bytes = kChain}, SteadyTime())), 0u);
+  // Two have ended.
+  EXPECT_EQ(Count(queue.Pull(0, {.active = 2, .room = 100, .bytes = 2 * kChain}, SteadyTime())),
+            1u);
+  EXPECT_EQ(Count(queue.Pull(1, {.active = 1, .room = 100, .bytes = kChain}, SteadyTime())), 1u);
+  EXPECT_EQ(queue.requests_waiting(), 1u);
+}
+
+TEST_F(MemoryTest, TheLargeAreNotPassedByTheSmall) {
+  WaitingQueue queue({.max_waiting = 10, .max_bytes = 3 * kChain, .engines = 1});
+  const auto large = Bringing(kChain / 2, 1);  // twice that many bytes
+  ASSERT_TRUE(queue.TryPush(large).ok());
+  ASSERT_TRUE(queue.TryPush(Bringing(0, 1)).ok());
+  EXPECT_EQ(Count(queue.Pull(0, {.active = 1, .room = 100, .bytes = kChain}, SteadyTime())), 0u);
+  const auto next = queue.Pull(0, {.active = 0, .room = 100}, SteadyTime());
+  ASSERT_EQ(next.size(), 1u);
+  EXPECT_EQ(next[0].request, large);
+}
+
+TEST_F(MemoryTest, WaitingRequestsMayBringNoMoreThanThat) {
+  WaitingQueue queue({.max_waiting = 10, .max_bytes = 10'000, .engines = 1});
+  const auto waiting = Bringing(1500, 2);
+  ASSERT_TRUE(queue.TryPush(waiting).ok());
+  const auto full = queue.TryPush(Bringing(1500, 2)).status();
+  EXPECT_TRUE(absl::IsResourceExhausted(full));
+  EXPECT_THAT(std::string(full.message()), testing::HasSubstr("have brought 6000 bytes"));
+  queue.Remove(*waiting);
+  EXPECT_TRUE(queue.TryPush(Bringing(1500, 2)).ok());
+}
+
+TEST_F(MemoryTest, WhatCouldNeverRunIsInvalid) {
+  WaitingQueue queue({.max_waiting = 10, .max_bytes = 10'000, .engines = 1});
+  for (const auto& request : {Bringing(2501, 100), Bringing(2400, 1)}) {
+    const auto never = queue.TryPush(request).status();
+    EXPECT_TRUE(absl::IsInvalidArgument(never));
+    EXPECT_EQ(FieldOf(never), "num_samples");
+    EXPECT_THAT(std::string(never.message()), testing::HasSubstr("10000 are there"));
+  }
+  EXPECT_EQ(queue.requests_waiting(), 0u);
 }
 
 TEST(WaitingQueue, RemoveTakesOutWhatIsLeft) {

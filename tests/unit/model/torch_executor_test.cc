@@ -112,6 +112,50 @@ TEST(TorchExecutor, LeavesEveryChainAsItWasWhenTheDenoiserThrows) {
   EXPECT_EQ(f.Read(stochastic), f.Read(undisturbed));
 }
 
+// The noise that is drawn, kept, and drawn ahead for terms goes with it.
+TEST(TorchExecutor, AMovedChainHasTheBitsOfOneThatStays) {
+  Fixture f("formula");
+  auto other = f.served->MakeExecutor();
+  ASSERT_TRUE(other.ok());
+  Row row = AnswerRow(10);
+  row.noise = true;
+  row.w[0][kColX] = 0.5;
+  row.w[0][kColZ] = 1;
+  row.w[1][kColOut] = 1;
+  row.blend = Blend::kKeptNoise;
+  row.blend_alpha = 0.5;
+  row.blend_sigma = 0.5;
+  const std::vector<float> known(f.values, 0.25f), mask(f.values, 0.5f);
+  ChainStart start;
+  start.registers = 2;
+  start.seed = 5;
+  start.stochastic = true;
+  start.keep_noise = true;
+  RowTask stays = {.slot = *f.executor->Start(start), .row = &row};
+  stays.known = known.data();
+  stays.mask = mask.data();
+  RowTask moves = stays;
+  moves.slot = *f.executor->Start(start);
+  ASSERT_TRUE(f.Execute({stays, moves}, 2).ok());
+
+  std::thread owner([&] {  // as another engine does
+    auto state = f.executor->Extract(moves.slot);
+    ASSERT_NE(state, nullptr);
+    const auto slot = (*other)->Adopt(std::move(state));
+    ASSERT_TRUE(slot.ok());
+    moves.slot = *slot;
+    bool finite;
+    ASSERT_TRUE((*other)->Execute({&moves, 1}, 1, {&finite, 1}).ok());
+    ASSERT_TRUE((*other)->Execute({&moves, 1}, 1, {&finite, 1}).ok());
+  });
+  owner.join();
+  ASSERT_TRUE(f.Execute({stays}, 1).ok());
+  ASSERT_TRUE(f.Execute({stays}, 1).ok());
+  std::vector<float> moved(f.values);
+  (*other)->Read(moves.slot, moved.data());
+  EXPECT_EQ(moved, f.Read(stays.slot));
+}
+
 TEST(TorchExecutor, TellsWhichChainIsNotFinite) {
   Fixture f("formula");
   const Row row = AnswerRow(10);
