@@ -7,9 +7,11 @@
 #include <queue>
 #include <random>
 #include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "server/diffusion/table.h"
+#include "server/engine/chain_exchange.h"
 #include "server/engine/request.h"
 #include "server/engine/waiting_queue.h"
 #include "tests/simulation/replica.h"
@@ -35,8 +37,10 @@ struct Arrival : Request {
 
 struct Server {
   std::unique_ptr<WaitingQueue> queue;
+  std::unique_ptr<ChainExchange> exchange;
   std::vector<Replica> replicas;
-  std::vector<char> idle;  // by replica
+  std::vector<char> idle;   // by replica
+  std::vector<char> woken;  // by the exchange
 };
 
 // A denoiser call that ends.
@@ -109,17 +113,21 @@ Fleet::Fleet(const FleetOptions& options, const BatchCurve& curve)
                               .max_waiting_per_tenant = options.max_waiting_per_tenant,
                               .engines = options.replicas,
                               .policy = policy});
+    server.exchange = std::make_unique<ChainExchange>(options.replicas);
     server.replicas.reserve(options.replicas);
+    server.idle.assign(options.replicas, true);
+    server.woken.assign(options.replicas, false);
     for (int i = 0; i < options.replicas; ++i) {
       server.replicas.emplace_back(
           Replica::Options{.index = i,
                            .batching = options.batching,
                            .max_active = (options.max_active + options.replicas - 1) /
                                          static_cast<size_t>(options.replicas),
-                           .policy = policy},
+                           .policy = policy,
+                           .exchange = server.exchange.get()},
           curve.batch_sizes, server.queue.get());
+      server.exchange->Join(i, [&server, i] { server.woken[i] = true; });
     }
-    server.idle.assign(options.replicas, true);
   }
 }
 
@@ -157,7 +165,12 @@ void Fleet::BeginTick(uint32_t server, uint32_t replica) {
   Replica& one = servers_[server].replicas[replica];
   const bool runs = one.Begin(now_);
   servers_[server].idle[replica] = !runs;
-  if (runs) ticks_.push({now_ + curve_.TimeFor(one.batch().padded_rows), server, replica});
+  if (!runs) return;
+  ticks_.push({now_ + curve_.TimeFor(one.batch().padded_rows), server, replica});
+  // Those that it has sent chains to; they had none.
+  for (uint32_t i = 0; i < servers_[server].woken.size(); ++i) {
+    if (std::exchange(servers_[server].woken[i], false)) BeginTick(server, i);
+  }
 }
 
 void Fleet::EndTick(const TickEnd& tick) {

@@ -32,7 +32,7 @@ STEPS = (10, 20, 50, 250)
 # Five clients a replica; each of them asks about once a second.
 FLEETS = {10: (1, 2), 1_000: (25, 8), 100_000: (2_500, 8)}
 # Simulated, before and while is counted: so that there are some 40,000 requests of each step count, 15,000 with 10 clients.
-WARM_UP = {10: 20, 1_000: 10, 100_000: 4}
+WARM_UP = {10: 20, 1_000: 10, 100_000: 3}
 SECONDS = {10: 7200, 1_000: 180, 100_000: 2}
 WAYS = [("step", "fcfs"), ("step", "srpf"), ("step", "fair"), ("request", "fcfs"), ("none", "fcfs")]
 
@@ -167,11 +167,11 @@ def table_of_greed(runs: dict) -> str:
 
 
 def put_on_page(name: str, text: str) -> None:
-    begin, end = f"<!-- scaling.py: {name} -->\n", f"\n<!-- end of {name} -->"
+    begin, end = f"<!-- scaling.py: {name} -->\n", f"<!-- end of {name} -->"
     page = PAGE.read_text()
     before, rest = page.split(begin)
     after = rest.split(end)[1]
-    PAGE.write_text(before + begin + text + end + after)
+    PAGE.write_text(before + begin + text + "\n" + end + after)
 
 
 def draw(scales: dict, loads: dict) -> None:
