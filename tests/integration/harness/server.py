@@ -23,13 +23,19 @@ DISASTER = re.compile(
 class Process:
     """`denoised`, started; not necessarily ready, nor ever going to be."""
 
-    def __init__(self, folder: Path, *flags: str, environment: dict[str, str] | None = None):
+    def __init__(
+        self,
+        folder: Path,
+        *flags: str,
+        environment: dict[str, str] | None = None,
+        prefix: tuple[str, ...] = (),  # of the command line: a program that becomes `denoised`
+    ):
         folder.mkdir(parents=True, exist_ok=True)
         self._stdout = folder / "stdout"
         self._stderr = folder / "stderr"
         with open(self._stdout, "wb") as out, open(self._stderr, "wb") as err:
             self.popen = subprocess.Popen(
-                [str(DENOISED), *flags],
+                [*prefix, str(DENOISED), *flags],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
@@ -92,11 +98,12 @@ class Process:
 class Server(Process):
     """`denoised` on ports of its own, ready. Extra flags win over the ones given here."""
 
-    def __init__(self, folder: Path, *flags: str, environment: dict[str, str] | None = None):
-        listen = [] if "--listen" in flags else ["--listen", "127.0.0.1:0"]
-        super().__init__(
-            folder, *listen, "--metrics-listen", "127.0.0.1:0", *flags, environment=environment
-        )
+    def __init__(self, folder: Path, *flags: str, **options):
+        """`options`: those of Process."""
+        for flag in ("--listen", "--metrics-listen"):
+            if flag not in flags:
+                flags = (flag, "127.0.0.1:0", *flags)
+        super().__init__(folder, *flags, **options)
         self._channels: list[grpc.Channel] = []
         try:
             ready = eventually(self._ready, within=40, what="the ready line")

@@ -1,0 +1,129 @@
+"""Two servers of one thread each, a core each, behind round_robin, against one of them: rows a second in turns.
+
+    python tests/benchmarks/two_servers.py
+
+Needs the programs of a build (DENOISE_BUILD, default ./build) and two cores. The client shares them with the servers:
+what it takes of them is said. It is Python's gRPC, whose round_robin is that of the C++ client; its requests are large,
+so that it has little to do.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
+from harness.api import connect, pb, pb_grpc  # noqa: E402
+from harness.paths import ROOT  # noqa: E402
+from harness.server import Server  # noqa: E402
+
+import grpc  # noqa: E402
+
+MODEL = ROOT / "models" / "digits"
+ROUND_ROBIN = json.dumps({"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": ""}})
+CALLS_A_SERVER = 4  # under way at a time, of SAMPLES each: more chains than a batch holds
+SAMPLES = 8
+
+
+def start(folder: Path, core: int) -> Server:
+    """A server on that core alone."""
+    mine = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})  # inherited
+    try:
+        return Server(folder, "--model", str(MODEL), "--devices", "cpu:1", "--threads", "1")
+    finally:
+        os.sched_setaffinity(0, mine)
+
+
+class Load:
+    """Calls in a closed loop over one channel to all of `servers`, while the block runs."""
+
+    def __init__(self, servers: list[Server]):
+        self._servers = servers
+        self._channel = connect(
+            "ipv4:" + ",".join(server.address for server in servers), **{"grpc.service_config": ROUND_ROBIN}
+        )
+        self._stub = pb_grpc.DiffusionStub(self._channel)
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._ask) for _ in range(CALLS_A_SERVER * len(servers))]
+
+    def _ask(self) -> None:
+        request = pb.SampleRequest(
+            num_samples=SAMPLES, class_labels=[3], guidance_scale=1,
+            sampler=pb.Sampler(kind=pb.Sampler.KIND_DDIM, steps=50),
+        )
+        while not self._stop.is_set():
+            call = self._stub.Sample(request, wait_for_ready=True)
+            try:
+                for _ in call:
+                    if self._stop.is_set():
+                        call.cancel()
+            except grpc.RpcError:
+                if not self._stop.is_set():
+                    raise
+
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+        self._channel.close()
+        for server in self._servers:
+            server.until_idle(within=30)
+
+
+def measure(servers: list[Server], seconds: float) -> tuple[list[float], float]:
+    """Rows a second of each server, and cores that the client took."""
+    rows = lambda: [server.metric("rows_total") for server in servers]
+    with Load(servers):
+        for server in servers:
+            server.until_busy(SAMPLES)
+        time.sleep(1)
+        before, begin, cpu = rows(), time.monotonic(), time.process_time()
+        time.sleep(seconds)
+        after, end, cpu_end = rows(), time.monotonic(), time.process_time()
+    return [(b - a) / (end - begin) for a, b in zip(before, after)], (cpu_end - cpu) / (end - begin)
+
+
+def spread(values: list[float], digits: int) -> str:
+    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+
+
+def main(arguments) -> None:
+    cores = sorted(os.sched_getaffinity(0))[:2]
+    if len(cores) < 2:
+        sys.exit("two_servers: two servers want a core each, and this process has one")
+    with tempfile.TemporaryDirectory() as folder:
+        servers = [start(Path(folder) / str(core), core) for core in cores]
+        ones, twos, shares, clients = [], [], [], []
+        for turn in range(arguments.turns):
+            one = servers[turn % 2]
+            # Whichever is first meets the machine as the turn before has left it.
+            order = ([one], servers) if turn % 2 == 0 else (servers, [one])
+            rates = {len(chosen): measure(chosen, arguments.seconds) for chosen in order}
+            ones.append(sum(rates[1][0]))
+            twos.append(sum(rates[2][0]))
+            shares.append(min(rates[2][0]) / sum(rates[2][0]))
+            clients.append(rates[2][1])
+            print(f"  turn {turn + 1}: one {ones[-1]:.0f} rows/s, two {twos[-1]:.0f}, of which the slower "
+                  f"{100 * shares[-1]:.0f}%; the client took {rates[1][1]:.2f} and {rates[2][1]:.2f} cores", flush=True)
+        print("rows/s: one", spread(ones, 0), " two", spread(twos, 0), " client's cores", spread(clients, 2))
+        print("two / one:", spread([b / a for a, b in zip(ones, twos)], 2))
+        for server in servers:
+            server.stop()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--turns", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=5, help="of a slice")
+    main(parser.parse_args())
