@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "server/engine/batch_planner.h"
+#include "server/log/log.h"
 
 namespace denoise {
 
@@ -41,6 +42,7 @@ struct Flags {
   double drain_grace_seconds = 30;
 
   std::string log_level = "info";
+  LogFormat log_format = LogFormat::kText;
 
   // Ask the server at `listen` for its health, and exit.
   bool probe = false;

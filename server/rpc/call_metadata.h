@@ -11,12 +11,19 @@
 
 namespace denoise {
 
+// Its key; answers carry it too, in their initial metadata.
+inline constexpr char kRequestId[] = "x-request-id";
+
 // A new id, 32 hexadecimal digits, random.
 std::string MakeRequestId();
 
 // The caller's x-request-id, or a new one where it sent none. A FieldError "x-request-id" unless it
 // is one value of 1..128 printable ASCII characters without blanks, so that it fits into logs.
 absl::StatusOr<std::string> RequestIdOf(const grpc::CallbackServerContext& context);
+
+// The trace that the call belongs to, of its `traceparent`: 32 hexadecimal digits; empty where it
+// has none, or several, or one that is none.
+std::string TraceIdOf(const grpc::CallbackServerContext& context);
 
 // The call's deadline in steady time, converted here and nowhere else; nullopt: none, or more than
 // a year away.
