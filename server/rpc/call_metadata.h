@@ -21,6 +21,9 @@ std::string MakeRequestId();
 // is one value of 1..128 printable ASCII characters without blanks, so that it fits into logs.
 absl::StatusOr<std::string> RequestIdOf(const grpc::CallbackServerContext& context);
 
+// The caller's denoise-tenant, under the same rules; empty where it sent none.
+absl::StatusOr<std::string> TenantOf(const grpc::CallbackServerContext& context);
+
 // The trace that the call belongs to, of its `traceparent`: 32 hexadecimal digits; empty where it
 // has none, or several, or one that is none.
 std::string TraceIdOf(const grpc::CallbackServerContext& context);

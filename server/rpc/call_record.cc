@@ -26,6 +26,7 @@ void RecordCall(const CallRecord& record, const absl::Status& status, SteadyTime
   std::vector<LogField> fields = {
       {"id", record.id}, {"method", record.method}, {"model", record.model}, {"code", code}};
   if (!record.trace_id.empty()) fields.push_back({"trace_id", record.trace_id});
+  if (!record.tenant.empty()) fields.push_back({"tenant", record.tenant});
   if (record.num_samples > 0) {
     fields.push_back({"samples", int64_t{record.num_samples}});
     fields.push_back({"steps", int64_t{record.steps}});

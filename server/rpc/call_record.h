@@ -17,6 +17,7 @@ namespace denoise {
 struct CallRecord {
   std::string id;
   std::string trace_id;  // empty: none
+  std::string tenant;    // empty: none was named, or it did not come to that
   std::string method;
   std::string model;
   uint32_t num_samples = 0;

@@ -52,12 +52,12 @@ def test_every_line_is_an_object(logging_server):
 
 
 def test_a_call_is_found_by_its_id(logging_server):
-    metadata = [("x-request-id", "order-66"), ("traceparent", TRACEPARENT)]
+    metadata = [("x-request-id", "order-66"), ("traceparent", TRACEPARENT), ("denoise-tenant", "them")]
     sample(logging_server.stub, metadata=metadata, num_samples=2, seed=1, sampler=dict(steps=3))
     line = line_of(logging_server, "order-66")
     assert {
         "message": "request", "level": "info", "method": "Sample", "model": "digits", "code": "OK",
-        "trace_id": TRACE, "samples": 2, "steps": 3,
+        "trace_id": TRACE, "tenant": "them", "samples": 2, "steps": 3,
     }.items() <= line.items()
     assert line["rows"] >= 2 * 3  # twice that where it is guided
     assert 0 <= line["queue_seconds"] <= line["seconds"] < 60
@@ -72,7 +72,7 @@ def test_a_refusal_says_why(logging_server):
     line = line_of(logging_server, "too-many")
     assert line["code"] == "INVALID_ARGUMENT" and line["reason"] == "INVALID_FIELD"
     assert "num_samples" in line["error"]
-    assert "trace_id" not in line and "queue_seconds" not in line and "rows" not in line
+    assert "trace_id" not in line and "tenant" not in line and "queue_seconds" not in line and "rows" not in line
 
 
 def test_answers_carry_the_id(logging_server):
