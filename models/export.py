@@ -9,7 +9,6 @@ docs/models.md has the whole way, and what is in a model folder. Needs torch alo
 import hashlib
 import inspect
 import json
-import shutil
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -60,7 +59,7 @@ def export_module(
     folder: str | Path,
     *,
     sample_shape: Sequence[int],
-    scheduler_config: str | Path | Mapping,
+    scheduler_config,
     num_classes: int = 0,
     null_class: int | None = None,
     inputs: Sequence[Mapping] | None = None,
@@ -75,7 +74,8 @@ def export_module(
                       parameters stop to require gradients, and it is traced; a ScriptModule is saved
                       as it is.
     sample_shape      (C, H, W)
-    scheduler_config  the file that diffusers' schedulers write, or what would be in it
+    scheduler_config  a scheduler of diffusers, the path of the file that it writes, or a dict of what is in
+                      that
     num_classes       of the labels y [N] int64 that it takes; 0: it takes none
     null_class        the label that means none, which guidance leads away from
     inputs            as in model.json, where it takes more than y
@@ -92,7 +92,8 @@ def export_module(
     for parameter in module.parameters():  # a ScriptModule has no requires_grad_ of its own
         parameter.requires_grad_(False)
     time = torch.int64 if integer_time else torch.float32
-    steps = _train_steps(scheduler_config)
+    scheduler = _scheduler_text(scheduler_config)
+    steps = json.loads(scheduler).get("num_train_timesteps", 1000)
 
     def rows(n: int, length: int, seed: int) -> tuple[torch.Tensor, ...]:
         return _rows(n, length, seed, tuple(sample_shape), time, steps, inputs, num_classes)
@@ -106,10 +107,7 @@ def export_module(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.json").unlink(missing_ok=True)  # until the others are whole
     saved.save(str(folder / "denoiser.pt"))
-    if isinstance(scheduler_config, Mapping):
-        (folder / "scheduler_config.json").write_text(json.dumps(dict(scheduler_config), indent=2) + "\n")
-    else:
-        shutil.copyfile(scheduler_config, folder / "scheduler_config.json")
+    (folder / "scheduler_config.json").write_text(scheduler)
     model = {"sample_shape": list(sample_shape), "num_classes": num_classes or None, "null_class": null_class}
     if any(one["kind"] == "condition" for one in inputs):
         model["inputs"] = [dict(one) for one in inputs]
@@ -135,10 +133,20 @@ def _inputs(num_classes: int, inputs: Sequence[Mapping] | None) -> list[Mapping]
     return list(inputs)
 
 
-def _train_steps(scheduler_config) -> int:
-    if not isinstance(scheduler_config, Mapping):
-        scheduler_config = json.loads(Path(scheduler_config).read_text())
-    return scheduler_config.get("num_train_timesteps", 1000)
+def _scheduler_text(given) -> str:
+    """What scheduler_config.json is to hold; of a file, to the letter."""
+    if hasattr(given, "to_json_string"):  # a scheduler, whose .config need not say its class
+        text = given.to_json_string()
+    elif isinstance(given, Mapping):
+        text = json.dumps(dict(given), indent=2) + "\n"
+    else:
+        text = Path(given).read_text()
+    if "_class_name" not in json.loads(text):
+        raise ExportError(
+            "scheduler_config: it has no _class_name, which says how the model is sampled: give the scheduler "
+            "itself, or the file that its save_pretrained writes"
+        )
+    return text
 
 
 def _rows(n, length, seed, shape, time, steps, inputs, num_classes) -> tuple[torch.Tensor, ...]:

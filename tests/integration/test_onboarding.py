@@ -298,6 +298,20 @@ def test_a_scripted_module_is_saved_as_it_is(tmp_path):
     assert torch.equal(saved(x, t), module(x, t))
 
 
+def test_schedulers_are_taken_in_three_ways(tmp_path):
+    scheduler = diffusers.DDIMScheduler(beta_schedule="squaredcos_cap_v2")
+    scheduler.save_pretrained(tmp_path)
+    file = tmp_path / "scheduler_config.json"
+    ways = {"itself": scheduler, "file": file, "dict": json.loads(file.read_text())}
+    for name, way in ways.items():
+        export_module(GaussianDenoiser(), tmp_path / name, sample_shape=(3, 8, 8), scheduler_config=way)
+        written = json.loads((tmp_path / name / "scheduler_config.json").read_text())
+        assert written == ways["dict"], name
+    with pytest.raises(ExportError, match="_class_name"):
+        nameless = {key: value for key, value in ways["dict"].items() if key != "_class_name"}
+        export_module(GaussianDenoiser(), tmp_path / "m", sample_shape=(3, 8, 8), scheduler_config=nameless)
+
+
 class CountsRows(torch.nn.Module):
     def forward(self, x, t):
         rows = int(t.shape[0])  # a Python number, which the trace keeps
