@@ -23,7 +23,7 @@ RUN --mount=type=cache,target=/root/.cache/ccache \
 FROM debian:bookworm-slim AS viewer
 RUN apt-get update \
     && apt-get install -y --no-install-recommends libcpp-httplib0.11 libgrpc++1.51 libprotobuf32 libssl3 \
-    && rm -rf /var/lib/apt/lists/*
+    && apt-get clean && rm -rf /var/lib/apt/lists/*
 COPY --from=build-viewer /dist /usr/local
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="denoise-viewer" \
@@ -57,7 +57,7 @@ RUN apt-get update \
     && apt-get install -y --no-install-recommends \
        libgrpc++1.51 libprometheus-cpp-core1.0 libprometheus-cpp-pull1.0 libpng16-16 \
        libprotobuf32 libspdlog1.10 libssl3 \
-    && rm -rf /var/lib/apt/lists/*
+    && apt-get clean && rm -rf /var/lib/apt/lists/*
 COPY --from=build /dist /usr/local
 COPY models/digits/denoiser.pt models/digits/model.json models/digits/scheduler_config.json \
      models/digits/README.md /models/digits/
