@@ -1,34 +1,73 @@
-# The server with the bundled model, on all addresses: gRPC on port 8500, metrics on 8501.
-#   docker run --rm -p 8500:8500 -p 8501:8501 denoised
-FROM debian:bookworm-slim AS build
+# Two images, of which the last is built where none is named:
+#   docker build -t denoised .                         the server with the bundled model, and LibTorch for CPUs
+#   docker build -t denoise-viewer --target viewer .   the page, without LibTorch
+#   docker run --rm --read-only --tmpfs /tmp:exec -p 8500:8500 -p 8501:8501 denoised
+#   docker run --rm --read-only -p 8080:8080 denoise-viewer --server HOST:8500
+# Nothing is written but to /tmp, and there only where a model is an AOTInductor package, which is unpacked.
+FROM debian:bookworm-slim AS packages
 WORKDIR /src
 COPY dev ./
 COPY requirements requirements
-RUN ./dev setup
+# LIBTORCH, wherever it is, keeps LibTorch from being fetched.
+RUN LIBTORCH=/none ./dev setup
 COPY CMakeLists.txt CMakePresets.json ./
 COPY proto proto
 COPY client client
+
+FROM packages AS build-viewer
+RUN --mount=type=cache,target=/root/.cache/ccache \
+    cmake --preset release -DDENOISE_BUILD_SERVER=OFF -DDENOISE_BUILD_TESTS=OFF \
+    && cmake --build --preset release --target denoise-viewer \
+    && cmake --install build --prefix /dist --strip --component viewer
+
+FROM debian:bookworm-slim AS viewer
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends libcpp-httplib0.11 libgrpc++1.51 libprotobuf32 libssl3 \
+    && apt-get clean && rm -rf /var/lib/apt/lists/*
+COPY --from=build-viewer /dist /usr/local
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="denoise-viewer" \
+      org.opencontainers.image.description="Shows the chains of a Denoised server in a browser" \
+      org.opencontainers.image.version="0.1.0" \
+      org.opencontainers.image.revision="$REVISION" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.base.name="docker.io/library/debian:bookworm-slim"
+ENV DENOISE_VIEWER_LISTEN=0.0.0.0:8080
+EXPOSE 8080
+USER 65532:65532
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=5s --start-period=5s CMD ["/usr/local/bin/denoise-viewer", "--probe"]
+ENTRYPOINT ["/usr/local/bin/denoise-viewer"]
+
+FROM packages AS build
+RUN ./dev setup
 COPY server server
 RUN --mount=type=cache,target=/root/.cache/ccache \
     cmake --preset release -DDENOISE_BUILD_TESTS=OFF \
     && cmake --build --preset release --target denoised
-# Of LibTorch only those libraries that the server loads, in ../lib, where its RPATH looks.
+# Of LibTorch only those libraries that the server loads, in ../lib, where its RPATH looks. Their symbol
+# tables, which only debuggers read, are a fifth of them.
 RUN cmake --install build --prefix /dist --strip \
     && mkdir /dist/lib \
-    && ldd build/bin/denoised | awk '/\/torch\/lib\// { print $3 }' | xargs cp -L -t /dist/lib
+    && ldd build/bin/denoised | awk '/\/torch\/lib\// { print $3 }' | xargs cp -L -t /dist/lib \
+    && strip --strip-unneeded /dist/lib/*
 
-FROM debian:bookworm-slim
+FROM debian:bookworm-slim AS server
 RUN apt-get update \
     && apt-get install -y --no-install-recommends \
        libgrpc++1.51 libprometheus-cpp-core1.0 libprometheus-cpp-pull1.0 libpng16-16 \
        libprotobuf32 libspdlog1.10 libssl3 \
-    && rm -rf /var/lib/apt/lists/*
+    && apt-get clean && rm -rf /var/lib/apt/lists/*
 COPY --from=build /dist /usr/local
 COPY models/digits/denoiser.pt models/digits/model.json models/digits/scheduler_config.json \
      models/digits/README.md /models/digits/
+ARG REVISION=unknown
 LABEL org.opencontainers.image.title="denoised" \
       org.opencontainers.image.description="Samples diffusion models over gRPC" \
-      org.opencontainers.image.licenses="Apache-2.0"
+      org.opencontainers.image.version="0.1.0" \
+      org.opencontainers.image.revision="$REVISION" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.base.name="docker.io/library/debian:bookworm-slim"
 ENV DENOISED_LISTEN=0.0.0.0:8500 \
     DENOISED_METRICS_LISTEN=0.0.0.0:8501
 EXPOSE 8500 8501

@@ -162,6 +162,13 @@ std::variant<Flags, int> ParseFlags(int argc, char** argv) {
   const char* other = "Other";
   add("--log-level", flags.log_level, "On stderr", other)
       ->check(CLI::IsMember({"debug", "info", "warn", "error", "off"}));
+  const std::map<std::string, LogFormat> formats = {{"text", LogFormat::kText},
+                                                    {"json", LogFormat::kJson}};
+  app.add_option("--log-format", flags.log_format, "json: an object a line")
+      ->envname("DENOISED_LOG_FORMAT")
+      ->group(other)
+      ->transform(CLI::CheckedTransformer(formats).description("text|json"))
+      ->default_str("text");
   app.add_option("--examine", flags.examine,
                  "Load the model in that folder, report what was found, and exit 0 if it can be "
                  "served")

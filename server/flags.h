@@ -9,6 +9,7 @@
 
 #include "server/engine/batch_planner.h"
 #include "server/engine/policy.h"
+#include "server/log/log.h"
 
 namespace denoise {
 
@@ -45,6 +46,7 @@ struct Flags {
   double drain_grace_seconds = 30;
 
   std::string log_level = "info";
+  LogFormat log_format = LogFormat::kText;
 
   // Ask the server at `listen` for its health, and exit.
   bool probe = false;

@@ -9,10 +9,10 @@
 
 #include "server/examine.h"
 #include "server/flags.h"
+#include "server/log/log.h"
 #include "server/model/torch_runtime.h"
 #include "server/probe.h"
 #include "server/server.h"
-#include "spdlog/sinks/stdout_color_sinks.h"
 #include "spdlog/spdlog.h"
 
 namespace {
@@ -35,10 +35,14 @@ void Drain(denoise::Server& server, const sigset_t& signals, double grace_second
   }
 }
 
-// Says on stderr what was wrong.
-int ExitStatus(const absl::Status& status) {
+// Says on stderr what was wrong: in the log where that is read by machines, and always somewhere.
+int ExitStatus(const absl::Status& status, denoise::LogFormat format) {
   if (status.ok()) return EX_OK;
-  std::cerr << "denoised: " << status.message() << std::endl;
+  if (format == denoise::LogFormat::kJson && spdlog::should_log(spdlog::level::critical)) {
+    denoise::LogEvent(spdlog::level::critical, status.message(), {});
+  } else {
+    std::cerr << "denoised: " << status.message() << std::endl;
+  }
   return absl::IsInvalidArgument(status) || absl::IsNotFound(status) ? EX_DATAERR : EX_UNAVAILABLE;
 }
 
@@ -53,13 +57,10 @@ int main(int argc, char** argv) {
   if (flags.probe) return denoise::Probe(flags.listen);
 
   // Stdout is for the ready line alone, or for the report of --examine.
-  spdlog::set_default_logger(spdlog::stderr_color_mt("denoised"));
-  spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %^%l%$ %v");
-  spdlog::set_level(spdlog::level::from_str(flags.log_level));
-  spdlog::set_error_handler([](const std::string&) {});  // a closed stderr must not end the service
+  denoise::StartLog(flags.log_format, spdlog::level::from_str(flags.log_level));
 
   if (!flags.examine.empty()) {
-    return ExitStatus(denoise::ExamineModel(flags, std::cout));
+    return ExitStatus(denoise::ExamineModel(flags, std::cout), flags.log_format);
   }
 
   // Signals are waited for, not handled; blocked before any thread is made, so that every thread
@@ -73,7 +74,7 @@ int main(int argc, char** argv) {
 
   auto server = denoise::Server::Start(flags);
   if (!server.ok()) {
-    return ExitStatus(server.status());
+    return ExitStatus(server.status(), flags.log_format);
   }
   std::cout << (*server)->ready_line() << std::endl;
 

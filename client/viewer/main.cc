@@ -13,6 +13,7 @@
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
+#include "client/viewer/probe.h"
 #include "client/viewer/viewer_server.h"
 
 namespace {
@@ -71,12 +72,15 @@ int main(int argc, char** argv) try {
   app.add_option("--max-runs", options.max_runs, "Runs at once, of all pages")
       ->check(CLI::Range(1, 64))
       ->capture_default_str();
+  bool probe = false;
+  app.add_flag("--probe", probe, "Ask the viewer at --listen for its page, and exit 0 or 1");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? EX_OK : EX_USAGE;
   }
   ParseHostPort(listen, &options.listen);
+  if (probe) return denoise::viewer::Probe(options.listen);
   if (!metrics.empty()) ParseHostPort(metrics, &options.metrics.emplace());
   options.allowed_hosts = std::set<std::string>(hosts.begin(), hosts.end());
 

@@ -102,6 +102,7 @@ class EventStream {
   // The request has failed; the first terminal event wins. True if this was it.
   bool Fail(absl::Status status);
 
+  uint64_t denoiser_rows() const { return denoiser_rows_.load(std::memory_order_relaxed); }
   // Queue time, once active.
   std::optional<double> queue_seconds() const;
   uint32_t states_dropped() const;

@@ -8,11 +8,11 @@
 #include "grpc/support/time.h"
 #include "server/diffusion/field_error.h"
 #include "server/rpc/text.h"
+#include "server/rpc/traceparent.h"
 
 namespace denoise {
 namespace {
 
-constexpr char kRequestId[] = "x-request-id";
 constexpr char kTenant[] = "denoise-tenant";
 constexpr size_t kMaxNameLength = 128;
 constexpr int64_t kYearSeconds = int64_t{365} * 24 * 3600;
@@ -58,6 +58,12 @@ absl::StatusOr<std::string> TenantOf(const grpc::CallbackServerContext& context)
   absl::StatusOr<std::optional<std::string>> tenant = NameIn(context, kTenant);
   if (!tenant.ok()) return tenant.status();
   return (*std::move(tenant)).value_or("");
+}
+
+std::string TraceIdOf(const grpc::CallbackServerContext& context) {
+  const auto [begin, end] = context.client_metadata().equal_range("traceparent");
+  if (begin == end || std::next(begin) != end) return "";
+  return TraceIdIn(absl::string_view(begin->second.data(), begin->second.size()));
 }
 
 std::optional<SteadyTime> DeadlineOf(const grpc::CallbackServerContext& context, SteadyTime now) {

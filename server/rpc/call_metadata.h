@@ -11,6 +11,9 @@
 
 namespace denoise {
 
+// Its key; answers carry it too, in their initial metadata.
+inline constexpr char kRequestId[] = "x-request-id";
+
 // A new id, 32 hexadecimal digits, random.
 std::string MakeRequestId();
 
@@ -20,6 +23,10 @@ absl::StatusOr<std::string> RequestIdOf(const grpc::CallbackServerContext& conte
 
 // The caller's denoise-tenant, under the same rules; empty where it sent none.
 absl::StatusOr<std::string> TenantOf(const grpc::CallbackServerContext& context);
+
+// The trace that the call belongs to, of its `traceparent`: 32 hexadecimal digits; empty where it
+// has none, or several, or one that is none.
+std::string TraceIdOf(const grpc::CallbackServerContext& context);
 
 // The call's deadline in steady time, converted here and nowhere else; nullopt: none, or more than
 // a year away.

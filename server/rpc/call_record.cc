@@ -1,10 +1,19 @@
 #include "server/rpc/call_record.h"
 
+#include <cmath>
+#include <vector>
+
 #include "absl/strings/ascii.h"
+#include "server/log/log.h"
 #include "server/rpc/status.h"
-#include "spdlog/spdlog.h"
 
 namespace denoise {
+namespace {
+
+// What lies behind the sixth place is noise that only makes lines longer.
+double ToMicroseconds(double seconds) { return std::round(seconds * 1e6) / 1e6; }
+
+}  // namespace
 
 void RecordCall(const CallRecord& record, const absl::Status& status, SteadyTime now,
                 Metrics* metrics) {
@@ -13,10 +22,25 @@ void RecordCall(const CallRecord& record, const absl::Status& status, SteadyTime
   metrics->RequestDone(record.model, record.method, code, seconds);
   const auto level = absl::IsInternal(status) || absl::IsUnknown(status) ? spdlog::level::err
                                                                          : spdlog::level::info;
-  spdlog::log(level, "request id={} method={} model={} code={} n={} steps={} seconds={:.6f}{}{}",
-              record.id, record.method, record.model.empty() ? "-" : record.model, code,
-              record.num_samples, record.steps, seconds,
-              status.ok() ? "" : " message=", status.ok() ? "" : MessageOf(status));
+  if (!spdlog::should_log(level)) return;
+  std::vector<LogField> fields = {
+      {"id", record.id}, {"method", record.method}, {"model", record.model}, {"code", code}};
+  if (!record.trace_id.empty()) fields.push_back({"trace_id", record.trace_id});
+  if (!record.tenant.empty()) fields.push_back({"tenant", record.tenant});
+  if (record.num_samples > 0) {
+    fields.push_back({"samples", int64_t{record.num_samples}});
+    fields.push_back({"steps", int64_t{record.steps}});
+    fields.push_back({"rows", static_cast<int64_t>(record.rows)});
+  }
+  if (record.queue_seconds.has_value()) {
+    fields.push_back({"queue_seconds", ToMicroseconds(*record.queue_seconds)});
+  }
+  fields.push_back({"seconds", ToMicroseconds(seconds)});
+  if (!status.ok()) {
+    fields.push_back({"reason", ReasonOf(status)});
+    fields.push_back({"error", MessageOf(status)});
+  }
+  LogEvent(level, "request", fields);
 }
 
 void RecordRejection(const absl::Status& status, Metrics* metrics) {

@@ -3,6 +3,7 @@
 #define DENOISE_SERVER_RPC_CALL_RECORD_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -15,14 +16,19 @@ namespace denoise {
 // that is served, so that callers cannot make up metric labels.
 struct CallRecord {
   std::string id;
+  std::string trace_id;  // empty: none
+  std::string tenant;    // empty: none was named, or it did not come to that
   std::string method;
   std::string model;
   uint32_t num_samples = 0;
   uint32_t steps = 0;
+  uint64_t rows = 0;                    // that the denoiser evaluated for it
+  std::optional<double> queue_seconds;  // nullopt: it never left the queue, or was never in it
   SteadyTime arrival;
 };
 
-// Counts the call and writes its line to the log.
+// Counts the call and writes its line to the log: "request" with what is known of it, as an error
+// where the server is at fault (INTERNAL, UNKNOWN), else as information.
 void RecordCall(const CallRecord& record, const absl::Status& status, SteadyTime now,
                 Metrics* metrics);
 

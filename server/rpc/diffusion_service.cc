@@ -26,6 +26,7 @@ absl::StatusOr<Validated> DiffusionService::Validate(const grpc::CallbackServerC
                                                      CallRecord* record) const {
   absl::StatusOr<std::string> id = RequestIdOf(context);
   record->id = id.ok() ? *id : MakeRequestId();
+  record->trace_id = TraceIdOf(context);
   if (!id.ok()) return id.status();
   if (draining_.load(std::memory_order_relaxed)) {
     return WithReason(ShuttingDownError(), kDraining);
@@ -35,6 +36,7 @@ absl::StatusOr<Validated> DiffusionService::Validate(const grpc::CallbackServerC
   record->model = (*model)->name;
   absl::StatusOr<std::string> tenant = TenantOf(context);
   if (!tenant.ok()) return tenant.status();
+  record->tenant = *tenant;
   absl::StatusOr<Validated> validated = validator_.Validate(message, *model);
   if (validated.ok()) validated->request.tenant = *std::move(tenant);
   return validated;
@@ -47,6 +49,7 @@ grpc::ServerWriteReactor<Event>* DiffusionService::StartStream(const char* metho
   calls_in_flight_.fetch_add(1, std::memory_order_relaxed);
   CallRecord record = NewRecord(method);
   absl::StatusOr<Validated> validated = Validate(*context, message, &record);
+  context->AddInitialMetadata(kRequestId, record.id);
   return StreamReactor<Event>::Start(
       &backend_, context, std::move(record), std::move(validated),
       [this] { calls_in_flight_.fetch_sub(1, std::memory_order_relaxed); });
@@ -71,6 +74,7 @@ grpc::ServerUnaryReactor* DiffusionService::FinishUnary(grpc::CallbackServerCont
                                                         const CallRecord& record,
                                                         const absl::Status& status) {
   RecordCall(record, status, backend_.clock->Now(), backend_.metrics);
+  context->AddInitialMetadata(kRequestId, record.id);
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   reactor->Finish(ToGrpc(status));
   return reactor;
@@ -82,6 +86,7 @@ grpc::ServerUnaryReactor* DiffusionService::ListModels(grpc::CallbackServerConte
   CallRecord record = NewRecord("ListModels");
   const absl::StatusOr<std::string> id = RequestIdOf(*context);
   record.id = id.ok() ? *id : MakeRequestId();
+  record.trace_id = TraceIdOf(*context);
   if (!id.ok()) return FinishUnary(context, record, id.status());
   for (const CatalogEntry& entry : backend_.catalog->Entries()) {
     EncodeModel(entry, response->add_models());
@@ -95,6 +100,7 @@ grpc::ServerUnaryReactor* DiffusionService::GetModel(grpc::CallbackServerContext
   CallRecord record = NewRecord("GetModel");
   const absl::StatusOr<std::string> id = RequestIdOf(*context);
   record.id = id.ok() ? *id : MakeRequestId();
+  record.trace_id = TraceIdOf(*context);
   if (!id.ok()) return FinishUnary(context, record, id.status());
   const absl::StatusOr<CatalogEntry> entry =
       backend_.catalog->Find(request->model(), request->model_version());

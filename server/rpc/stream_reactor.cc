@@ -272,7 +272,11 @@ void StreamReactor<Event>::OnDone() {
   if (status_.ok() && cancelled_.load(std::memory_order_relaxed)) {
     status_ = absl::CancelledError("the caller was gone before the end");
   }
-  if (request_) backend_->metrics->StatesDropped(request_->stream->states_dropped());
+  if (request_) {
+    backend_->metrics->StatesDropped(request_->stream->states_dropped());
+    record_.rows = request_->stream->denoiser_rows();
+    record_.queue_seconds = request_->stream->queue_seconds();
+  }
   RecordCall(record_, status_, backend_->clock->Now(), backend_->metrics);
   const std::shared_ptr<StreamReactor> self = std::move(self_);
   on_done_();

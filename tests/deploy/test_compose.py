@@ -4,12 +4,13 @@ daemon here, so nothing is started."""
 import copy
 import importlib.resources
 import json
+import re
 import subprocess
 
 import jsonschema
 import pytest
 
-from tools import DASHBOARD, DEPLOY, ROOT, load, program
+from tools import DASHBOARD, DEPLOY, ROOT, load, program, stages
 
 COMPOSE = load(DEPLOY / "compose.yaml")
 DRAIN_SECONDS = 30 + 2  # --drain-grace where it is not given, and gRPC's shutdown
@@ -33,7 +34,10 @@ def test_schema_would_find_a_mistake():
 
 
 def test_what_is_built_and_mounted_is_there():
-    assert (DEPLOY / COMPOSE["services"]["denoised"]["build"] / "Dockerfile").resolve() == ROOT / "Dockerfile"
+    for name, stage in {"denoised": "server", "viewer": "viewer"}.items():
+        build = COMPOSE["services"][name]["build"]
+        assert (DEPLOY / build["context"] / "Dockerfile").resolve() == ROOT / "Dockerfile"
+        assert build["target"] == stage and stage in stages()
     for service in COMPOSE["services"].values():
         for volume in service.get("volumes", []):
             source = volume.split(":")[0]
@@ -51,6 +55,29 @@ def test_all_ports_are_the_machines_own():
 def test_drain_fits():
     assert float(COMPOSE["services"]["denoised"]["stop_grace_period"].rstrip("s")) > DRAIN_SECONDS
     assert "drain_grace_seconds = 30;" in (ROOT / "server" / "flags.h").read_text()
+
+
+def test_ours_write_nothing_but_to_tmp():
+    for name in ("denoised", "viewer"):
+        service = COMPOSE["services"][name]
+        assert service["read_only"] is True and service["cap_drop"] == ["ALL"]
+    (tmp,) = COMPOSE["services"]["denoised"]["tmpfs"]
+    assert tmp.startswith("/tmp:") and "exec" in tmp.split(":")[1].split(","), "code is loaded from there"
+
+
+def test_variables_are_flags():
+    sources = {"denoised": ROOT / "server" / "flags.cc", "viewer": ROOT / "client" / "viewer" / "main.cc"}
+    for name, source in sources.items():
+        for variable in COMPOSE["services"][name]["environment"]:
+            flag = "--" + re.sub("^DENOISE(D|_VIEWER)_", "", variable).lower().replace("_", "-")
+            assert f'"{flag}"' in source.read_text(), variable
+
+
+def test_viewer_reaches_the_server():
+    variables = COMPOSE["services"]["viewer"]["environment"]
+    listens = dict(re.findall(r"(DENOISED\w*LISTEN)=0.0.0.0:(\d+)", " ".join(stages()["server"]["ENV"])))
+    assert variables["DENOISE_VIEWER_SERVER"] == f"dns:///denoised:{listens['DENOISED_LISTEN']}"
+    assert variables["DENOISE_VIEWER_METRICS"] == f"denoised:{listens['DENOISED_METRICS_LISTEN']}"
 
 
 def test_prometheus_reads_its_configuration(tmp_path):

@@ -2,6 +2,7 @@
 
 import copy
 import re
+import runpy
 import shutil
 import subprocess
 
@@ -10,11 +11,14 @@ import pytest
 import yaml
 
 from kustomize import render
-from tools import DEPLOY, ROOT, load
+from tools import DEPLOY, PROMETHEUS, ROOT, load, program, stages
 
 FOLDERS = [DEPLOY / "kubernetes" / "base", *sorted((DEPLOY / "kubernetes" / "overlays").iterdir())]
+VIEWER = DEPLOY / "kubernetes" / "viewer"
 # Resources of operators: their schemas are not Kubernetes' own.
-FOREIGN = {"ServiceMonitor"}
+FOREIGN = {"ServiceMonitor", "PrometheusRule"}
+# sleep as a preStop is of 1.30 and later without a feature gate.
+VERSIONS = ["1.31", "1.34", "1.37"]
 GRPC_SHUTDOWN_SECONDS = 2  # of Server::Stop
 SPARE_SECONDS = 5
 
@@ -44,8 +48,7 @@ def pod(objects):
     return one(objects, "Deployment")["spec"]["template"]["spec"]
 
 
-# sleep as a preStop is of 1.30 and later without a feature gate.
-@pytest.mark.parametrize("version", ["1.31", "1.34", "1.37"])
+@pytest.mark.parametrize("version", VERSIONS)
 def test_schemas(objects, version):
     for item in objects:
         if item["kind"] not in FOREIGN:
@@ -65,7 +68,7 @@ def test_schemas_would_find_a_mistake(base, spoil):
 
 
 @pytest.mark.skipif(not shutil.which("kubectl"), reason="no kubectl to compare the renderer with")
-@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", [*FOLDERS, VIEWER], ids=lambda folder: folder.name)
 def test_renderer_agrees_with_kubectl(folder):
     said = subprocess.run(
         ["kubectl", "kustomize", str(folder)], capture_output=True, text=True, timeout=30, check=True
@@ -74,9 +77,12 @@ def test_renderer_agrees_with_kubectl(folder):
     assert sorted(yaml.safe_load_all(said), key=key) == sorted(render(folder), key=key)
 
 
-def test_pod_meets_the_restricted_standard(objects, pod):
+def test_namespace_enforces_the_restricted_standard(objects):
     enforced = one(objects, "Namespace")["metadata"]["labels"]
     assert enforced["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+def check_restricted(pod: dict) -> None:
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     assert pod["automountServiceAccountToken"] is False
@@ -89,10 +95,17 @@ def test_pod_meets_the_restricted_standard(objects, pod):
     assert not [volume for volume in pod.get("volumes", []) if "hostPath" in volume]
 
 
-def test_user_is_the_images(pod):
-    (user,) = re.findall(r"^USER (\S+)$", (ROOT / "Dockerfile").read_text(), re.M)
+def check_user(pod: dict, stage: str) -> None:
     context = pod["securityContext"]
-    assert f"{context['runAsUser']}:{context['runAsGroup']}" == user
+    assert f"{context['runAsUser']}:{context['runAsGroup']}" == " ".join(stages()[stage]["USER"])
+
+
+def test_pod_meets_the_restricted_standard(pod):
+    check_restricted(pod)
+
+
+def test_user_is_the_images(pod):
+    check_user(pod, "server")
 
 
 def test_drain_fits_the_grace_period(pod):
@@ -117,7 +130,9 @@ def test_ports_agree(objects, pod):
     container = pod["containers"][0]
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     listens = {
-        variable["name"]: int(variable["value"].rpartition(":")[2]) for variable in container["env"]
+        variable["name"]: int(variable["value"].rpartition(":")[2])
+        for variable in container["env"]
+        if variable["name"].endswith("LISTEN")
     }
     assert listens == {"DENOISED_LISTEN": ports["grpc"], "DENOISED_METRICS_LISTEN": ports["metrics"]}
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
@@ -147,8 +162,10 @@ def test_mounts_have_volumes(objects, pod):
     mounts = {mount["name"] for mount in pod["containers"][0].get("volumeMounts", [])}
     volumes = {volume["name"]: volume for volume in pod.get("volumes", [])}
     assert mounts == volumes.keys()
+    assert "tmp" in volumes and volumes["tmp"]["emptyDir"]["sizeLimit"], "the root file system is read-only"
     claims = {item["metadata"]["name"] for item in objects if item["kind"] == "PersistentVolumeClaim"}
-    assert {v["persistentVolumeClaim"]["claimName"] for v in volumes.values()} == claims
+    claimed = [volume["persistentVolumeClaim"] for volume in volumes.values() if "persistentVolumeClaim" in volume]
+    assert {claim["claimName"] for claim in claimed} == claims
 
 
 def test_monitor_finds_the_service(base):
@@ -157,6 +174,28 @@ def test_monitor_finds_the_service(base):
     names = {port["name"] for port in service["spec"]["ports"]}
     assert {endpoint["port"] for endpoint in monitor["endpoints"]} <= names
     assert service["metadata"]["name"] == "denoised", "the job, as the alerts name it"
+
+
+def test_rule_is_written_from_the_rules_of_prometheus(base):
+    """By make_rules.py, whose output the file is; and so the groups are the same."""
+    script = runpy.run_path(str(DEPLOY / "kubernetes" / "make_rules.py"))
+    assert script["TARGET"].read_text() == script["rules"](), "run deploy/kubernetes/make_rules.py"
+    groups = [group for name in ("recording.yml", "alerts.yml") for group in load(PROMETHEUS / name)["groups"]]
+    assert one(base, "PrometheusRule")["spec"] == {"groups": groups}
+
+
+def test_rule_is_understood_by_promtool(base, tmp_path):
+    spec = tmp_path / "rules.yml"
+    spec.write_text(yaml.safe_dump(one(base, "PrometheusRule")["spec"]))
+    done = subprocess.run(
+        [program("promtool"), "check", "rules", str(spec)], capture_output=True, text=True, timeout=30
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_trial_needs_no_operator():
+    (trial,) = [folder for folder in FOLDERS if folder.name == "trial"]
+    assert not {item["kind"] for item in render(trial)} & FOREIGN
 
 
 def test_autoscaler_scales_the_deployment_by_what_the_adapter_offers(base):
@@ -177,3 +216,55 @@ def test_image_is_of_this_version(base):
     version = re.search(r"project\([^)]*VERSION ([\d.]+)", (ROOT / "CMakeLists.txt").read_text()).group(1)
     image = one(base, "Deployment")["spec"]["template"]["spec"]["containers"][0]["image"]
     assert image == f"denoised:{version}"
+
+
+# --- The viewer.
+
+
+@pytest.fixture
+def viewer():
+    return render(VIEWER)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_viewer_schemas(viewer, version):
+    for item in viewer:
+        kubernetes_validate.validate(item, version, strict=True)
+
+
+def test_viewer_is_restricted_and_itself(viewer, base):
+    pod = one(viewer, "Deployment")["spec"]["template"]["spec"]
+    check_restricted(pod)
+    check_user(pod, "viewer")
+    assert {item["metadata"]["namespace"] for item in viewer} == {one(base, "Namespace")["metadata"]["name"]}
+    version = one(base, "Deployment")["spec"]["template"]["spec"]["containers"][0]["image"].split(":")[1]
+    assert pod["containers"][0]["image"] == f"denoise-viewer:{version}"
+
+
+def test_viewer_reaches_the_servers(viewer, base):
+    """Its variables are its flags, its ports are one, and both policies let it through."""
+    pod = one(viewer, "Deployment")["spec"]["template"]
+    container = pod["spec"]["containers"][0]
+    source = (ROOT / "client" / "viewer" / "main.cc").read_text()
+    variables = {variable["name"]: variable["value"] for variable in container["env"]}
+    assert variables.keys() <= set(re.findall(r'envname\("(\w+)"\)', source))
+    service, servers = one(viewer, "Service"), one(base, "Service")
+    (port,) = container["ports"]
+    assert variables["DENOISE_VIEWER_LISTEN"] == f"0.0.0.0:{port['containerPort']}"
+    assert service["spec"]["ports"][0]["targetPort"] == port["name"]
+    ports = {each["name"]: each["port"] for each in servers["spec"]["ports"]}
+    assert variables["DENOISE_VIEWER_SERVER"] == f"dns:///{servers['metadata']['name']}:{ports['grpc']}"
+    for probe in ("readinessProbe", "livenessProbe"):
+        (header,) = container[probe]["httpGet"]["httpHeaders"]
+        assert header == {"name": "Host", "value": f"localhost:{port['containerPort']}"}
+    for selector in (
+        service["spec"]["selector"],
+        one(viewer, "Deployment")["spec"]["selector"]["matchLabels"],
+        one(viewer, "NetworkPolicy")["spec"]["podSelector"]["matchLabels"],
+    ):
+        assert selector.items() <= pod["metadata"]["labels"].items()
+    out = one(viewer, "NetworkPolicy")["spec"]["egress"]
+    labels = one(base, "Deployment")["spec"]["template"]["metadata"]["labels"]
+    assert out[1]["to"][0]["podSelector"]["matchLabels"].items() <= labels.items()
+    (calls,) = [rule for rule in one(base, "NetworkPolicy")["spec"]["ingress"] if rule["ports"][0]["port"] == "grpc"]
+    assert {"podSelector": {}} in calls["from"], "of the servers' own namespace"

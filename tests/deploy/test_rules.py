@@ -51,7 +51,7 @@ def test_every_metric_exists():
 
 
 def test_every_metric_is_explained():
-    text = (ROOT / "docs" / "operations.md").read_text()
+    text = (ROOT / "docs" / "metrics.md").read_text()
     parts = ("_bucket", "_sum", "_count")
     for name in exported_metrics():
         if name.startswith("denoise_") and not name.endswith(parts):

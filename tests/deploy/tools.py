@@ -16,6 +16,21 @@ def load(path: Path):
     return yaml.safe_load(path.read_text())
 
 
+def stages() -> dict[str, dict[str, list[str]]]:
+    """The Dockerfile: name of a stage to its instructions, each with what it was given, in their order."""
+    text = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
+    found: dict[str, dict[str, list[str]]] = {}
+    for line in text.splitlines():
+        if not line or line.startswith("#"):
+            continue
+        instruction, given = line.split(maxsplit=1)
+        if instruction == "FROM":
+            name = given.split(" AS ")[1]
+            found[name] = {}
+        found[name].setdefault(instruction, []).append(given)
+    return found
+
+
 def program(name: str) -> str:
     """The path of a program that ./dev puts into .venv/bin, or that the machine has."""
     found = shutil.which(name, path=str(ROOT / ".venv" / "bin")) or shutil.which(name)
