@@ -26,6 +26,7 @@ void AddCommonFlags(CLI::App* app, CommonFlags* flags) {
               "After this a call is given up, on the server too [none]")
       ->envname("DENOISE_TIMEOUT");
   app->add_option("--request-id", flags->request_id, "Name of the call in the server's log");
+  AddCredentialFlags(app, "DENOISE", &flags->credentials);
   app->add_flag("--json", flags->json, "Write one JSON document to stdout, and nothing else");
   app->add_flag("-q,--quiet", flags->quiet, "Show no progress");
 }
@@ -42,6 +43,9 @@ absl::StatusOr<Client> Connect(const CommonFlags& flags) {
   options.connect_timeout = flags.connect_timeout;
   options.default_timeout = flags.timeout;
   options.user_agent = "denoise";
+  if (absl::Status status = ApplyCredentialFlags(flags.credentials, &options); !status.ok()) {
+    return status;
+  }
   auto client = Client::Connect(flags.address, options);
   if (absl::IsUnavailable(client.status())) {
     return absl::UnavailableError(absl::StrCat(

@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "client/cli/picture.h"
+#include "client/flags/credential_flags.h"
 #include "denoise/client.h"
 
 namespace denoise::cli {
@@ -18,6 +19,7 @@ struct CommonFlags {
   absl::Duration connect_timeout = absl::Seconds(3);
   absl::Duration timeout = absl::InfiniteDuration();
   std::string request_id;
+  CredentialFlags credentials;
   bool json = false;
   bool quiet = false;
 
