@@ -147,7 +147,14 @@ struct FakeConnection::Calls {
         ending.swap(threads);
       }
       if (ending.empty()) return;
-      for (std::thread& thread : ending) thread.join();
+      for (std::thread& thread : ending) {
+        // A callback may hold the last of us.
+        if (thread.get_id() == std::this_thread::get_id()) {
+          thread.detach();
+        } else {
+          thread.join();
+        }
+      }
     }
   }
 };
@@ -176,8 +183,8 @@ EvaluateStream FakeConnection::Evaluate(const EvaluateRequest& request,
   return calls_->Read(Ask(on_evaluate, request, options));
 }
 
-AsyncCall FakeConnection::EvaluateAsync(const EvaluateRequest& request,
-                                        EvaluateCallbacks callbacks, const CallOptions& options) {
+AsyncCall FakeConnection::EvaluateAsync(const EvaluateRequest& request, EvaluateCallbacks callbacks,
+                                        const CallOptions& options) {
   return calls_->Report(Ask(on_evaluate, request, options), std::move(callbacks));
 }
 

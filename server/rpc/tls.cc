@@ -5,8 +5,10 @@
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+#include <unistd.h>
 
 #include <array>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "grpcpp/security/server_credentials.h"
@@ -67,6 +69,13 @@ std::string CommonName(X509* certificate) {
 
 absl::Status CheckCertificateFiles(const CertificateFiles& files) {
   if (!files.enabled()) return absl::OkStatus();
+  for (const auto& [flag, path] : {std::pair{"--tls-cert", &files.certificate},
+                                   std::pair{"--tls-key", &files.key},
+                                   std::pair{"--tls-client-ca", &files.client_ca}}) {
+    if (!path->empty() && access(path->c_str(), R_OK) != 0) {
+      return Bad(flag, *path, "cannot be read");
+    }
+  }
   ERR_clear_error();
   const Context context(SSL_CTX_new(TLS_server_method()));
   if (SSL_CTX_use_certificate_chain_file(context.get(), files.certificate.c_str()) != 1) {

@@ -84,7 +84,7 @@ def tls_server(tmp_path_factory, certificates):
     tokens = folder / "tokens"
     tokens.write_text("# of the tests\nright-token\n\nsecond-token\n")
     server = Server(
-        folder / "server", "--model", str(DIGITS), "--devices", "cpu:1", "--batch-sizes", "1",
+        folder / "server", "--model", str(DIGITS), "--devices", "cpu:1", "--batch-sizes", "1,2",
         *tls_flags(served), "--token-file", str(tokens),
     )
     server.pair, server.tokens = served, tokens
@@ -263,7 +263,7 @@ def test_certificates_are_read_again(tls_server, certificates):
 
 def test_mutual_tls(start_server, certificates):
     server = start_server(
-        "--devices", "cpu:1", "--batch-sizes", "1", *tls_flags(certificates.server),
+        "--devices", "cpu:1", "--batch-sizes", "1,2", *tls_flags(certificates.server),
         "--tls-client-ca", str(certificates.ours.certificate),
     )
     with channel(server, certificates.ours, certificates.client) as to:
@@ -300,7 +300,7 @@ def test_files_that_are_of_no_use_end_the_server_at_once(start_process, certific
         (("--token-file", str(empty)), USAGE, "--tls-cert"),
         (("--tls-client-ca", str(nonsense)), USAGE, "--tls-cert"),
         (("--tls-cert", str(nonsense), *good[2:]), DATAERR, "--tls-cert"),
-        (("--tls-cert", str(tmp_path / "none"), *good[2:]), DATAERR, "No such file"),
+        (("--tls-cert", str(tmp_path / "none"), *good[2:]), DATAERR, "cannot be read"),
         ((*good[:2], "--tls-key", str(certificates.client.key)), DATAERR, "--tls-key"),
         (tls_flags(certificates.expired), DATAERR, "has expired"),
         ((*good, "--tls-client-ca", str(nonsense)), DATAERR, "--tls-client-ca"),

@@ -79,9 +79,10 @@ class FakeConnection : public Connection {
   const std::shared_ptr<Calls> calls_;
 };
 
-// What a server could answer to `request` for a model of samples [C, H, W] whose default is `steps`:
-// Accepted with the request's seed (0 if it has none) and version (1), the states that it asks for,
-// and the Result, all with zeros for numbers. PNGs are the bytes of a PNG file's signature alone.
+// What a server could answer to `request` for a model of samples [C, H, W] whose default is
+// `steps`: Accepted with the request's seed (0 if it has none) and version (1), the states that it
+// asks for, and the Result, all with zeros for numbers. PNGs are the bytes of a PNG file's
+// signature alone.
 std::vector<Event> ChainOf(const SampleRequest& request, const std::array<int64_t, 3>& sample_shape,
                            uint32_t steps);
 
