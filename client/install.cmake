@@ -2,15 +2,15 @@
 # and pkg-config read. No path of the build is in any of it, so that the tree may be moved.
 include(CMakePackageConfigHelpers)
 
-set(installed denoise_client)
-set(DENOISE_DEPENDENCIES "find_dependency(absl)")
+set(installed denoise_client denoise_testing)
+set(DENOISE_DEPENDENCIES "find_dependency(absl)\nfind_dependency(Threads)")
 set(DENOISE_PC_LIBS "-ldenoise_client")
 set(DENOISE_PC_REQUIRES_STATIC "")
 if(NOT BUILD_SHARED_LIBS)
   # A static library leaves it to its users to link what it was made with.
   list(APPEND installed denoise_proto)
   string(APPEND DENOISE_DEPENDENCIES
-    "\nfind_dependency(Threads)\nfind_dependency(Protobuf)\nfind_dependency(gRPC CONFIG)")
+    "\nfind_dependency(Protobuf)\nfind_dependency(gRPC CONFIG)")
   string(APPEND DENOISE_PC_LIBS " -ldenoise_proto")
   set(DENOISE_PC_REQUIRES_STATIC ", absl_strings, grpc++, protobuf")
   string(APPEND DENOISE_PC_LIBS " -pthread")

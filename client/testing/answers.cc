@@ -1,9 +1,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "denoise/testing.h"
-#include "google/rpc/error_details.pb.h"
 
 namespace denoise {
 inline namespace client_v1 {
@@ -39,12 +37,6 @@ bool IsShown(const StateStreaming& states, uint32_t step, uint32_t steps) {
   if (std::count(states.steps.begin(), states.steps.end(), step) > 0) return true;
   const uint32_t every = states.every_n_steps;
   return every > 0 && step > 0 && (step % every == 0 || step == steps);
-}
-
-template <typename M>
-void SetDetail(const M& message, absl::Status* status) {
-  status->SetPayload(absl::StrCat("type.googleapis.com/", M::descriptor()->full_name()),
-                     absl::Cord(message.SerializeAsString()));
 }
 
 }  // namespace
@@ -85,34 +77,6 @@ std::vector<Event> ChainOf(const SampleRequest& request, const std::array<int64_
   result.denoiser_rows = uint64_t{samples} * steps;
   events.push_back(std::move(result));
   return events;
-}
-
-absl::Status WithDetails(absl::Status status, const ErrorDetails& details) {
-  if (!details.field_violations.empty()) {
-    google::rpc::BadRequest bad;
-    for (const FieldViolation& violation : details.field_violations) {
-      auto* one = bad.add_field_violations();
-      one->set_field(violation.field);
-      one->set_description(violation.description);
-    }
-    SetDetail(bad, &status);
-  }
-  if (details.retry_delay) {
-    absl::Duration rest;
-    google::rpc::RetryInfo retry;
-    auto* delay = retry.mutable_retry_delay();
-    delay->set_seconds(absl::IDivDuration(*details.retry_delay, absl::Seconds(1), &rest));
-    delay->set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(rest)));
-    SetDetail(retry, &status);
-  }
-  if (!details.reason.empty() || !details.domain.empty() || !details.metadata.empty()) {
-    google::rpc::ErrorInfo info;
-    info.set_reason(details.reason);
-    info.set_domain(details.domain);
-    info.mutable_metadata()->insert(details.metadata.begin(), details.metadata.end());
-    SetDetail(info, &status);
-  }
-  return status;
 }
 
 }  // namespace testing

@@ -12,21 +12,21 @@ inline namespace client_v1 {
 
 // TLS 1.2 or later. All texts are in PEM form.
 struct TlsOptions {
-  std::string ca_pem;  // who vouches for the server; empty: whom this machine trusts
+  std::string ca_pem = {};  // who vouches for the server; empty: whom this machine trusts
   // Mutual TLS: the client's certificate, with those that lead to its root, and its private key.
   // Both or neither.
-  std::string certificate_pem;
-  std::string key_pem;
+  std::string certificate_pem = {};
+  std::string key_pem = {};
   // The name or IP address that the server's certificate must be valid for. Empty: that of the
   // address. For addresses that are not in the certificate, and for several, as ipv4:A:1,B:2.
-  std::string server_name;
+  std::string server_name = {};
 };
 
 // Paths of PEM files; empty: none.
 struct TlsFiles {
-  std::string ca;
-  std::string certificate;
-  std::string key;
+  std::string ca = {};
+  std::string certificate = {};
+  std::string key = {};
 };
 
 // Reads the files. NOT_FOUND, naming it, for one that cannot be read. Files that change later are

@@ -20,7 +20,6 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "denoise/connection.h"
-#include "denoise/error_details.h"
 
 namespace denoise {
 inline namespace client_v1 {
@@ -85,9 +84,6 @@ class FakeConnection : public Connection {
 // signature alone.
 std::vector<Event> ChainOf(const SampleRequest& request, const std::array<int64_t, 3>& sample_shape,
                            uint32_t steps);
-
-// An error as a server gives it: `status` with what DetailsOf() reads. Not for OK.
-absl::Status WithDetails(absl::Status status, const ErrorDetails& details);
 
 }  // namespace testing
 }  // namespace client_v1

@@ -21,7 +21,6 @@ using testing::ChainOf;
 using ::testing::ElementsAre;
 using testing::FakeConnection;
 using testing::Script;
-using testing::WithDetails;
 
 const absl::Status kGone = absl::UnavailableError("gone");
 constexpr std::array<int64_t, 3> kShape = {1, 2, 2};

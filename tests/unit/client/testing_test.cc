@@ -16,7 +16,6 @@ using testing::ChainOf;
 using ::testing::ElementsAre;
 using testing::FakeConnection;
 using testing::Script;
-using testing::WithDetails;
 
 constexpr std::array<int64_t, 3> kShape = {1, 2, 2};
 
