@@ -76,6 +76,9 @@ absl::Status CheckRetry(const RetryPolicy& retry) {
     return absl::InvalidArgumentError(
         absl::StrCat("retry.multiplier is ", retry.multiplier, ": it must be 1 or more"));
   }
+  if (std::count(retry.codes.begin(), retry.codes.end(), absl::StatusCode::kOk) > 0) {
+    return absl::InvalidArgumentError("retry.codes holds OK, which is no failure: leave it out");
+  }
   return absl::OkStatus();
 }
 

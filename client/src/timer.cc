@@ -14,9 +14,10 @@ class GrpcPending final : public Timer::Pending, public std::enable_shared_from_
  public:
   void Start(absl::Duration delay, Timer::Alarm alarm) {
     alarm_.Set(absl::ToChronoTime(absl::Now() + delay),
-               [self = shared_from_this(), alarm = std::move(alarm)](bool due) {
+               [self = shared_from_this(), alarm = std::move(alarm)](bool due) mutable {
+                 // What the alarm holds may be the last to hold a channel.
                  const Reaction reaction;
-                 alarm(due);
+                 std::exchange(alarm, nullptr)(due);
                });
   }
   void Cancel() override { alarm_.Cancel(); }

@@ -111,7 +111,8 @@ template <typename Request, typename E>
 Script<E> Ask(const FakeConnection::Answer<Request, E>& answer, const Request& request,
               const CallOptions& options) {
   if (answer) return answer(request, options);
-  return {.status = absl::UnimplementedError("the test has not said what this call answers")};
+  return {.events = {},
+          .status = absl::UnimplementedError("the test has not said what this call answers")};
 }
 
 }  // namespace

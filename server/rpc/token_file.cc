@@ -25,8 +25,11 @@ constexpr std::chrono::seconds kLookAgain{1};
 absl::StatusOr<std::unique_ptr<TokenFile>> TokenFile::Open(const std::string& path,
                                                            const Clock* clock) {
   std::unique_ptr<TokenFile> file(new TokenFile(path, clock));
-  MutexLock lock(file->mutex_);
-  if (absl::Status status = file->Read(); !status.ok()) return status;
+  {
+    TokenFile* const opened = file.get();
+    MutexLock lock(opened->mutex_);
+    if (absl::Status status = opened->Read(); !status.ok()) return status;
+  }
   return file;
 }
 

@@ -28,7 +28,7 @@ namespace testing {
 // What a streaming call answers.
 template <typename E>
 struct Script {
-  std::vector<E> events = {};
+  std::vector<E> events;
   // With which it ends after them. A real server's call ends well only after its last event.
   absl::Status status = absl::OkStatus();
   // After the events, wait to be cancelled: for the tests of cancels and timeouts. A CallOptions'

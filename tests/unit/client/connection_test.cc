@@ -302,6 +302,7 @@ TEST(ConnectTest, RetryPoliciesThatCannotBeAreRefused) {
               HasSubstr("initial_backoff is 0"));
   EXPECT_THAT(refused({.max_backoff = absl::Milliseconds(1)}), HasSubstr("at most max_backoff"));
   EXPECT_THAT(refused({.multiplier = 0.5}), HasSubstr("multiplier is 0.5"));
+  EXPECT_THAT(refused({.codes = {absl::StatusCode::kOk}}), HasSubstr("holds OK"));
 }
 
 TEST_F(ConnectionTest, AnAnswerThatIsTooLargeIsAnError) {

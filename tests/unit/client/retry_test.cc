@@ -164,7 +164,7 @@ TEST_F(RetryTest, AStreamThatBreaksGoesOnWithWhatWasNotSeen) {
 }
 
 TEST_F(RetryTest, BeforeAcceptedTheRequestStaysAsItIs) {
-  Play({{.status = kGone}, Whole()});
+  Play({{.events = {}, .status = kGone}, Whole()});
   auto words = std::async(std::launch::async, [&] { return Read(MakeClient(2).Sample(request_)); });
   timer_->Next();
   timer_->Pass();
@@ -209,7 +209,7 @@ TEST_F(RetryTest, AnotherChainIsAborted) {
 }
 
 TEST_F(RetryTest, OtherErrorsAreToldAtOnce) {
-  Play({{.status = absl::InvalidArgumentError("no")}});
+  Play({{.events = {}, .status = absl::InvalidArgumentError("no")}});
   EXPECT_THAT(Read(MakeClient(5).Sample(request_)), ElementsAre("INVALID_ARGUMENT"));
 }
 

@@ -69,7 +69,8 @@ TEST_F(FakeConnectionTest, ErrorsWithTheirDetails) {
   details.domain = "denoise.v1";
   details.metadata = {{"waiting", "256"}};
   server_->on_sample = [&](const SampleRequest&, const CallOptions&) {
-    return Script<Event>{.status = WithDetails(absl::ResourceExhaustedError("full"), details)};
+    return Script<Event>{.events = {},
+                         .status = WithDetails(absl::ResourceExhaustedError("full"), details)};
   };
   const auto status = client_.SampleAndWait({}).status();
   EXPECT_TRUE(absl::IsResourceExhausted(status));
