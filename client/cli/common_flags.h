@@ -18,6 +18,7 @@ struct CommonFlags {
   std::string address = "127.0.0.1:8500";
   absl::Duration connect_timeout = absl::Seconds(3);
   absl::Duration timeout = absl::InfiniteDuration();
+  int retries = 0;
   std::string request_id;
   std::string tenant;
   CredentialFlags credentials;

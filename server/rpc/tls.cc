@@ -69,9 +69,9 @@ std::string CommonName(X509* certificate) {
 
 absl::Status CheckCertificateFiles(const CertificateFiles& files) {
   if (!files.enabled()) return absl::OkStatus();
-  for (const auto& [flag, path] : {std::pair{"--tls-cert", &files.certificate},
-                                   std::pair{"--tls-key", &files.key},
-                                   std::pair{"--tls-client-ca", &files.client_ca}}) {
+  for (const auto& [flag, path] :
+       {std::pair{"--tls-cert", &files.certificate}, std::pair{"--tls-key", &files.key},
+        std::pair{"--tls-client-ca", &files.client_ca}}) {
     if (!path->empty() && access(path->c_str(), R_OK) != 0) {
       return Bad(flag, *path, "cannot be read");
     }

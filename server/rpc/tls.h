@@ -33,8 +33,8 @@ absl::Status CheckCertificateFiles(const CertificateFiles& files);
 absl::StatusOr<std::string> NameInCertificate(const std::string& path);
 
 // Plain ones without TLS. Otherwise the files are read again every few seconds, and connections
-// made after a change get the new ones. gRPC takes what it finds: while the files are of no use, new
-// connections are refused.
+// made after a change get the new ones. gRPC takes what it finds: while the files are of no use,
+// new connections are refused.
 std::shared_ptr<grpc::ServerCredentials> MakeServerCredentials(const CertificateFiles& files);
 
 }  // namespace denoise
