@@ -94,6 +94,20 @@ std::variant<Flags, int> ParseFlags(int argc, char** argv) {
   add("--metrics-listen", flags.metrics_listen, "Prometheus metrics; empty: none", addresses)
       ->check(HostPort() | CLI::IsMember({""}));
 
+  // Flags that are of no use by themselves say which other one they need.
+  const char* security = "Security";
+  auto* cert = add("--tls-cert", flags.tls.certificate,
+                   "Certificate chain, PEM; the port then speaks TLS only", security);
+  auto* key = add("--tls-key", flags.tls.key, "Its private key, PEM", security)->needs(cert);
+  cert->needs(key);
+  add("--tls-client-ca", flags.tls.client_ca,
+      "Callers must show a certificate that one of these vouches for, PEM", security)
+      ->needs(cert);
+  add("--token-file", flags.token_file,
+      "Callers must send one of these tokens, one a line, as 'authorization: Bearer TOKEN'",
+      security)
+      ->needs(cert);
+
   const char* devices = "Devices and batching";
   add("--devices", flags.devices, "cpu: a replica a core; cpu:N: N replicas", devices)
       ->check(Devices());

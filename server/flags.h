@@ -10,6 +10,7 @@
 #include "server/engine/batch_planner.h"
 #include "server/engine/policy.h"
 #include "server/log/log.h"
+#include "server/rpc/tls.h"
 
 namespace denoise {
 
@@ -23,6 +24,10 @@ struct Flags {
   // Addresses, HOST:PORT; port 0: any. An empty metrics_listen: no metrics.
   std::string listen = "127.0.0.1:8500";
   std::string metrics_listen = "127.0.0.1:8501";
+
+  // Who may call. Tokens are sent over TLS only.
+  CertificateFiles tls;
+  std::string token_file;  // empty: everybody
 
   // Devices and how the denoiser is called.
   std::string devices = "cpu";  // "cpu" or "cpu:N"

@@ -54,7 +54,7 @@ int main(int argc, char** argv) {
   const auto parsed = denoise::ParseFlags(argc, argv);
   if (const int* status = std::get_if<int>(&parsed)) return *status;
   const auto& flags = std::get<denoise::Flags>(parsed);
-  if (flags.probe) return denoise::Probe(flags.listen);
+  if (flags.probe) return denoise::Probe(flags.listen, flags.tls);
 
   // Stdout is for the ready line alone, or for the report of --examine.
   denoise::StartLog(flags.log_format, spdlog::level::from_str(flags.log_level));

@@ -18,22 +18,38 @@ std::string LocalAddress(absl::string_view listen) {
   return std::string(listen);
 }
 
-}  // namespace
+absl::StatusOr<TlsOptions> CredentialsOf(const CertificateFiles& tls) {
+  auto name = NameInCertificate(tls.certificate);
+  if (!name.ok()) return name.status();
+  const bool mutual = !tls.client_ca.empty();
+  auto options = ReadTls({.ca = tls.certificate,
+                          .certificate = mutual ? tls.certificate : "",
+                          .key = mutual ? tls.key : ""});
+  if (options.ok()) options->server_name = *std::move(name);
+  return options;
+}
 
-int Probe(const std::string& listen) {
+// Whether the server at `address` is SERVING.
+absl::StatusOr<bool> Healthy(const std::string& address, const CertificateFiles& tls) {
   constexpr absl::Duration kTimeout = absl::Seconds(3);
-  const std::string address = LocalAddress(listen);
   ClientOptions options;
   options.connect_timeout = kTimeout;
-  absl::StatusOr<Client> client = Client::Connect(address, options);
-  absl::StatusOr<bool> healthy = false;
-  if (client.ok()) {
-    CallOptions call;
-    call.timeout = kTimeout;
-    healthy = client->Healthy("", call);
-  } else {
-    healthy = client.status();
+  options.default_timeout = kTimeout;
+  if (tls.enabled()) {
+    auto credentials = CredentialsOf(tls);
+    if (!credentials.ok()) return credentials.status();
+    options.tls = *std::move(credentials);
   }
+  auto client = Client::Connect(address, options);
+  if (!client.ok()) return client.status();
+  return client->Healthy();
+}
+
+}  // namespace
+
+int Probe(const std::string& listen, const CertificateFiles& tls) {
+  const std::string address = LocalAddress(listen);
+  const absl::StatusOr<bool> healthy = Healthy(address, tls);
   if (healthy.ok() && *healthy) {
     std::cout << "denoised: " << address << " is SERVING\n";
     return 0;

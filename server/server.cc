@@ -20,6 +20,7 @@
 #include "server/rpc/catalog.h"
 #include "server/rpc/diffusion_service.h"
 #include "server/rpc/grpc_server.h"
+#include "server/rpc/token_file.h"
 #include "server/rpc/writer_pool.h"
 #include "spdlog/spdlog.h"
 
@@ -50,6 +51,7 @@ struct Server::Parts {
   // A scrape may come while the queue goes.
   ~Parts() { metrics.SetRequestsWaiting(nullptr); }
 
+  absl::Status CheckCredentials();
   absl::Status StartEngines();
   absl::Status LoadModel(const ModelFolder& folder);
   absl::Status OpenPorts();
@@ -58,6 +60,7 @@ struct Server::Parts {
   Replicas replicas;
   SystemClock clock;
   Metrics metrics;
+  std::unique_ptr<TokenFile> tokens;
   Catalog catalog;
   std::unique_ptr<WaitingQueue> queue;
   std::unique_ptr<ChainExchange> exchange;
@@ -67,6 +70,16 @@ struct Server::Parts {
   std::unique_ptr<GrpcServer> grpc;
   int metrics_port = 0;
 };
+
+// Before the models are loaded, which takes longer.
+absl::Status Server::Parts::CheckCredentials() {
+  if (absl::Status status = CheckCertificateFiles(flags.tls); !status.ok()) return status;
+  if (flags.token_file.empty()) return absl::OkStatus();
+  auto opened = TokenFile::Open(flags.token_file, &clock);
+  if (!opened.ok()) return OfFlag("--token-file", opened.status());
+  tokens = *std::move(opened);
+  return absl::OkStatus();
+}
 
 absl::Status Server::Parts::StartEngines() {
   replicas = ChooseReplicas(flags);
@@ -151,6 +164,7 @@ absl::Status Server::Parts::OpenPorts() {
   backend.writers = writers.get();
   backend.metrics = &metrics;
   backend.clock = &clock;
+  backend.tokens = tokens.get();
   backend.limits = {flags.max_samples, flags.max_message_bytes, flags.max_state_bytes};
   backend.wake_engines = [this] {
     for (const auto& engine : engines) engine->Wake();
@@ -179,6 +193,8 @@ absl::Status Server::Parts::OpenPorts() {
   GrpcServer::Options options;
   options.address = flags.listen;
   options.max_message_bytes = flags.max_message_bytes;
+  options.tls = flags.tls;
+  options.tokens = tokens.get();
   auto started = GrpcServer::Start(options, service.get());
   if (!started.ok()) return OfFlag("--listen", started.status());
   grpc = *std::move(started);
@@ -191,6 +207,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Flags& flags) {
   auto folders = Folders(flags);
   if (!folders.ok()) return folders.status();
   auto parts = std::make_unique<Parts>(flags);
+  if (absl::Status status = parts->CheckCredentials(); !status.ok()) return status;
   if (absl::Status status = parts->StartEngines(); !status.ok()) return status;
   for (const ModelFolder& folder : *folders) {
     if (absl::Status status = parts->LoadModel(folder); !status.ok()) return status;

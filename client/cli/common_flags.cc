@@ -26,10 +26,16 @@ void AddCommonFlags(CLI::App* app, CommonFlags* flags) {
   AddDuration(app, "--timeout", &flags->timeout,
               "After this a call is given up, on the server too [none]")
       ->envname("DENOISE_TIMEOUT");
+  app->add_option("--retries", flags->retries,
+                  "How often a call is made again whose server is away or breaks off; it goes on "
+                  "by its seed [0]")
+      ->envname("DENOISE_RETRIES")
+      ->check(Whole(0, 100));
   app->add_option("--request-id", flags->request_id, "Name of the call in the server's log");
   app->add_option("--tenant", flags->tenant,
                   "For whom the call is: shares and limits of the server [none]")
       ->envname("DENOISE_TENANT");
+  AddCredentialFlags(app, "DENOISE", &flags->credentials);
   app->add_flag("--json", flags->json, "Write one JSON document to stdout, and nothing else");
   app->add_flag("-q,--quiet", flags->quiet, "Show no progress");
 }
@@ -51,6 +57,10 @@ absl::StatusOr<Client> Connect(const CommonFlags& flags) {
   options.connect_timeout = flags.connect_timeout;
   options.default_timeout = flags.timeout;
   options.user_agent = "denoise";
+  options.retry.max_attempts = 1 + flags.retries;
+  if (absl::Status status = ApplyCredentialFlags(flags.credentials, &options); !status.ok()) {
+    return status;
+  }
   auto client = Client::Connect(flags.address, options);
   if (absl::IsUnavailable(client.status())) {
     return absl::UnavailableError(absl::StrCat(

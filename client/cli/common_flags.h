@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "client/cli/picture.h"
+#include "client/flags/credential_flags.h"
 #include "denoise/client.h"
 
 namespace denoise::cli {
@@ -17,8 +18,10 @@ struct CommonFlags {
   std::string address = "127.0.0.1:8500";
   absl::Duration connect_timeout = absl::Seconds(3);
   absl::Duration timeout = absl::InfiniteDuration();
+  int retries = 0;
   std::string request_id;
   std::string tenant;
+  CredentialFlags credentials;
   bool json = false;
   bool quiet = false;
 

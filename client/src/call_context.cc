@@ -11,12 +11,15 @@ inline namespace client_v1 {
 namespace {
 
 constexpr char kRequestId[] = "x-request-id";
+constexpr char kAuthorization[] = "authorization";
 
 bool IsNameCharacter(char c) {
   return absl::ascii_islower(c) || absl::ascii_isdigit(c) || c == '-' || c == '_' || c == '.';
 }
 
 bool IsPrintable(char c) { return c >= ' ' && c <= '~'; }
+
+bool IsTokenCharacter(char c) { return c > ' ' && c <= '~'; }
 
 }  // namespace
 
@@ -49,6 +52,17 @@ absl::Status PrepareContext(const ClientOptions& client, const CallOptions& call
   metadata.insert(metadata.end(), call.metadata.begin(), call.metadata.end());
   if (!call.request_id.empty()) metadata.emplace_back(kRequestId, call.request_id);
   if (auto status = CheckMetadata(metadata); !status.ok()) return status;
+
+  if (client.token) {
+    const auto token = client.token();
+    if (!token.ok()) return token.status();
+    if (token->empty() || !std::all_of(token->begin(), token->end(), IsTokenCharacter)) {
+      // Not shown: it is a secret, if a broken one.
+      return absl::InvalidArgumentError(
+          "the token is empty, or has other characters than printable ASCII without blanks");
+    }
+    metadata.emplace_back(kAuthorization, absl::StrCat("Bearer ", *token));
+  }
 
   for (const auto& [name, value] : metadata) context->AddMetadata(name, value);
   const absl::Duration timeout =

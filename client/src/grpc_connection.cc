@@ -1,16 +1,18 @@
 #include "client/src/grpc_connection.h"
 
-#include <limits>
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "client/src/call_context.h"
+#include "client/src/channel.h"
 #include "client/src/decode.h"
 #include "client/src/encode.h"
 #include "client/src/event_call.h"
 #include "client/src/event_source.h"
 #include "client/src/reaper.h"
+#include "client/src/retrying_connection.h"
 #include "client/src/status.h"
 #include "client/src/stream_decoders.h"
 #include "denoise/v1/diffusion.grpc.pb.h"
@@ -161,70 +163,6 @@ class GrpcConnection final : public Connection {
   const std::unique_ptr<grpc::health::v1::Health::Stub> health_;
 };
 
-absl::Status CheckAddress(const std::string& address) {
-  const auto bad = [&](const char* mend) {
-    return absl::InvalidArgumentError(absl::StrCat("address '", address, "' ", mend));
-  };
-  if (address.empty()) return bad("is empty: write HOST:PORT, such as 127.0.0.1:8500");
-  for (const char* scheme : {"dns:", "ipv4:", "ipv6:", "unix:", "unix-abstract:", "xds:"}) {
-    if (address.rfind(scheme, 0) == 0) return absl::OkStatus();
-  }
-  if (address.find(',') != std::string::npos) {
-    return bad("holds several: write them as ipv4:HOST:PORT,HOST:PORT or dns:///NAME:PORT");
-  }
-  const size_t colon = address.rfind(':');
-  if (colon == std::string::npos || colon == 0 ||
-      (address[0] == '[' && address[colon - 1] != ']')) {
-    return bad("has no port: write HOST:PORT, such as 127.0.0.1:8500");
-  }
-  const std::string port = address.substr(colon + 1);
-  if (port.empty() || port.size() > 5 || port.find_first_not_of("0123456789") != port.npos ||
-      std::stoi(port) < 1 || std::stoi(port) > 65535) {
-    return bad("has a bad port: write HOST:PORT with a port of 1 to 65535");
-  }
-  return absl::OkStatus();
-}
-
-absl::Status CheckOptions(const ClientOptions& options) {
-  if (options.max_message_bytes < 1 ||
-      options.max_message_bytes > std::numeric_limits<int>::max()) {
-    return absl::InvalidArgumentError(absl::StrCat("max_message_bytes is ",
-                                                   options.max_message_bytes, ": it must be 1 to ",
-                                                   std::numeric_limits<int>::max()));
-  }
-  if (options.connect_timeout < absl::ZeroDuration() ||
-      options.default_timeout <= absl::ZeroDuration()) {
-    return absl::InvalidArgumentError("connect_timeout and default_timeout must not be negative");
-  }
-  if (options.keepalive_time < absl::Seconds(10) ||
-      options.keepalive_timeout <= absl::ZeroDuration()) {
-    return absl::InvalidArgumentError(
-        "keepalive_time must be 10 s or more, keepalive_timeout positive");
-  }
-  return CheckMetadata(options.metadata);
-}
-
-int Milliseconds(absl::Duration duration) {
-  return static_cast<int>(
-      std::min<int64_t>(absl::ToInt64Milliseconds(duration), std::numeric_limits<int>::max()));
-}
-
-grpc::ChannelArguments ArgumentsOf(const ClientOptions& options) {
-  grpc::ChannelArguments arguments;
-  arguments.SetUserAgentPrefix(absl::StrCat(
-      options.user_agent, options.user_agent.empty() ? "" : " ", "denoise-cpp/" DENOISE_VERSION));
-  arguments.SetMaxReceiveMessageSize(static_cast<int>(options.max_message_bytes));
-  // Pings only while calls are open: idle clients cost a server nothing. As many as it takes, since
-  // a request may wait in the queue for long without a word.
-  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, Milliseconds(options.keepalive_time));
-  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, Milliseconds(options.keepalive_timeout));
-  arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
-  // A server that restarts is to be found again within seconds, not minutes.
-  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 200);
-  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 5000);
-  return arguments;
-}
-
 // UNAVAILABLE, with what gRPC says of why; OK if there is a server after all.
 absl::Status Reach(const std::string& address, const ClientOptions& options,
                    GrpcConnection& connection) {
@@ -242,20 +180,19 @@ absl::Status Reach(const std::string& address, const ClientOptions& options,
 
 absl::StatusOr<std::shared_ptr<Connection>> ConnectByGrpc(const std::string& address,
                                                           const ClientOptions& options) {
-  if (const auto status = CheckAddress(address); !status.ok()) return status;
-  if (const auto status = CheckOptions(options); !status.ok()) return status;
-  auto channel =
-      grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), ArgumentsOf(options));
-  auto connection = MakeReaped<GrpcConnection>(channel, options);
+  auto channel = MakeChannel(address, options);
+  if (!channel.ok()) return channel.status();
+  auto connection = MakeReaped<GrpcConnection>(*channel, options);
   if (options.connect_timeout > absl::ZeroDuration()) {
     const auto deadline =
         absl::ToChronoTime(absl::Now() + std::min(options.connect_timeout, absl::Hours(24 * 365)));
-    if (!channel->WaitForConnected(deadline)) {
+    if (!(*channel)->WaitForConnected(deadline)) {
       const auto status = Reach(address, options, *connection);
       if (!status.ok()) return status;
     }
   }
-  return connection;
+  if (options.retry.max_attempts == 1) return connection;
+  return WithRetries(connection, options.retry, options.default_timeout, SystemTimer());
 }
 
 }  // namespace client_v1

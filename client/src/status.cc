@@ -19,6 +19,12 @@ bool ReadPayload(const absl::Status& status, M* message) {
   return payload.has_value() && message->ParseFromString(std::string(*payload));
 }
 
+template <typename M>
+void WritePayload(const M& message, absl::Status* status) {
+  status->SetPayload(absl::StrCat(kTypePrefix, M::descriptor()->full_name()),
+                     absl::Cord(message.SerializeAsString()));
+}
+
 }  // namespace
 
 absl::Status FromGrpc(const grpc::Status& status) {
@@ -56,6 +62,34 @@ ErrorDetails DetailsOf(const absl::Status& status) {
     details.metadata = {info.metadata().begin(), info.metadata().end()};
   }
   return details;
+}
+
+absl::Status WithDetails(absl::Status status, const ErrorDetails& details) {
+  if (!details.field_violations.empty()) {
+    google::rpc::BadRequest bad;
+    for (const FieldViolation& violation : details.field_violations) {
+      auto* one = bad.add_field_violations();
+      one->set_field(violation.field);
+      one->set_description(violation.description);
+    }
+    WritePayload(bad, &status);
+  }
+  if (details.retry_delay) {
+    absl::Duration rest;
+    google::rpc::RetryInfo retry;
+    auto* delay = retry.mutable_retry_delay();
+    delay->set_seconds(absl::IDivDuration(*details.retry_delay, absl::Seconds(1), &rest));
+    delay->set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(rest)));
+    WritePayload(retry, &status);
+  }
+  if (!details.reason.empty() || !details.domain.empty() || !details.metadata.empty()) {
+    google::rpc::ErrorInfo info;
+    info.set_reason(details.reason);
+    info.set_domain(details.domain);
+    info.mutable_metadata()->insert(details.metadata.begin(), details.metadata.end());
+    WritePayload(info, &status);
+  }
+  return status;
 }
 
 }  // namespace client_v1

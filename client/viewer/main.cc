@@ -13,6 +13,7 @@
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
+#include "client/flags/credential_flags.h"
 #include "client/viewer/probe.h"
 #include "client/viewer/viewer_server.h"
 
@@ -74,6 +75,8 @@ int main(int argc, char** argv) try {
       ->capture_default_str();
   bool probe = false;
   app.add_flag("--probe", probe, "Ask the viewer at --listen for its page, and exit 0 or 1");
+  denoise::CredentialFlags credentials;
+  denoise::AddCredentialFlags(&app, "DENOISE_VIEWER", &credentials);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -95,6 +98,11 @@ int main(int argc, char** argv) try {
   client_options.user_agent = "denoise-viewer";
   // The page says that the server is away, and sees it come.
   client_options.connect_timeout = absl::ZeroDuration();
+  const absl::Status applied = denoise::ApplyCredentialFlags(credentials, &client_options);
+  if (!applied.ok()) {
+    std::cerr << "denoise-viewer: " << applied.message() << std::endl;
+    return EX_USAGE;
+  }
   auto client = denoise::Client::Connect(options.server, client_options);
   if (!client.ok()) {
     std::cerr << "denoise-viewer: --server: " << client.status().message() << std::endl;

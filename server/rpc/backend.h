@@ -10,6 +10,7 @@
 #include "server/metrics/metrics.h"
 #include "server/rpc/catalog.h"
 #include "server/rpc/request_validator.h"
+#include "server/rpc/token_file.h"
 #include "server/rpc/writer_pool.h"
 
 namespace denoise {
@@ -22,6 +23,7 @@ struct Backend {
   Metrics* metrics = nullptr;
   const Clock* clock = nullptr;
   Limits limits;
+  TokenFile* tokens = nullptr;  // of callers; null: everybody may call
   // Wakes every engine: a request has ended, or its reader has room again. Must not block.
   std::function<void()> wake_engines;
   // Denoiser rows that chains active now still need and that a new chain would wait for, of all

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "server/engine/shutting_down.h"
+#include "server/rpc/authentication.h"
 #include "server/rpc/call_metadata.h"
 #include "server/rpc/model_proto.h"
 #include "server/rpc/status.h"
@@ -20,14 +21,20 @@ CallRecord DiffusionService::NewRecord(const char* method) const {
   return record;
 }
 
-template <typename Message>
-absl::StatusOr<Validated> DiffusionService::Validate(const grpc::CallbackServerContext& context,
-                                                     const Message& message,
-                                                     CallRecord* record) const {
+absl::Status DiffusionService::Identify(const grpc::CallbackServerContext& context,
+                                        CallRecord* record) const {
   absl::StatusOr<std::string> id = RequestIdOf(context);
   record->id = id.ok() ? *id : MakeRequestId();
   record->trace_id = TraceIdOf(context);
   if (!id.ok()) return id.status();
+  return Authenticate(backend_.tokens, context.client_metadata());
+}
+
+template <typename Message>
+absl::StatusOr<Validated> DiffusionService::Validate(const grpc::CallbackServerContext& context,
+                                                     const Message& message,
+                                                     CallRecord* record) const {
+  if (absl::Status status = Identify(context, record); !status.ok()) return status;
   if (draining_.load(std::memory_order_relaxed)) {
     return WithReason(ShuttingDownError(), kDraining);
   }
@@ -84,10 +91,9 @@ grpc::ServerUnaryReactor* DiffusionService::ListModels(grpc::CallbackServerConte
                                                        const v1::ListModelsRequest* request,
                                                        v1::ListModelsResponse* response) {
   CallRecord record = NewRecord("ListModels");
-  const absl::StatusOr<std::string> id = RequestIdOf(*context);
-  record.id = id.ok() ? *id : MakeRequestId();
-  record.trace_id = TraceIdOf(*context);
-  if (!id.ok()) return FinishUnary(context, record, id.status());
+  if (absl::Status status = Identify(*context, &record); !status.ok()) {
+    return FinishUnary(context, record, status);
+  }
   for (const CatalogEntry& entry : backend_.catalog->Entries()) {
     EncodeModel(entry, response->add_models());
   }
@@ -98,10 +104,9 @@ grpc::ServerUnaryReactor* DiffusionService::GetModel(grpc::CallbackServerContext
                                                      const v1::GetModelRequest* request,
                                                      v1::Model* response) {
   CallRecord record = NewRecord("GetModel");
-  const absl::StatusOr<std::string> id = RequestIdOf(*context);
-  record.id = id.ok() ? *id : MakeRequestId();
-  record.trace_id = TraceIdOf(*context);
-  if (!id.ok()) return FinishUnary(context, record, id.status());
+  if (absl::Status status = Identify(*context, &record); !status.ok()) {
+    return FinishUnary(context, record, status);
+  }
   const absl::StatusOr<CatalogEntry> entry =
       backend_.catalog->Find(request->model(), request->model_version());
   if (entry.ok()) {

@@ -12,6 +12,7 @@
 #include "grpcpp/resource_quota.h"
 #include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server_builder.h"
+#include "server/rpc/authentication.h"
 #include "server/rpc/text.h"
 #include "spdlog/spdlog.h"
 
@@ -79,7 +80,15 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const Options& opt
   InitOnce();
   grpc::ServerBuilder builder;
   int port = 0;
-  builder.AddListeningPort(options.address, grpc::InsecureServerCredentials(), &port);
+  const auto credentials = MakeServerCredentials(options.tls);
+  if (options.tokens != nullptr) {
+    if (!options.tls.enabled()) {
+      return absl::InvalidArgumentError(
+          "tokens would be sent in the clear: give --tls-cert and --tls-key with --token-file");
+    }
+    credentials->SetAuthMetadataProcessor(MakeAuthenticator(options.tokens));
+  }
+  builder.AddListeningPort(options.address, credentials, &port);
   builder.RegisterService(service);
   SetLimits(options, &builder);
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();

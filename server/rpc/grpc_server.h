@@ -11,6 +11,8 @@
 #include "absl/time/time.h"
 #include "grpcpp/impl/service_type.h"
 #include "grpcpp/server.h"
+#include "server/rpc/tls.h"
+#include "server/rpc/token_file.h"
 
 namespace denoise {
 
@@ -24,10 +26,13 @@ class GrpcServer {
     // A connection that is silent for so long is asked, and closed when it does not answer in time.
     absl::Duration keepalive_time = absl::Seconds(20);
     absl::Duration keepalive_timeout = absl::Seconds(10);
+    CertificateFiles tls;  // that CheckCertificateFiles() has passed
+    // Of callers; outlives the server. Null: everybody may call. Needs TLS.
+    TokenFile* tokens = nullptr;
   };
 
   // Binds and serves `service`, which outlives the server; health says NOT_SERVING. UNAVAILABLE,
-  // naming the address, where it cannot be bound.
+  // naming the address, where it cannot be bound; INVALID_ARGUMENT for tokens without TLS.
   static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(const Options& options,
                                                            grpc::Service* service);
 

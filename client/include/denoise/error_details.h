@@ -30,6 +30,10 @@ struct ErrorDetails {
 // What is not there, or cannot be read, is left empty.
 ErrorDetails DetailsOf(const absl::Status& status);
 
+// The other way round, for those who stand in for a server: `status`, which is not OK, with details
+// that DetailsOf() reads.
+absl::Status WithDetails(absl::Status status, const ErrorDetails& details);
+
 }  // namespace client_v1
 }  // namespace denoise
 

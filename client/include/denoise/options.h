@@ -3,11 +3,14 @@
 #define DENOISE_OPTIONS_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/time/time.h"
+#include "denoise/credentials.h"
+#include "denoise/retry_policy.h"
 
 namespace denoise {
 inline namespace client_v1 {
@@ -16,7 +19,20 @@ inline namespace client_v1 {
 // printable ASCII; for example {"denoise-tenant", "alice"}.
 using Metadata = std::vector<std::pair<std::string, std::string>>;
 
+// Which of several servers a call goes to.
+enum class Balancing {
+  kFirst,       // the first that answers, until its connection ends
+  kRoundRobin,  // each in turn, of those whose health is SERVING
+};
+
 struct ClientOptions {
+  // Absent: in the clear.
+  std::optional<TlsOptions> tls;
+  // Asked before every call, and before every attempt of one. Only with `tls`. Empty: no token.
+  TokenSource token;
+  Balancing balancing = Balancing::kFirst;
+  // Of all calls but Healthy(), which is to tell what is.
+  RetryPolicy retry;
   // For how long Connect() tries to reach a server. Zero: it does not try, and the first call finds
   // out.
   absl::Duration connect_timeout = absl::Seconds(10);

@@ -246,6 +246,65 @@ TEST(CallContextTest, TheCallsTimeoutGoesBeforeTheClients) {
   EXPECT_GT(remaining(), std::chrono::hours(24 * 365));
 }
 
+TEST(CallContextTest, TheTokenIsAskedForEveryCall) {
+  ClientOptions client;
+  int asked = 0;
+  client.token = [&]() -> absl::StatusOr<std::string> {
+    ++asked;
+    return "secret";
+  };
+  for (int i = 0; i < 2; ++i) {
+    grpc::ClientContext context;
+    EXPECT_TRUE(PrepareContext(client, {}, &context).ok());
+  }
+  EXPECT_EQ(asked, 2);
+  for (const char* token : {"", "two words", "line\n", "caf\xc3\xa9"}) {
+    client.token = FixedToken(token);
+    grpc::ClientContext context;
+    const auto status = PrepareContext(client, {}, &context);
+    EXPECT_TRUE(absl::IsInvalidArgument(status)) << token;
+    EXPECT_THAT(std::string(status.message()), HasSubstr("token"));
+    if (*token != 0) {
+      EXPECT_THAT(std::string(status.message()), ::testing::Not(HasSubstr(token)));
+    }
+  }
+  client.token = TokenFromFile("/nonexistent");
+  grpc::ClientContext context;
+  EXPECT_TRUE(absl::IsNotFound(PrepareContext(client, {}, &context)));
+}
+
+TEST(ConnectTest, CredentialsThatCannotBeAreRefused) {
+  const auto refused = [](const ClientOptions& options) {
+    const auto status = Client::Connect("localhost:1", options).status();
+    EXPECT_TRUE(absl::IsInvalidArgument(status));
+    return std::string(status.message());
+  };
+  ClientOptions options;
+  options.token = FixedToken("secret");
+  EXPECT_THAT(refused(options), HasSubstr("in the clear"));
+  options.tls.emplace().ca_pem = "/etc/ssl/ca.pem";
+  EXPECT_THAT(refused(options), HasSubstr("tls.ca_pem is not in PEM form"));
+  options.tls.emplace().key_pem = "-----BEGIN PRIVATE KEY-----";
+  EXPECT_THAT(refused(options), HasSubstr("belong together"));
+  EXPECT_TRUE(absl::IsNotFound(ReadTls({.ca = "/nonexistent"}).status()));
+}
+
+TEST(ConnectTest, RetryPoliciesThatCannotBeAreRefused) {
+  const auto refused = [](const RetryPolicy& policy) {
+    ClientOptions options;
+    options.retry = policy;
+    const auto status = Client::Connect("localhost:1", options).status();
+    EXPECT_TRUE(absl::IsInvalidArgument(status));
+    return std::string(status.message());
+  };
+  EXPECT_THAT(refused({.max_attempts = 0}), HasSubstr("max_attempts is 0"));
+  EXPECT_THAT(refused({.initial_backoff = absl::ZeroDuration()}),
+              HasSubstr("initial_backoff is 0"));
+  EXPECT_THAT(refused({.max_backoff = absl::Milliseconds(1)}), HasSubstr("at most max_backoff"));
+  EXPECT_THAT(refused({.multiplier = 0.5}), HasSubstr("multiplier is 0.5"));
+  EXPECT_THAT(refused({.codes = {absl::StatusCode::kOk}}), HasSubstr("holds OK"));
+}
+
 TEST_F(ConnectionTest, AnAnswerThatIsTooLargeIsAnError) {
   server_.on_sample = [](const v1::SampleRequest&) {
     return Script{Serialise(Chain(1, 1)), {}, false};
