@@ -156,6 +156,7 @@ void Engine::StartChains(const ChainRange& range) {
     chain.model = model;
     chain.key = keys_.Hold(model, request.conditions.get());
     chain.slot = *slot;
+    chain.row = request.first_row(i);
     chain.denoiser_rows = range.rows_per_chain;
     chain.denoiser_rows_left = range.rows_per_chain;
     chains_.push_back(std::move(chain));
@@ -230,9 +231,17 @@ bool Engine::Tick() {
     gauges_.denoiser_seconds->Observe(denoiser_seconds);
     gauges_.batch_rows->Observe(static_cast<double>(batch.rows));
     gauges_.padding_rows_total->Increment(static_cast<double>(batch.padded_rows - batch.rows));
-    models_[batch.model].metrics.rows_total->Increment(static_cast<double>(batch.rows));
+    const ModelMetrics& of_model = models_[batch.model].metrics;
+    of_model.batches_total->Increment();
+    of_model.rows_total->Increment(static_cast<double>(batch.rows));
   }
   return true;
+}
+
+// Of an Evaluate there is none, and in the buffers may be another's.
+absl::Span<const float> Engine::ResultOf(const RowTask& task, const RowBatch::Outcome& outcome) {
+  if (task.answer_out != nullptr) return outcome.answer;
+  return task.x_out == nullptr ? absl::Span<const float>() : outcome.x;
 }
 
 void Engine::Advance(const RowTask& task, RowBatch::Outcome& outcome) {
@@ -256,8 +265,7 @@ void Engine::Advance(const RowTask& task, RowBatch::Outcome& outcome) {
   }
   if (outcome.last) {
     stream.AddRows(chain.denoiser_rows);
-    // Of an Evaluate there is no sample, and in the buffer may be another's.
-    stream.Finish(chain.index, task.x_out == nullptr ? absl::Span<const float>() : outcome.x);
+    stream.Finish(chain.index, ResultOf(task, outcome));
   }
 }
 

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/types/span.h"
 #include "server/engine/batch_keys.h"
 #include "server/engine/batch_planner.h"
 #include "server/engine/chain.h"
@@ -73,6 +74,7 @@ class Engine {
   void Free(const Chain& chain);
   void RetireEnded();
   bool Tick();  // false: nothing could be run
+  static absl::Span<const float> ResultOf(const RowTask& task, const RowBatch::Outcome& outcome);
   void Advance(const RowTask& task, RowBatch::Outcome& outcome);
   void Fail(Chain& chain, const RowTask& task, const RowBatch::Outcome& outcome);
   void PublishState(const Chain& chain, const Row* row, RowBatch::Outcome& outcome);

@@ -1,24 +1,16 @@
 #include "server/rpc/stream_reactor.h"
 
-#include <chrono>
 #include <optional>
 #include <utility>
 #include <variant>
 
-#include "absl/strings/str_cat.h"
+#include "server/rpc/admission.h"
 #include "server/rpc/call_metadata.h"
 #include "server/rpc/duration.h"
 #include "server/rpc/status.h"
 #include "server/rpc/wait_estimate.h"
 
 namespace denoise {
-namespace {
-
-// gRPC's timers are in milliseconds, so a call may end that much before its deadline in steady
-// time.
-constexpr auto kTimerTolerance = std::chrono::milliseconds(5);
-
-}  // namespace
 
 template <typename Event>
 grpc::ServerWriteReactor<Event>* StreamReactor<Event>::Start(const Backend* backend,
@@ -60,35 +52,17 @@ absl::Status StreamReactor<Event>::Admit(absl::StatusOr<Validated> validated) {
     MutexLock lock(context_mutex_);
     request->deadline = DeadlineOf(*context_, backend_->clock->Now());
   }
-  if (request->deadline.has_value() && *request->deadline <= backend_->clock->Now()) {
-    return absl::DeadlineExceededError("the deadline had passed when the request arrived");
-  }
-
-  EventStream::Options options;
-  options.num_samples = request->num_samples;
-  options.values_per_sample = model.shape.values();
-  options.keep_samples = kSampling;
-  options.lossless = !kSampling;
-  options.max_pending_bytes = backend_->limits.max_state_bytes;
-  options.arrival = request->arrival;
-  request->stream = std::make_shared<EventStream>(options, backend_->clock);
-  // Weak, because the reactor holds the request and the request its stream.
-  request->stream->OnReady([weak = this->weak_from_this()] {
-    if (const auto self = weak.lock()) self->OnEvents();
-  });
-  request->stream->OnCancel(backend_->wake_engines);
-  request->stream->OnRoom(backend_->wake_engines);
 
   // Filled before the request is queued: engines may be quick.
   EncodeAccepted(*request, &message_);
   v1::Accepted* accepted = message_.mutable_accepted();
-  const absl::StatusOr<WaitingQueue::Place> place = backend_->queue->TryPush(request);
-  if (!place.ok()) {
-    if (!absl::IsResourceExhausted(place.status())) return place.status();
-    const uint64_t rows = backend_->queue->rows_waiting() + backend_->rows_ahead();
-    return WithRetryDelay(WithReason(place.status(), kQueueFull),
-                          RetryDelay(model, rows, backend_->queue->requests_waiting()));
-  }
+  // Weak, because the reactor holds the request and the request its stream.
+  const absl::StatusOr<WaitingQueue::Place> place =
+      denoise::Admit(*backend_, request, kSampling ? Reading::kLosesStates : Reading::kHoldsChains,
+                     [weak = this->weak_from_this()] {
+                       if (const auto self = weak.lock()) self->OnEvents();
+                     });
+  if (!place.ok()) return place.status();
   request_ = std::move(request);
   accepted->set_queue_position(place->requests_before);
   const uint64_t rows_before = place->rows_before + backend_->rows_ahead();
@@ -209,10 +183,7 @@ void StreamReactor<Event>::OnCancel() {
 
 template <typename Event>
 absl::Status StreamReactor<Event>::WhyCancelled() const {
-  const bool late = request_->deadline.has_value() &&
-                    backend_->clock->Now() + kTimerTolerance >= *request_->deadline;
-  return late ? absl::DeadlineExceededError("the deadline passed")
-              : absl::CancelledError("the caller cancelled, or is gone");
+  return CancelledStatus(request_->deadline, backend_->clock->Now());
 }
 
 template <typename Event>

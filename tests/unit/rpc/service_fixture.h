@@ -133,7 +133,7 @@ class ServiceTest : public testing::Test {
     GrpcServer::Options options;
     options.address = "127.0.0.1:0";
     options.max_message_bytes = setup.limits.max_message_bytes;
-    auto server = GrpcServer::Start(options, service_.get());
+    auto server = GrpcServer::Start(options, {service_.get()});
     ASSERT_TRUE(server.ok()) << server.status();
     server_ = *std::move(server);
     stub_ = v1::Diffusion::NewStub(NewChannel());
