@@ -22,6 +22,12 @@ size_t Request::values_per_result() const {
   return only_row.empty() ? model->shape.values() : model->answer_shape().values();
 }
 
+uint64_t Request::denoiser_calls_per_chain() const {
+  if (!only_row.empty()) return 1;
+  return std::count_if(table->rows.begin(), table->rows.end(),
+                       [](const Row& row) { return row.denoise; });
+}
+
 uint64_t Request::rows_per_chain() const {
   if (!only_row.empty()) return 1;
   uint64_t rows = 0;

@@ -42,8 +42,9 @@ absl::Status InTermsOfInputs(const absl::Status& status, const InferModel& model
   absl::string_view rest = *field;
   std::string name;
   if (absl::ConsumePrefix(&rest, "conditions")) {
-    // It is the field of one of them, or of them all.
-    if (!absl::ConsumePrefix(&rest, "[\"")) return status;
+    if (!absl::ConsumePrefix(&rest, "[\"")) {  // of them all
+      return FieldError("inputs", absl::StripPrefix(status.message(), absl::StrCat(*field, ": ")));
+    }
     const size_t end = rest.find("\"]");
     if (end == rest.npos) return status;
     const std::string condition(rest.substr(0, end));

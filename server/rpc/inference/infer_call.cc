@@ -87,11 +87,14 @@ absl::Status InferCall::TryStart(const grpc::CallbackServerContext& call,
   model_ = *std::move(model);
   record_.model = model_->info->name;
 
+  absl::StatusOr<std::string> tenant = TenantOf(call);
+  if (!tenant.ok()) return tenant.status();
   absl::StatusOr<Request> read = Read(message);
   if (!read.ok()) return InTermsOfInputs(read.status(), *model_);
   const auto request = std::make_shared<Request>(*std::move(read));
   request->id = record_.id;
   request->arrival = record_.arrival;
+  request->tenant = *std::move(tenant);
   request->deadline = DeadlineOf(call, record_.arrival);
   const absl::StatusOr<std::optional<uint64_t>> timeout =
       WholeNumber(message.parameters(), kTimeout, kParameters);

@@ -20,6 +20,7 @@
 #include "grpcpp/security/credentials.h"
 #include "server/rpc/diffusion_service.h"
 #include "server/rpc/grpc_server.h"
+#include "server/rpc/inference/inference_service.h"
 #include "tests/unit/rpc/test_model.h"
 
 namespace denoise {
@@ -52,7 +53,7 @@ class FakeEngine {
         MutexLock lock(mutex_);
         seen = wakes_;
       }
-      for (ChainRange& range : queue_->Pull(0, 0, 1000)) {
+      for (ChainRange& range : queue_->Pull(0, {.room = 1000}, SystemClock().Now())) {
         pulled_.push_back(std::move(range.request));
       }
       if (!pulled_.empty()) {
@@ -107,6 +108,7 @@ class ServiceTest : public testing::Test {
   struct Setup {
     ModelInfo model = TestModel();
     size_t max_waiting = 16;
+    size_t max_waiting_per_tenant = 0;
     Limits limits = {};
     std::chrono::nanoseconds write_timeout = std::chrono::seconds(60);
   };
@@ -115,8 +117,8 @@ class ServiceTest : public testing::Test {
   void StartServer(Setup setup) {
     model_ = Shared(std::move(setup.model));
     catalog_.Add(model_);
-    queue_ =
-        std::make_unique<WaitingQueue>(WaitingQueue::Options{setup.max_waiting, /*engines=*/1});
+    queue_ = std::make_unique<WaitingQueue>(WaitingQueue::Options{
+        .max_waiting = setup.max_waiting, .max_waiting_per_tenant = setup.max_waiting_per_tenant});
     engine_ = std::make_unique<FakeEngine>(queue_.get());
     writers_ = std::make_unique<WriterPool>(
         WriterPool::Options{.threads = 2, .write_timeout = setup.write_timeout});
@@ -129,11 +131,12 @@ class ServiceTest : public testing::Test {
     backend.limits = setup.limits;
     backend.wake_engines = [this] { engine_->Wake(); };
     backend.rows_ahead = [] { return uint64_t{40}; };
+    inference_ = std::make_unique<InferenceService>(backend, /*shared_memory=*/false);
     service_ = std::make_unique<DiffusionService>(std::move(backend));
     GrpcServer::Options options;
     options.address = "127.0.0.1:0";
     options.max_message_bytes = setup.limits.max_message_bytes;
-    auto server = GrpcServer::Start(options, {service_.get()});
+    auto server = GrpcServer::Start(options, {service_.get(), inference_.get()});
     ASSERT_TRUE(server.ok()) << server.status();
     server_ = *std::move(server);
     stub_ = v1::Diffusion::NewStub(NewChannel());
@@ -156,6 +159,7 @@ class ServiceTest : public testing::Test {
     server_->Shutdown(deadline);
     EXPECT_LT(std::chrono::system_clock::now(), deadline);
     EXPECT_EQ(service_->calls_in_flight(), 0);
+    EXPECT_EQ(inference_->calls_in_flight(), 0);
   }
 
   std::string Count(const std::string& method, const std::string& code, int count,
@@ -172,6 +176,7 @@ class ServiceTest : public testing::Test {
   std::unique_ptr<FakeEngine> engine_;
   std::unique_ptr<WriterPool> writers_;
   std::unique_ptr<DiffusionService> service_;
+  std::unique_ptr<InferenceService> inference_;
   std::unique_ptr<GrpcServer> server_;
   std::unique_ptr<v1::Diffusion::Stub> stub_;
 };
@@ -203,6 +208,7 @@ inline std::chrono::system_clock::time_point In(std::chrono::milliseconds timeou
 }
 
 struct SampleCall : Call<v1::SampleEvent> {
+  SampleCall() = default;  // for one with metadata: set context and reader
   SampleCall(v1::Diffusion::Stub* stub, const v1::SampleRequest& request) {
     reader = stub->Sample(&context, request);
   }
