@@ -155,6 +155,10 @@ void InferStreamReactor::OnCancel() {
 void InferStreamReactor::OnWriteStalled() {
   const absl::Status why = WithReason(
       absl::CancelledError("the caller did not read within the write timeout"), kReaderStalled);
+  {
+    MutexLock lock(mutex_);
+    stalled_ = why;
+  }
   CancelAll(&why);
   MutexLock lock(cancel_mutex_);
   if (cancellable_ != nullptr) cancellable_->TryCancel();
@@ -167,12 +171,17 @@ void InferStreamReactor::OnDone() {
   }
   // Those that are left end as cancelled, and under no lock.
   absl::flat_hash_map<Inference, bool> left;
+  absl::Status stalled;
   {
     MutexLock lock(mutex_);
     finished_ = true;
     writers_->WriteEnded(write_);
     ready_.clear();
     left.swap(inferences_);
+    stalled = stalled_;
+  }
+  for (const auto& [inference, started] : left) {
+    if (!stalled.ok()) inference->End(stalled);
   }
   const std::shared_ptr<InferStreamReactor> self = std::move(self_);
 }

@@ -73,6 +73,7 @@ class InferStreamReactor final
   bool reads_over_ ABSL_GUARDED_BY(mutex_) = false;  // the caller has closed its side
   bool reads_rest_ ABSL_GUARDED_BY(mutex_) = false;  // there are as many inferences as may be
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::Status stalled_ ABSL_GUARDED_BY(mutex_);   // not OK: why the reader was cut off
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;  // Finish was called
   WriterPool::WriteId write_ ABSL_GUARDED_BY(mutex_) = 0;
   // Those that are not answered to the end, and whether they have been started.
