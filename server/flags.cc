@@ -93,6 +93,12 @@ std::variant<Flags, int> ParseFlags(int argc, char** argv) {
   add("--listen", flags.listen, "gRPC", addresses)->check(HostPort());
   add("--metrics-listen", flags.metrics_listen, "Prometheus metrics; empty: none", addresses)
       ->check(HostPort() | CLI::IsMember({""}));
+  app.add_flag(
+         "--shared-memory", flags.shared_memory,
+         "Let callers of the Open Inference Protocol pass tensors through POSIX shared memory "
+         "of this machine: any object that the server's user may open")
+      ->envname("DENOISED_SHARED_MEMORY")
+      ->group(addresses);
 
   // Flags that are of no use by themselves say which other one they need.
   const char* security = "Security";

@@ -24,6 +24,8 @@ struct Flags {
   // Addresses, HOST:PORT; port 0: any. An empty metrics_listen: no metrics.
   std::string listen = "127.0.0.1:8500";
   std::string metrics_listen = "127.0.0.1:8501";
+  // Whether callers of the Open Inference Protocol may register shared memory of this machine.
+  bool shared_memory = false;
 
   // Who may call. Tokens are sent over TLS only.
   CertificateFiles tls;

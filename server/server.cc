@@ -20,6 +20,7 @@
 #include "server/rpc/catalog.h"
 #include "server/rpc/diffusion_service.h"
 #include "server/rpc/grpc_server.h"
+#include "server/rpc/inference/inference_service.h"
 #include "server/rpc/token_file.h"
 #include "server/rpc/writer_pool.h"
 #include "spdlog/spdlog.h"
@@ -67,6 +68,7 @@ struct Server::Parts {
   std::vector<std::unique_ptr<Engine>> engines;
   std::unique_ptr<WriterPool> writers;
   std::unique_ptr<DiffusionService> service;
+  std::unique_ptr<InferenceService> inference;
   std::unique_ptr<GrpcServer> grpc;
   int metrics_port = 0;
 };
@@ -183,6 +185,7 @@ absl::Status Server::Parts::OpenPorts() {
     }
     return chains < room ? 0 : rows;
   };
+  inference = std::make_unique<InferenceService>(backend, flags.shared_memory);
   service = std::make_unique<DiffusionService>(std::move(backend));
 
   if (!flags.metrics_listen.empty()) {
@@ -195,7 +198,7 @@ absl::Status Server::Parts::OpenPorts() {
   options.max_message_bytes = flags.max_message_bytes;
   options.tls = flags.tls;
   options.tokens = tokens.get();
-  auto started = GrpcServer::Start(options, service.get());
+  auto started = GrpcServer::Start(options, {service.get(), inference.get()});
   if (!started.ok()) return OfFlag("--listen", started.status());
   grpc = *std::move(started);
   for (const auto& model : catalog.All()) grpc->SetModelServing(model->name, true);
@@ -240,10 +243,13 @@ void Server::StopAdmitting() {
     parts_->grpc->SetModelServing(model->name, false);
   }
   parts_->service->Drain();
+  parts_->inference->Drain();
   parts_->queue->Close();
 }
 
-int Server::calls_in_flight() const { return parts_->service->calls_in_flight(); }
+int Server::calls_in_flight() const {
+  return parts_->service->calls_in_flight() + parts_->inference->calls_in_flight();
+}
 
 void Server::Stop() {
   StopAdmitting();

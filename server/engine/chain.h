@@ -29,7 +29,7 @@ struct Chain {
   bool failed = false;  // its request has ended by it
 
   const Row& next_row() const { return request->table->rows[row]; }
-  bool at_end() const { return row == request->table->rows.size(); }
+  bool at_end() const { return row == request->end_row(index); }
 };
 
 // How sample `index` of a request starts. Views of the request's data.

@@ -179,6 +179,7 @@ void Engine::StartChains(const ChainRange& range) {
     chain.request = range.request;
     chain.index = i;
     chain.model = model;
+    chain.row = request.first_row(i);
     chain.standing = range.standing;
     if (request.evaluation == nullptr) {
       chain.standing.share += range.rows_per_chain * (i - range.first);
@@ -312,9 +313,17 @@ bool Engine::Tick() {
     gauges_.denoiser_seconds->Observe(denoiser_seconds);
     gauges_.batch_rows->Observe(static_cast<double>(batch.rows));
     gauges_.padding_rows_total->Increment(static_cast<double>(batch.padded_rows - batch.rows));
-    models_[batch.model].metrics.rows_total->Increment(static_cast<double>(batch.rows));
+    const ModelMetrics& of_model = models_[batch.model].metrics;
+    of_model.batches_total->Increment();
+    of_model.rows_total->Increment(static_cast<double>(batch.rows));
   }
   return true;
+}
+
+// Of an Evaluate there is none, and in the buffers may be another's.
+absl::Span<const float> Engine::ResultOf(const RowTask& task, const RowBatch::Outcome& outcome) {
+  if (task.answer_out != nullptr) return outcome.answer;
+  return task.x_out == nullptr ? absl::Span<const float>() : outcome.x;
 }
 
 void Engine::Advance(const RowTask& task, RowBatch::Outcome& outcome) {
@@ -338,8 +347,7 @@ void Engine::Advance(const RowTask& task, RowBatch::Outcome& outcome) {
   }
   if (outcome.last) {
     stream.AddRows(chain.denoiser_rows);
-    // Of an Evaluate there is no sample, and in the buffer may be another's.
-    stream.Finish(chain.index, task.x_out == nullptr ? absl::Span<const float>() : outcome.x);
+    stream.Finish(chain.index, ResultOf(task, outcome));
   }
 }
 

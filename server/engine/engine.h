@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/types/span.h"
 #include "server/engine/batch_keys.h"
 #include "server/engine/batch_planner.h"
 #include "server/engine/chain.h"
@@ -84,6 +85,7 @@ class Engine {
   void RetireEnded();
   void RankChains(SteadyTime now);
   bool Tick();  // false: nothing could be run
+  static absl::Span<const float> ResultOf(const RowTask& task, const RowBatch::Outcome& outcome);
   void Advance(const RowTask& task, RowBatch::Outcome& outcome);
   void Fail(Chain& chain, const RowTask& task, const RowBatch::Outcome& outcome);
   void CountLoad();

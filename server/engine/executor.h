@@ -65,6 +65,9 @@ struct RowTask {
   const Term* term = nullptr;
   size_t term_index = 0;
   TermValues* term_values = nullptr;
+  // Where not null, the denoiser's answer is written there as it came, [C·H·W] values, or [2C·H·W]
+  // where the variance is learned. For rows that call the denoiser and are not guided.
+  float* answer_out = nullptr;
   // Where not null, [C·H·W] values of x after the row and of its x̂0 are written there.
   float* x_out = nullptr;
   float* x0_out = nullptr;

@@ -26,4 +26,10 @@ absl::string_view Name(ElementType type) {
   return "?";
 }
 
+SampleShape ModelInfo::answer_shape() const {
+  SampleShape answer = shape;
+  if (learned_variance) answer.channels *= 2;
+  return answer;
+}
+
 }  // namespace denoise

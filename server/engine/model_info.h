@@ -73,6 +73,9 @@ struct ModelInfo {
   bool batch_invariant = false;
   int replicas = 1;
   int threads = 1;
+
+  // What the denoiser answers for a sample, [C, H, W] or [2C, H, W].
+  SampleShape answer_shape() const;
 };
 
 }  // namespace denoise

@@ -18,7 +18,12 @@ int Request::DenoiserRows(const Row& row) const {
   return acts ? 2 : 1;
 }
 
+size_t Request::values_per_result() const {
+  return only_row.empty() ? model->shape.values() : model->answer_shape().values();
+}
+
 uint64_t Request::denoiser_calls_per_chain() const {
+  if (!only_row.empty()) return 1;
   return std::count_if(table->rows.begin(), table->rows.end(),
                        [](const Row& row) { return row.denoise; });
 }
@@ -42,6 +47,7 @@ size_t Request::bytes_per_chain() const {
 }
 
 uint64_t Request::rows_per_chain() const {
+  if (!only_row.empty()) return 1;
   uint64_t rows = 0;
   for (const Row& row : table->rows) rows += DenoiserRows(row);
   return rows;

@@ -51,6 +51,10 @@ struct Request {
   std::vector<float> image;  // [1 or n, C·H·W] or empty: what image to image starts from
   std::vector<float> known;  // [1 or n, C·H·W] or empty: what inpainting keeps
   std::vector<float> mask;   // [1 or n, C·H·W], with `known`
+  // Of an inference on the denoiser itself: the one row of the table that is all of sample i's
+  // chain, [num_samples]; its result is the denoiser's answer as it came. Empty: chains walk the
+  // table.
+  std::vector<uint32_t> only_row;
   // Of an Evaluate, whose x_0 is `start`.
   std::shared_ptr<Evaluation> evaluation;
   StateSelection states;
@@ -60,6 +64,13 @@ struct Request {
   std::optional<SteadyTime> deadline;
   std::shared_ptr<EventStream> stream;
 
+  // Where sample i's chain begins in the table, and the row after its last.
+  size_t first_row(uint32_t sample) const { return only_row.empty() ? 0 : only_row[sample]; }
+  size_t end_row(uint32_t sample) const {
+    return only_row.empty() ? table->rows.size() : only_row[sample] + size_t{1};
+  }
+  // Of a sample's result: C·H·W, or for an inference those of the denoiser's answer.
+  size_t values_per_result() const;
   // Denoiser rows that this row of its table is: 0, 1, or 2 where guidance acts.
   int DenoiserRows(const Row& row) const;
   // Denoiser rows that one of its chains needs in all.

@@ -34,6 +34,11 @@ void RowBatch::WantOutputs(const Chain& chain, RowTask& task, Outcome& outcome) 
     return;
   }
   const Request& request = *chain.request;
+  if (!request.only_row.empty()) {
+    outcome.answer.resize(request.values_per_result());
+    task.answer_out = outcome.answer.data();
+    return;
+  }
   const Row& row = *task.row;
   outcome.publish =
       row.completes_step && request.states.Wants(row.step, request.table->total_steps);

@@ -24,6 +24,7 @@ class RowBatch {
     // Filled where they are wanted: x also after the last row.
     std::vector<float> x;
     std::vector<float> x0;
+    std::vector<float> answer;
     TermValues term;
     // Of what the row has changed or found, where status is OK.
     bool finite = true;

@@ -138,6 +138,7 @@ struct Metrics::Impl {
       CounterFamily(registry, "denoise_chains_failed_total", "Chains that ended in an error.");
   Family<Counter>& rows =
       CounterFamily(registry, "denoise_rows_total", "Rows evaluated by the denoiser.");
+  Family<Counter>& batches = CounterFamily(registry, "denoise_batches_total", "Denoiser calls.");
   Family<Histogram>& tick_seconds =
       HistogramFamily(registry, "denoise_tick_seconds", "One turn of an engine's loop.");
   Family<Histogram>& denoiser_seconds = HistogramFamily(
@@ -200,7 +201,8 @@ EngineMetrics Metrics::ForEngine(const std::string& device) {
 }
 
 ModelMetrics Metrics::ForModel(const std::string& model) {
-  return {.rows_total = &impl_->rows.Add({{"model", model}})};
+  return {.rows_total = &impl_->rows.Add({{"model", model}}),
+          .batches_total = &impl_->batches.Add({{"model", model}})};
 }
 
 void Metrics::RequestDone(const std::string& model, const std::string& method,

@@ -32,7 +32,8 @@ struct EngineMetrics {
 
 // Handles of one model.
 struct ModelMetrics {
-  prometheus::Counter* rows_total;  // denoiser rows
+  prometheus::Counter* rows_total;     // denoiser rows
+  prometheus::Counter* batches_total;  // denoiser calls
 };
 
 // Thread-safe. Lives as long as the server.

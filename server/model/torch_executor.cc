@@ -196,6 +196,9 @@ absl::Status TorchExecutor::Check(absl::Span<const RowTask> tasks, int64_t rows,
     if (task.row->variance != RowVariance::kNone && !info_->learned_variance) {
       return absl::InternalError("a row wants a learned variance of a model that gives none");
     }
+    if (task.answer_out != nullptr && (!task.row->denoise || task.guided)) {
+      return absl::InternalError("an answer is wanted of a row that has none, or two");
+    }
     if (task.term == nullptr) continue;
     if (info_->levels < 2) {
       return absl::InternalError("a likelihood of a model whose samples have no levels");
@@ -276,6 +279,7 @@ bool TorchExecutor::Update(const RowTask& task, const float* out) {
   RowInputs in;
   if (row.denoise) {
     in.out = out;
+    if (task.answer_out != nullptr) std::copy_n(out, out_values_, task.answer_out);
     if (task.guided) in.out_null = out + out_values_;
     in.guidance = task.guidance;
     in.guidance_rescale = task.guidance_rescale;

@@ -16,6 +16,9 @@ namespace {
 constexpr char kTenant[] = "denoise-tenant";
 constexpr size_t kMaxNameLength = 128;
 constexpr int64_t kYearSeconds = int64_t{365} * 24 * 3600;
+// gRPC's timers are in milliseconds, so a call may end that much before its deadline in steady
+// time.
+constexpr auto kTimerTolerance = std::chrono::milliseconds(5);
 
 // The value of that key, which is there at most once; nullopt: it is not.
 absl::StatusOr<std::optional<std::string>> NameIn(const grpc::CallbackServerContext& context,
@@ -73,6 +76,12 @@ std::optional<SteadyTime> DeadlineOf(const grpc::CallbackServerContext& context,
   if (left.tv_sec > kYearSeconds) return std::nullopt;
   if (left.tv_sec < 0) return now;
   return now + std::chrono::seconds(left.tv_sec) + std::chrono::nanoseconds(left.tv_nsec);
+}
+
+absl::Status CancelledStatus(std::optional<SteadyTime> deadline, SteadyTime now) {
+  const bool late = deadline.has_value() && now + kTimerTolerance >= *deadline;
+  return late ? absl::DeadlineExceededError("the deadline passed")
+              : absl::CancelledError("the caller cancelled, or is gone");
 }
 
 }  // namespace denoise

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "grpcpp/server_context.h"
 #include "server/engine/clock.h"
@@ -31,6 +32,10 @@ std::string TraceIdOf(const grpc::CallbackServerContext& context);
 // The call's deadline in steady time, converted here and nowhere else; nullopt: none, or more than
 // a year away.
 std::optional<SteadyTime> DeadlineOf(const grpc::CallbackServerContext& context, SteadyTime now);
+
+// How a call ends that gRPC has cancelled: DEADLINE_EXCEEDED where its deadline has passed, else
+// CANCELLED by its caller.
+absl::Status CancelledStatus(std::optional<SteadyTime> deadline, SteadyTime now);
 
 }  // namespace denoise
 

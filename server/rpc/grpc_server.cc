@@ -75,8 +75,8 @@ void SetLimits(const GrpcServer::Options& options, grpc::ServerBuilder* builder)
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const Options& options,
-                                                              grpc::Service* service) {
+absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(
+    const Options& options, const std::vector<grpc::Service*>& services) {
   InitOnce();
   grpc::ServerBuilder builder;
   int port = 0;
@@ -89,7 +89,7 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const Options& opt
     credentials->SetAuthMetadataProcessor(MakeAuthenticator(options.tokens));
   }
   builder.AddListeningPort(options.address, credentials, &port);
-  builder.RegisterService(service);
+  for (grpc::Service* service : services) builder.RegisterService(service);
   SetLimits(options, &builder);
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   if (server == nullptr || port <= 0) {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -31,10 +32,10 @@ class GrpcServer {
     TokenFile* tokens = nullptr;
   };
 
-  // Binds and serves `service`, which outlives the server; health says NOT_SERVING. UNAVAILABLE,
+  // Binds and serves `services`, which outlive the server; health says NOT_SERVING. UNAVAILABLE,
   // naming the address, where it cannot be bound; INVALID_ARGUMENT for tokens without TLS.
-  static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(const Options& options,
-                                                           grpc::Service* service);
+  static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(
+      const Options& options, const std::vector<grpc::Service*>& services);
 
   // Shutdown(now).
   ~GrpcServer();

@@ -1,27 +1,16 @@
 #include "server/rpc/stream_reactor.h"
 
-#include <chrono>
 #include <optional>
 #include <utility>
 #include <variant>
 
-#include "absl/strings/str_cat.h"
+#include "server/rpc/admission.h"
 #include "server/rpc/call_metadata.h"
 #include "server/rpc/duration.h"
 #include "server/rpc/status.h"
 #include "server/rpc/wait_estimate.h"
 
 namespace denoise {
-namespace {
-
-// gRPC's timers are in milliseconds, so a call may end that much before its deadline in steady
-// time.
-constexpr auto kTimerTolerance = std::chrono::milliseconds(5);
-
-// Of the least time that a request is expected to take: speeds vary by that much.
-constexpr double kTrusted = 0.8;
-
-}  // namespace
 
 template <typename Event>
 grpc::ServerWriteReactor<Event>* StreamReactor<Event>::Start(const Backend* backend,
@@ -63,39 +52,17 @@ absl::Status StreamReactor<Event>::Admit(absl::StatusOr<Validated> validated) {
     MutexLock lock(context_mutex_);
     request->deadline = DeadlineOf(*context_, backend_->clock->Now());
   }
-  if (request->deadline.has_value() && *request->deadline <= backend_->clock->Now()) {
-    return absl::DeadlineExceededError("the deadline had passed when the request arrived");
-  }
-
-  if (absl::Status status = CheckDeadline(*request); !status.ok()) {
-    return WithDetails(WithReason(std::move(status), kDeadlineUnreachable), model);
-  }
-
-  EventStream::Options options;
-  options.num_samples = request->num_samples;
-  options.values_per_sample = model.shape.values();
-  options.keep_samples = kSampling;
-  options.lossless = !kSampling;
-  options.max_pending_bytes = backend_->limits.max_state_bytes;
-  options.arrival = request->arrival;
-  request->stream = std::make_shared<EventStream>(options, backend_->clock);
-  // Weak, because the reactor holds the request and the request its stream.
-  request->stream->OnReady([weak = this->weak_from_this()] {
-    if (const auto self = weak.lock()) self->OnEvents();
-  });
-  request->stream->OnCancel(backend_->wake_engines);
-  request->stream->OnRoom(backend_->wake_engines);
 
   // Filled before the request is queued: engines may be quick.
   EncodeAccepted(*request, &message_);
   v1::Accepted* accepted = message_.mutable_accepted();
-  const absl::StatusOr<WaitingQueue::Place> place = backend_->queue->TryPush(request);
-  if (!place.ok()) {
-    if (!absl::IsResourceExhausted(place.status())) return place.status();
-    const bool of_tenant = place.status().GetPayload(kTenantFullPayload).has_value();
-    return WithDetails(WithReason(place.status(), of_tenant ? kTenantQueueFull : kQueueFull),
-                       model);
-  }
+  // Weak, because the reactor holds the request and the request its stream.
+  const absl::StatusOr<WaitingQueue::Place> place =
+      denoise::Admit(*backend_, request, kSampling ? Reading::kLosesStates : Reading::kHoldsChains,
+                     [weak = this->weak_from_this()] {
+                       if (const auto self = weak.lock()) self->OnEvents();
+                     });
+  if (!place.ok()) return place.status();
   request_ = std::move(request);
   accepted->set_queue_position(place->requests_before);
   const uint64_t rows_before = place->rows_before + backend_->rows_ahead();
@@ -107,32 +74,6 @@ absl::Status StreamReactor<Event>::Admit(absl::StatusOr<Validated> validated) {
   }
   this->StartWrite(&message_);
   return absl::OkStatus();
-}
-
-// Refused only where it cannot be: neither what may end early nor what it may pass is counted.
-template <typename Event>
-absl::Status StreamReactor<Event>::CheckDeadline(const Request& request) const {
-  if (!request.deadline.has_value()) return absl::OkStatus();
-  const ModelInfo& model = *request.model;
-  const absl::Duration left = absl::FromChrono(*request.deadline - backend_->clock->Now());
-  LeastWork work;
-  work.rows = request.num_samples * request.rows_per_chain();
-  // Terms do not depend on each other.
-  if (request.evaluation == nullptr) work.calls = request.denoiser_calls_per_chain();
-  work.rows_before = backend_->queue->RowsBefore(request, CallsIn(model, left));
-  const absl::Duration least = LeastTimeFor(model, work);
-  if (least * kTrusted <= left) return absl::OkStatus();
-  return absl::ResourceExhaustedError(absl::StrCat(
-      "the deadline is in ", absl::FormatDuration(absl::Trunc(left, absl::Milliseconds(1))),
-      ", and the end is at least ", absl::FormatDuration(absl::Ceil(least, absl::Milliseconds(1))),
-      " away: allow more time, ask for fewer steps or samples, or come back later"));
-}
-
-template <typename Event>
-absl::Status StreamReactor<Event>::WithDetails(absl::Status full, const ModelInfo& model) const {
-  const uint64_t rows = backend_->queue->rows_waiting() + backend_->rows_ahead();
-  return WithRetryDelay(std::move(full),
-                        RetryDelay(model, rows, backend_->queue->requests_waiting()));
 }
 
 template <typename Event>
@@ -242,10 +183,7 @@ void StreamReactor<Event>::OnCancel() {
 
 template <typename Event>
 absl::Status StreamReactor<Event>::WhyCancelled() const {
-  const bool late = request_->deadline.has_value() &&
-                    backend_->clock->Now() + kTimerTolerance >= *request_->deadline;
-  return late ? absl::DeadlineExceededError("the deadline passed")
-              : absl::CancelledError("the caller cancelled, or is gone");
+  return CancelledStatus(request_->deadline, backend_->clock->Now());
 }
 
 template <typename Event>

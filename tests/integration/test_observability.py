@@ -29,6 +29,7 @@ FAMILIES = {
     "batch_rows": "histogram",
     "engine_overhead_seconds": "histogram",
     "rows": "counter",
+    "batches": "counter",
     "padding_rows": "counter",
     "states_sent": "counter",
     "states_dropped": "counter",

@@ -50,6 +50,51 @@ TEST_F(EngineTest, StatesAreThoseAskedForInOrder) {
   EXPECT_EQ(std::get<ResultEvent>(end).samples, ExpectedSamples(*submitted.request));
 }
 
+TEST_F(EngineTest, AnInferenceIsOneRowOfTheTableForEachSample) {
+  std::atomic<size_t> batches{0};
+  Start([&](absl::Span<const RowTask>) {
+    ++batches;
+    return absl::OkStatus();
+  });
+  Submitted submitted = Make(4, 3);  // rows at t = 3, 2, 1, 0
+  submitted.request->only_row = {0, 3, 0};
+  submitted.request->start = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
+  Push(submitted);
+  auto [states, end] = submitted.reader->All();
+  EXPECT_TRUE(states.empty());
+  const auto& result = std::get<ResultEvent>(end);
+  ASSERT_EQ(result.samples.size(), 12u);
+  for (size_t i = 0; i < 12; ++i) {
+    const double t = i / 4 == 1 ? 0 : 3;
+    EXPECT_FLOAT_EQ(result.samples[i], FakeExecutor::Denoise(i + 1, t, 3)) << i;
+  }
+  EXPECT_EQ(result.denoiser_rows, 3u);
+  EXPECT_EQ(batches, 1u);
+  Settle();
+  EXPECT_EQ(live_slots_, 0);
+}
+
+TEST_F(EngineTest, InferencesShareBatchesWithChains) {
+  Gate gate;
+  std::vector<size_t> sizes;
+  Start([&](absl::Span<const RowTask> tasks) {
+    sizes.push_back(tasks.size());
+    return gate.Pass(tasks);
+  });
+  Submitted chain = Make(3);
+  Push(chain);
+  gate.WaitForTick();
+  Submitted inference = Make(1, 2);
+  inference.request->only_row = {0, 0};
+  Push(inference);
+  gate.LetGo();
+  gate.WaitForTick();
+  gate.Open();
+  ExpectResult(chain);
+  EXPECT_TRUE(std::holds_alternative<ResultEvent>(inference.reader->All().second));
+  EXPECT_THAT(sizes, ElementsAre(1, 3, 1));
+}
+
 TEST_F(EngineTest, ProgressAloneCarriesNoData) {
   Start();
   Submitted submitted = Make(4);

@@ -79,6 +79,7 @@ class FakeExecutor : public Executor {
       }
       for (size_t j = 0; j < x.size(); ++j) {
         const double out = Denoise(x[j], task.row->timestep, task.label);
+        if (task.answer_out) task.answer_out[j] = out;
         const double x0 = task.row->p * x[j] + task.row->q * out;
         x[j] = task.row->w[0][kColX] * x[j] + task.row->w[0][kColX0] * x0;
         finite[i] = finite[i] && std::isfinite(x[j]);

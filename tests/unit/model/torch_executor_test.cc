@@ -216,6 +216,29 @@ TEST(TorchExecutor, GivesLearnedVarianceToTheRow) {
   }
 }
 
+TEST(TorchExecutor, GivesTheAnswerAsItCame) {
+  Fixture f("learned_variance");
+  Row row = AnswerRow(500);
+  row.w[0][kColOut] = 0;
+  row.w[0][kColX] = 1;
+  row.clip = true;
+  std::vector<float> answer(2 * f.values);
+  const Row other = AnswerRow(0);
+  const std::vector<RowTask> tasks = {
+      {.slot = f.StartAt(1), .row = &other},
+      {.slot = f.StartAt(8), .row = &row, .answer_out = answer.data()}};
+  ASSERT_TRUE(f.Execute(tasks, 4).ok());
+  const auto half = absl::MakeConstSpan(answer);
+  EXPECT_THAT(half.subspan(0, f.values), Each(4.5f));  // x/2 + t/1000, far outside the clip
+  EXPECT_THAT(half.subspan(f.values), Each(8.0f));     // x, as the variance's channels
+  EXPECT_THAT(f.Read(tasks[1].slot), Each(8.0f));
+
+  Row forward = row;
+  forward.denoise = false;
+  const RowTask none = {.slot = f.StartAt(1), .row = &forward, .answer_out = answer.data()};
+  EXPECT_TRUE(absl::IsInternal(f.Execute({none}, 0)));
+}
+
 TEST(TorchExecutor, TakesTheNearestWholeTimeWhereTimeIsWhole) {
   Fixture f("integer_time");
   const Row whole = AnswerRow(3), next = AnswerRow(2.75);

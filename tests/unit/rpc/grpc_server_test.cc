@@ -61,7 +61,7 @@ TEST_F(GrpcServerTest, ABusyPortIsOneClearLine) {
   StartServer();
   GrpcServer::Options options;
   options.address = address();
-  const auto second = GrpcServer::Start(options, service_.get());
+  const auto second = GrpcServer::Start(options, {service_.get()});
   EXPECT_TRUE(absl::IsUnavailable(second.status()));
   EXPECT_THAT(std::string(second.status().message()), HasSubstr(address()));
   EXPECT_THAT(std::string(second.status().message()), HasSubstr("in use"));
@@ -71,7 +71,7 @@ TEST_F(GrpcServerTest, AnAddressThatIsNoneIsToldSo) {
   StartServer();
   GrpcServer::Options options;
   options.address = "192.0.2.1:0";  // of no machine (RFC 5737)
-  EXPECT_TRUE(absl::IsUnavailable(GrpcServer::Start(options, service_.get()).status()));
+  EXPECT_TRUE(absl::IsUnavailable(GrpcServer::Start(options, {service_.get()}).status()));
 }
 
 TEST_F(GrpcServerTest, OnlyIdentityEncodingIsTaken) {

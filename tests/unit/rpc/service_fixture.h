@@ -20,6 +20,7 @@
 #include "grpcpp/security/credentials.h"
 #include "server/rpc/diffusion_service.h"
 #include "server/rpc/grpc_server.h"
+#include "server/rpc/inference/inference_service.h"
 #include "tests/unit/rpc/test_model.h"
 
 namespace denoise {
@@ -133,11 +134,12 @@ class ServiceTest : public testing::Test {
     backend.limits = setup.limits;
     backend.wake_engines = [this] { engine_->Wake(); };
     backend.rows_ahead = [] { return uint64_t{40}; };
+    inference_ = std::make_unique<InferenceService>(backend, /*shared_memory=*/false);
     service_ = std::make_unique<DiffusionService>(std::move(backend));
     GrpcServer::Options options;
     options.address = "127.0.0.1:0";
     options.max_message_bytes = setup.limits.max_message_bytes;
-    auto server = GrpcServer::Start(options, service_.get());
+    auto server = GrpcServer::Start(options, {service_.get(), inference_.get()});
     ASSERT_TRUE(server.ok()) << server.status();
     server_ = *std::move(server);
     stub_ = v1::Diffusion::NewStub(NewChannel());
@@ -160,6 +162,7 @@ class ServiceTest : public testing::Test {
     server_->Shutdown(deadline);
     EXPECT_LT(std::chrono::system_clock::now(), deadline);
     EXPECT_EQ(service_->calls_in_flight(), 0);
+    EXPECT_EQ(inference_->calls_in_flight(), 0);
   }
 
   std::string Count(const std::string& method, const std::string& code, int count,
@@ -176,6 +179,7 @@ class ServiceTest : public testing::Test {
   std::unique_ptr<FakeEngine> engine_;
   std::unique_ptr<WriterPool> writers_;
   std::unique_ptr<DiffusionService> service_;
+  std::unique_ptr<InferenceService> inference_;
   std::unique_ptr<GrpcServer> server_;
   std::unique_ptr<v1::Diffusion::Stub> stub_;
 };
