@@ -24,11 +24,15 @@ constexpr int64_t kCommonRows = 8;
 constexpr double kQuickCall = 0.05;
 constexpr double kMostSeconds = 0.8;
 
-// Time as a call takes it. With one thread its CPU time, so that neighbours on the machine, who
+// For time as a call takes it. With one thread its CPU time, so that neighbours on the machine, who
 // would pass for a slow batch size, are left out.
-double Now() {
+clockid_t CallClock() {
+  return at::get_num_threads() == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC;
+}
+
+double Now(clockid_t clock) {
   timespec time;
-  clock_gettime(at::get_num_threads() == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &time);
+  clock_gettime(clock, &time);
   return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
 }
 
@@ -36,9 +40,9 @@ double Now() {
 absl::Status TimeCalls(const Denoiser& denoiser, const BatchInputs& inputs, int calls,
                        BatchTime* time) {
   for (int call = 0; call < calls; ++call) {
-    const double begin = Now();
+    const double begin = Now(CallClock());
     if (const auto answer = inputs.Run(denoiser, time->rows); !answer.ok()) return answer.status();
-    time->seconds = std::min(time->seconds, Now() - begin);
+    time->seconds = std::min(time->seconds, Now(CallClock()) - begin);
   }
   return absl::OkStatus();
 }
@@ -49,13 +53,14 @@ struct Doubling {
   int64_t tried = 1;       // the last size that was timed
 };
 
+// Ends, from `least` rows on, once it has taken `seconds` by the given clock.
 absl::StatusOr<Doubling> Double(const Denoiser& denoiser, const BatchInputs& inputs, int64_t least,
-                                int64_t most) {
-  const double begin = Now();
+                                int64_t most, clockid_t clock, double seconds) {
+  const double begin = Now(clock);
   double best = 0;
   Doubling doubling;
   for (int64_t rows = 1; rows <= most; rows *= 2) {
-    if (rows > least && Now() - begin > kMostSeconds) break;
+    if (rows > least && Now(clock) - begin > seconds) break;
     BatchTime time = {rows};
     // The first call of a size warms, and is never the quickest.
     if (absl::Status status = TimeCalls(denoiser, inputs, 3, &time); !status.ok()) return status;
@@ -139,10 +144,11 @@ size_t LeastFor(const std::vector<BatchTime>& times, bool may_be_guided) {
 }
 
 absl::StatusOr<int64_t> FindSaturation(const Denoiser& denoiser, const ModelInfo& info,
-                                       int64_t most) try {
+                                       int64_t most, double seconds) try {
   BatchInputs inputs(info, denoiser.layout(), info.integer_time, most);
   if (absl::Status status = Fill(info, most, &inputs); !status.ok()) return status;
-  const absl::StatusOr<Doubling> doubling = Double(denoiser, inputs, 1, most);
+  const absl::StatusOr<Doubling> doubling =
+      Double(denoiser, inputs, 1, most, CLOCK_MONOTONIC, seconds);
   if (!doubling.ok()) return doubling.status();
   return doubling->saturation;
 } catch (...) {
@@ -161,7 +167,8 @@ absl::StatusOr<std::vector<BatchTime>> MeasureBatchSizes(const Denoiser& denoise
   if (absl::Status status = Fill(info, all, &inputs); !status.ok()) return status;
   int64_t most = all;
   if (options.free()) {
-    const absl::StatusOr<Doubling> doubling = Double(denoiser, inputs, may_be_guided ? 2 : 1, most);
+    const absl::StatusOr<Doubling> doubling =
+        Double(denoiser, inputs, may_be_guided ? 2 : 1, most, CallClock(), kMostSeconds);
     if (!doubling.ok()) return doubling.status();
     most = doubling->tried;
   }

@@ -46,10 +46,10 @@ size_t KneeOf(const std::vector<BatchTime>& times, size_t least);
 // How many of `times` there must be for one of two rows to be among them, which guided chains need.
 size_t LeastFor(const std::vector<BatchTime>& times, bool may_be_guided);
 
-// The first size, of 1, 2, 4, … up to `most`, after which doubling gains next to nothing, or would
-// take more than about a second to find out. On the thread of an engine, while the others are idle.
+// The first size, of 1, 2, 4, … up to `most`, after which doubling gains next to nothing, or that
+// was reached within `seconds`. On the thread of an engine, while the others are idle.
 absl::StatusOr<int64_t> FindSaturation(const Denoiser& denoiser, const ModelInfo& info,
-                                       int64_t most);
+                                       int64_t most, double seconds);
 
 // Warms the denoiser at each candidate and times it: on the thread of an engine, while the others
 // are idle. Where the operator has left it to the server, only up to the size past which doubling

@@ -43,7 +43,8 @@ absl::StatusOr<std::vector<TuningResult>> Tune(const std::vector<Variant>& varia
   int64_t saturation = 1;
   if (!latency) {
     const absl::Status status = OnOwnThread(options.plans[0].threads, [&] {
-      const auto found = FindSaturation(*variants[0].denoiser, info, allowed->back());
+      const auto found =
+          FindSaturation(*variants[0].denoiser, info, allowed->back(), options.seconds / 6);
       if (found.ok()) saturation = *found;
       return found.status();
     });
