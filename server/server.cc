@@ -45,7 +45,7 @@ absl::StatusOr<std::vector<ModelFolder>> Folders(const Flags& flags) {
 
 // In the order in which they are made; destroyed the other way round.
 struct Server::Parts {
-  explicit Parts(const Flags& flags) : flags(flags) {}
+  explicit Parts(const Flags& flags) : flags(flags), tuning_cache(flags.tune_cache) {}
   // A scrape may come while the queue goes.
   ~Parts() { metrics.SetRequestsWaiting(nullptr); }
 
@@ -63,6 +63,7 @@ struct Server::Parts {
   absl::Status OpenPorts();
 
   const Flags flags;
+  const TuningCache tuning_cache;
   std::vector<Loaded> models;
   SystemClock clock;
   Metrics metrics;
@@ -76,8 +77,7 @@ struct Server::Parts {
 };
 
 absl::Status Server::Parts::LoadModels(const std::vector<ModelFolder>& folders) {
-  const TuningCache cache(flags.tune_cache);
-  LoadOptions options = OptionsOf(flags, flags.tune_cache.empty() ? nullptr : &cache);
+  LoadOptions options = OptionsOf(flags, flags.tune_cache.empty() ? nullptr : &tuning_cache);
   for (const ModelFolder& folder : folders) {
     absl::StatusOr<Loaded> loaded = LoadModel(folder, options);
     if (!loaded.ok()) return loaded.status();
@@ -111,15 +111,28 @@ absl::Status Server::Parts::StartEngines() {
   const int replicas = models.empty() ? 1 : models[0].model->info()->replicas;
   const int threads = models.empty() ? 1 : models[0].model->info()->threads;
   WarnOfTooManyThreads(replicas, threads);
+  Policy::Options policy;
+  policy.order = flags.policy;
+  // Of more than a year it is as much as never.
+  policy.max_wait = std::chrono::nanoseconds(
+      static_cast<int64_t>(std::min(flags.max_wait_seconds, 365.0 * 24 * 3600) * 1e9));
   queue = std::make_unique<WaitingQueue>(
-      WaitingQueue::Options{.max_waiting = flags.max_waiting, .engines = replicas});
+      WaitingQueue::Options{.max_waiting = flags.max_waiting,
+                            .max_waiting_per_tenant = flags.max_waiting_per_tenant,
+                            .engines = replicas,
+                            .policy = Policy(policy)});
   metrics.SetRequestsWaiting([this] { return static_cast<double>(queue->requests_waiting()); });
   for (int i = 0; i < replicas; ++i) {
     Engine::Options options;
     options.index = i;
     options.device = absl::StrCat("cpu:", i);
     options.batching = flags.batching;
+<<<<<<< HEAD
     options.max_active = (flags.max_active + replicas - 1) / replicas;
+=======
+    options.policy = Policy(policy);
+    options.max_active = (flags.max_active + replicas.count - 1) / replicas.count;
+>>>>>>> main
     engines.push_back(std::make_unique<Engine>(options, queue.get(), &metrics, &clock));
     const absl::Status prepared = engines.back()->Run([threads] {
       PrepareEngineThread(threads);
