@@ -127,12 +127,8 @@ absl::Status Server::Parts::StartEngines() {
     options.index = i;
     options.device = absl::StrCat("cpu:", i);
     options.batching = flags.batching;
-<<<<<<< HEAD
-    options.max_active = (flags.max_active + replicas - 1) / replicas;
-=======
     options.policy = Policy(policy);
-    options.max_active = (flags.max_active + replicas.count - 1) / replicas.count;
->>>>>>> main
+    options.max_active = (flags.max_active + replicas - 1) / replicas;
     engines.push_back(std::make_unique<Engine>(options, queue.get(), &metrics, &clock));
     const absl::Status prepared = engines.back()->Run([threads] {
       PrepareEngineThread(threads);
