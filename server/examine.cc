@@ -7,8 +7,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "server/model/served_model.h"
-#include "server/model/torch_runtime.h"
 #include "server/replicas.h"
+#include "server/tuning_table.h"
 #include "spdlog/fmt/fmt.h"
 
 namespace denoise {
@@ -71,10 +71,15 @@ std::string AgreementName(int number) {
   return number < 26 ? std::string(1, static_cast<char>('A' + number)) : absl::StrCat(number);
 }
 
+void WriteTuning(const ModelInfo& info, std::ostream& out) {
+  out << (info.tuning.size() > 1 ? "tuning\n" : "runs as\n") << TuningTable(info) << "\n";
+  Line(out, "numerics id", info.numerics_id);
+}
+
 void WriteSpeed(const ServedModel& model, std::ostream& out) {
   const ModelInfo& info = *model.info();
   const ExaminationReport& report = model.report();
-  out << fmt::format("calls, {}, one replica of {}\n", info.layout,
+  out << fmt::format("calls, {}, {}, one replica of {}\n", info.layout, info.precision,
                      info.threads == 1 ? "one thread" : absl::StrCat(info.threads, " threads"));
   out << "  rows        ms   rows/s   run   agree bit for bit\n";
   for (size_t i = 0; i < report.times.size(); ++i) {
@@ -90,16 +95,19 @@ void WriteSpeed(const ServedModel& model, std::ostream& out) {
 }  // namespace
 
 absl::Status ExamineModel(const Flags& flags, std::ostream& out) {
-  const Replicas replicas = ChooseReplicas(flags);
-  PrepareEngineThread(replicas.threads);
-  LoadOptions options = OptionsOf(flags, replicas);
+  const TuningCache cache(flags.tune_cache);
+  LoadOptions options = OptionsOf(flags, flags.tune_cache.empty() ? nullptr : &cache);
   options.report_agreement = true;
   const auto model = ServedModel::Load({flags.examine, "", 1}, options);
   if (!model.ok()) return model.status();
   WriteFiles(**model, out);
   absl::Status status = (*model)->Examine();
   WriteTests((*model)->report(), out);
-  if (status.ok()) WriteSpeed(**model, out);
+  if (status.ok()) {
+    for (const std::string& warning : (*model)->warnings()) Line(out, "warning", warning);
+    WriteTuning(*(*model)->info(), out);
+    WriteSpeed(**model, out);
+  }
   out.flush();
   return status;
 }

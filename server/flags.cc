@@ -56,7 +56,9 @@ CLI::Validator Devices() {
       [](std::string& text) -> std::string {
         static const std::regex kDevices(R"(cpu(?::([1-9]\d{0,3}))?)");
         if (std::regex_match(text, kDevices)) return "";
-        return "'" + text + "' is not served: write cpu (a replica a core) or cpu:N (N replicas)";
+        return "'" + text +
+               "' is not served: write cpu (as many replicas as measured best) or cpu:N (N "
+               "replicas)";
       },
       "cpu|cpu:N");
 }
@@ -115,12 +117,21 @@ std::variant<Flags, int> ParseFlags(int argc, char** argv) {
       ->needs(cert);
 
   const char* devices = "Devices and batching";
-  add("--devices", flags.devices, "cpu: a replica a core; cpu:N: N replicas", devices)
+  add("--devices", flags.devices, "cpu: as many replicas as measured best; cpu:N: N", devices)
       ->check(Devices());
-  add("--threads", flags.threads, "Threads of a replica; 0: the cores shared out evenly", devices)
+  add("--threads", flags.threads, "Threads of a replica; 0: as measured best", devices)
       ->check(CLI::Range(0, 1024));
-  add("--layout", flags.layout, "Memory layout of weights and activations", devices)
+  add("--executor", flags.executor, "What carries the denoiser out; auto: as measured best",
+      devices)
+      ->check(CLI::IsMember({"auto", "torchscript"}));
+  add("--layout", flags.layout, "Memory layout of weights and activations; auto: as measured best",
+      devices)
       ->check(CLI::IsMember({"auto", "contiguous", "channels_last"}));
+  add("--precision", flags.precision,
+      "float32: as the weights are; bfloat16: convolutions and matrix products in bfloat16, 1.6 "
+      "times as fast where the CPU has AVX512_BF16 or AMX",
+      devices)
+      ->check(CLI::IsMember({"float32", "bfloat16"}));
   add("--max-batch-rows", flags.max_batch_rows,
       "Most rows of a denoiser call; 0: where the device is saturated, as measured at load",
       devices)
@@ -155,6 +166,16 @@ std::variant<Flags, int> ParseFlags(int argc, char** argv) {
   add("--max-wait", flags.max_wait_seconds,
       "A request that is older goes first, whatever its priority", devices)
       ->transform(Duration());
+
+  const char* tuning = "Tuning at load";
+  add("--tune-for", flags.tune_for,
+      "throughput: most rows a second; latency: the quickest single row", tuning)
+      ->check(CLI::IsMember({"throughput", "latency"}));
+  add("--tune-seconds", flags.tune_seconds,
+      "Time for each model to measure what the flags leave open; 0: fixed rules instead", tuning)
+      ->transform(Duration());
+  add("--tune-cache", flags.tune_cache,
+      "File that keeps what was measured, so that the next start need not", tuning);
 
   const char* limits = "Limits";
   add("--max-waiting", flags.max_waiting, "Requests that may wait", limits)

@@ -19,6 +19,10 @@ std::string PrecisionName(at::ScalarType dtype) {
   }
 }
 
+std::string LayoutName(Layout layout) {
+  return layout == Layout::kChannelsLast ? "channels_last" : "contiguous";
+}
+
 at::Tensor EmptyInput(at::IntArrayRef sizes, Layout layout) {
   return at::empty(
       sizes, at::TensorOptions(at::kFloat)

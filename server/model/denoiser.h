@@ -22,6 +22,9 @@ at::Tensor EmptyInput(at::IntArrayRef sizes, Layout layout);
 // "float32", "float16", "bfloat16", "float64": the types of weights that are served.
 std::string PrecisionName(at::ScalarType dtype);
 
+// "contiguous", "channels_last".
+std::string LayoutName(Layout layout);
+
 // What rows are run on: forward(x, t, further…), whatever carries it out. Immutable: Run() may be
 // called from several threads at once, which share the weights.
 class Denoiser {
@@ -42,6 +45,8 @@ class Denoiser {
   Layout layout() const { return traits_.layout; }
   // Of the weights: float32, float16, bfloat16 or float64. Where there are several, that of most.
   at::ScalarType dtype() const { return traits_.dtype; }
+  // That most is computed in: the weights' own, or bfloat16 under autocast.
+  at::ScalarType precision() const { return traits_.autocast ? at::kBFloat16 : traits_.dtype; }
   // Whether any weight is 4-D, so that the layout makes a difference.
   bool has_convolutions() const { return traits_.has_convolutions; }
 
@@ -50,6 +55,7 @@ class Denoiser {
     Layout layout = Layout::kContiguous;
     at::ScalarType dtype = at::kFloat;
     bool has_convolutions = false;
+    bool autocast = false;
   };
   explicit Denoiser(const Traits& traits) : traits_(traits) {}
 

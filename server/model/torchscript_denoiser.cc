@@ -128,8 +128,8 @@ absl::StatusOr<std::unique_ptr<Denoiser>> TorchScriptDenoiser::Load(
     if (!dtype.ok()) return dtype.status();
     const bool has_convolutions = HasConvolutions(module);
     if (layout == Layout::kChannelsLast) MakeChannelsLast(module);
-    return std::unique_ptr<Denoiser>(
-        new TorchScriptDenoiser(Freeze(module), {layout, *dtype, has_convolutions}));
+    return std::unique_ptr<Denoiser>(new TorchScriptDenoiser(
+        Freeze(module), {.layout = layout, .dtype = *dtype, .has_convolutions = has_convolutions}));
   } catch (...) {
     const absl::Status status = CurrentExceptionStatus();
     if (absl::IsResourceExhausted(status)) return status;
