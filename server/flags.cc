@@ -101,6 +101,11 @@ std::variant<Flags, int> ParseFlags(int argc, char** argv) {
       ->check(CLI::Range(0, 1024));
   add("--layout", flags.layout, "Memory layout of weights and activations", devices)
       ->check(CLI::IsMember({"auto", "contiguous", "channels_last"}));
+  add("--executor", flags.executor,
+      "What runs the denoiser: torchscript (denoiser.pt) or aotinductor (denoiser.pt2); auto: "
+      "torchscript where there is a denoiser.pt",
+      devices)
+      ->check(CLI::IsMember({"auto", "torchscript", "aotinductor"}));
   add("--max-batch-rows", flags.max_batch_rows,
       "Most rows of a denoiser call; 0: where the device is saturated, as measured at load",
       devices)

@@ -53,6 +53,7 @@ Replicas ChooseReplicas(const Flags& flags) {
 
 LoadOptions OptionsOf(const Flags& flags, const Replicas& replicas) {
   LoadOptions options;
+  options.executor = flags.executor;
   options.layout = flags.layout;
   options.max_batch_rows = flags.max_batch_rows;
   options.batch_sizes = flags.batch_sizes;

@@ -46,7 +46,8 @@ size_t LeastFor(const std::vector<BatchTime>& times, bool may_be_guided);
 // Warms the denoiser at each candidate and times it: on the thread of an engine, while the others
 // are idle. Where the operator has left it to the server, only up to the size past which doubling
 // gains next to nothing (or takes more than about a second to find out); with `wide`, also those
-// that were tried in vain. `info` with the examination's findings.
+// that were tried in vain. INVALID_ARGUMENT where the operator asks for more rows than the denoiser
+// takes. `info` with the examination's findings.
 absl::StatusOr<std::vector<BatchTime>> MeasureBatchSizes(const Denoiser& denoiser,
                                                          const ModelInfo& info,
                                                          const BatchSizeOptions& options,

@@ -7,8 +7,9 @@
 #include "server/model/batch_invariance.h"
 #include "server/model/batch_sizes.h"
 #include "server/model/examination.h"
+#include "server/model/load_denoiser.h"
+#include "server/model/size_comparison.h"
 #include "server/model/torch_executor.h"
-#include "server/model/torchscript_denoiser.h"
 
 namespace denoise {
 namespace {
@@ -32,11 +33,21 @@ absl::StatusOr<std::shared_ptr<ServedModel>> ServedModel::Load(const ModelFolder
   }
   absl::StatusOr<ModelFiles> files = LoadModelFolder(folder);
   if (!files.ok()) return files.status();
-  absl::StatusOr<std::unique_ptr<Denoiser>> denoiser = TorchScriptDenoiser::Load(
-      files->denoiser,
-      options.layout == "channels_last" ? Layout::kChannelsLast : Layout::kContiguous,
-      files->info.inputs);
+  const absl::StatusOr<absl::string_view> executor =
+      ChooseExecutor(files->denoisers, options.executor);
+  if (!executor.ok()) return In(folder.path, executor.status());
+  const Layout layout =
+      options.layout == "channels_last" ? Layout::kChannelsLast : Layout::kContiguous;
+  absl::StatusOr<std::unique_ptr<Denoiser>> denoiser =
+      LoadDenoiser(files->denoisers, files->info, *executor, layout, options.replicas);
   if (!denoiser.ok()) return In(folder.path, denoiser.status());
+  if (layout != (*denoiser)->layout()) {
+    return In(
+        folder.path,
+        absl::InvalidArgumentError(absl::StrCat(
+            "--layout: ", options.layout, " is not that of ", std::string((*denoiser)->file()),
+            ", which has the one that it was compiled for: leave the flag out")));
+  }
   auto module = std::make_unique<Module>();
   module->denoiser = *std::move(denoiser);
   return std::shared_ptr<ServedModel>(
@@ -47,7 +58,7 @@ ServedModel::ServedModel(LoadOptions options, std::string folder, ModelFiles fil
                          std::unique_ptr<Module> module)
     : options_(std::move(options)),
       folder_(std::move(folder)),
-      path_(std::move(files.denoiser)),
+      files_(std::move(files.denoisers)),
       remarks_(std::move(files.remarks)),
       info_(std::make_shared<ModelInfo>(std::move(files.info))),
       module_(std::move(module)) {
@@ -68,6 +79,7 @@ absl::Status ServedModel::Examine() {
 
   if (absl::Status status = ChooseLayout(); !status.ok()) return In(folder_, status);
   if (absl::Status status = ChooseBatchSizes(); !status.ok()) return In(folder_, status);
+  if (absl::Status status = ComparePackage(); !status.ok()) return In(folder_, status);
   return absl::OkStatus();
 }
 
@@ -75,7 +87,7 @@ absl::Status ServedModel::ChooseLayout() {
   std::shared_ptr<const Denoiser>& denoiser = module_->denoiser;
   if (options_.layout == "auto" && denoiser->has_convolutions()) {
     absl::StatusOr<std::unique_ptr<Denoiser>> other =
-        TorchScriptDenoiser::Load(path_, Layout::kChannelsLast, info_->inputs);
+        LoadDenoiser(files_, *info_, denoiser->executor(), Layout::kChannelsLast, 1);
     if (!other.ok()) return other.status();
     const absl::StatusOr<double> difference =
         Difference(**other, *denoiser, *info_, info_->integer_time);
@@ -119,6 +131,34 @@ absl::Status ServedModel::ChooseBatchSizes() {
   return absl::OkStatus();
 }
 
+absl::Status ServedModel::ComparePackage() {
+  const Denoiser& package = *module_->denoiser;
+  if (package.executor() != "aotinductor") return absl::OkStatus();
+  std::shared_ptr<const Denoiser> reference = module_->denoiser;
+  std::string what = "those to single rows";
+  if (!files_.torchscript.empty()) {
+    absl::StatusOr<std::unique_ptr<Denoiser>> script =
+        LoadDenoiser(files_, *info_, "torchscript", Layout::kContiguous, 1);
+    if (!script.ok()) return script.status();
+    reference = *std::move(script);
+    what = "those of denoiser.pt";
+  }
+  const absl::StatusOr<SizeDifference> worst =
+      CompareSizes(package, *reference, *info_, info_->batch_sizes);
+  if (!worst.ok()) return worst.status();
+  const std::string apart =
+      absl::StrCat("apart by ", worst->difference, " of their size from ", what);
+  if (worst->difference > RoundingOf(package.dtype())) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        std::string(package.file()), ": its answers to batches of ", worst->rows, " rows are ",
+        apart,
+        ", more than rounding explains: it has other weights, or was compiled wrongly; "
+        "export it again, or serve denoiser.pt with --executor torchscript"));
+  }
+  report_.tests.push_back({"batch sizes", absl::StrCat("answers ", apart, " at most")});
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::vector<BatchTime>> ServedModel::InvariantSizes() const {
   std::vector<BatchTime> chosen =
       ChooseAgreement(report_.times, report_.agreement, MayBeGuided(*info_));
@@ -128,7 +168,8 @@ absl::StatusOr<std::vector<BatchTime>> ServedModel::InvariantSizes() const {
       absl::StrJoin(
           report_.times, ", ",
           [](std::string* out, const BatchTime& time) { absl::StrAppend(out, time.rows); }),
-      " does denoiser.pt give a row the same bits at every position and in any company: try "
+      " does ", std::string(module_->denoiser->file()),
+      " give a row the same bits at every position and in any company: try "
       "other --batch-sizes, --layout or --threads 1, or serve it without the flag"));
 }
 

@@ -20,6 +20,8 @@ namespace denoise {
 
 // The operator's wishes.
 struct LoadOptions {
+  // "torchscript", "aotinductor", or "auto": TorchScript where there is a denoiser.pt.
+  std::string executor = "auto";
   // "contiguous", "channels_last", or "auto": channels_last where the model has convolutions and
   // answers the same but for rounding. A fixed rule and not a timing, so that equal servers choose
   // equally.
@@ -73,12 +75,14 @@ class ServedModel {
 
   absl::Status ChooseLayout();
   absl::Status ChooseBatchSizes();
+  // Shows that a package is right at every batch size.
+  absl::Status ComparePackage();
   // Of the report's times, those whose sizes are run with --batch-invariant.
   absl::StatusOr<std::vector<BatchTime>> InvariantSizes() const;
 
   const LoadOptions options_;
   const std::string folder_;
-  const std::string path_;  // of denoiser.pt
+  const DenoiserFiles files_;
   const std::vector<std::string> remarks_;
   std::shared_ptr<ModelInfo> info_;
   std::unique_ptr<Module> module_;

@@ -57,7 +57,7 @@ TEST_F(ModelFilesTest, ReadsEverything) {
                               "\"}");
   const auto files = LoadModelFolder({.path = (root_ / "m").string(), .version = 3});
   ASSERT_TRUE(files.ok()) << files.status();
-  EXPECT_EQ(files->denoiser, (root_ / "m" / "denoiser.pt").string());
+  EXPECT_EQ(files->denoisers.torchscript, (root_ / "m" / "denoiser.pt").string());
   EXPECT_THAT(files->remarks, ElementsAre("model.json: these keys were not understood: colour"));
   const ModelInfo& info = files->info;
   EXPECT_EQ(info.name, "digits");
