@@ -116,6 +116,28 @@ TEST_F(ModelFilesTest, RefusesAnEmptyDenoiser) {
               HasSubstr("denoiser.pt: is empty"));
 }
 
+TEST_F(ModelFilesTest, TakesAPackageBesideOrInstead) {
+  const std::string hash(64, 'b');
+  WriteModel(root_, std::string("{") + kShape + R"(, "sha256_pt2": ")" + hash + "\"}");
+  Write(root_ / "denoiser.pt2", "code");
+  auto files = LoadModelFolder({.path = root_.string()});
+  ASSERT_TRUE(files.ok()) << files.status();
+  EXPECT_EQ(files->denoisers.torchscript, (root_ / "denoiser.pt").string());
+  EXPECT_EQ(files->denoisers.package, (root_ / "denoiser.pt2").string());
+  EXPECT_EQ(files->info.sha256, kSha256);
+  EXPECT_EQ(files->info.package_sha256, hash);
+  EXPECT_THAT(files->remarks, IsEmpty());
+
+  fs::remove(root_ / "denoiser.pt");
+  files = LoadModelFolder({.path = root_.string()});
+  ASSERT_TRUE(files.ok()) << files.status();
+  EXPECT_EQ(files->denoisers.torchscript, "");
+  EXPECT_EQ(files->info.sha256, hash);
+
+  fs::remove(root_ / "denoiser.pt2");
+  EXPECT_TRUE(absl::IsNotFound(LoadModelFolder({.path = root_.string()}).status()));
+}
+
 TEST_F(ModelFilesTest, NamesTheFileThatIsMissing) {
   for (const char* file : {"denoiser.pt", "scheduler_config.json", "model.json"}) {
     WriteModel(root_, std::string("{") + kShape + "}");
@@ -314,6 +336,9 @@ TEST_F(ModelFilesTest, FollowsNoLinkOutOfTheRepository) {
   fs::remove_all(root / "other");
   fs::remove(root / "inside" / "denoiser.pt");
   fs::create_symlink("../../outside/denoiser.pt", root / "inside" / "denoiser.pt");
+  EXPECT_TRUE(refuses());
+  fs::remove(root / "inside" / "denoiser.pt");
+  fs::create_symlink("../../outside/denoiser.pt", root / "inside" / "denoiser.pt2");
   EXPECT_TRUE(refuses());
 }
 
