@@ -40,9 +40,9 @@ def unet():
         out_channels=SHAPE[0],
         layers_per_block=1,
         block_out_channels=(8, 16),
-        down_block_types=("DownBlock2D", "AttnDownBlock2D"),
-        up_block_types=("AttnUpBlock2D", "UpBlock2D"),
-        attention_head_dim=8,
+        down_block_types=("DownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "UpBlock2D"),
+        attention_head_dim=8,  # in the middle
         norm_num_groups=4,
     ).eval()
 
@@ -77,7 +77,12 @@ def model_of(server) -> pb.Model:
     return server.stub.GetModel(pb.GetModelRequest(), timeout=10)
 
 
-# What compiles it takes longer than a test may.
+def difference(ours: list[np.ndarray], theirs: list[np.ndarray]) -> float:
+    """max|a-b| / max|b|, the worst; the samples of a network that was never trained are large."""
+    return max(float(np.abs(a - b).max() / np.abs(b).max()) for a, b in zip(ours, theirs))
+
+
+# Compiling takes longer than a test may.
 @pytest.mark.timeout(300)
 def test_both_executors_draw_the_same(folder, start_server, report):
     script = start_server("--executor", "torchscript", model=folder)
@@ -89,7 +94,7 @@ def test_both_executors_draw_the_same(folder, start_server, report):
     model = model_of(package)
     assert (model.executor, model.layout, model.precision) == ("aotinductor", "contiguous", "float32")
     assert max(model.batch_sizes) <= 32
-    worst = max(float(np.abs(a - b).max()) for a, b in zip(samples_of(package), expected))
+    worst = difference(samples_of(package), expected)
     report("worst difference of a sample between executors", f"{worst:.1e}")
     assert worst <= 1e-5
 
@@ -104,8 +109,7 @@ def test_a_package_alone_is_served(folder, start_server, tmp_path):
     model = model_of(server)
     assert model.executor == "aotinductor"
     assert model.sha256 == hashlib.sha256((alone / "denoiser.pt2").read_bytes()).hexdigest()
-    for ours, theirs in zip(samples_of(server), expected):
-        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    assert difference(samples_of(server), expected) <= 1e-5
 
 
 def test_it_unpacks_into_tmpdir_and_cleans_up(folder, start_server, tmp_path):
@@ -146,6 +150,4 @@ def test_in_bfloat16(unet, folder, start_server, tmp_path):
     server = start_server("--executor", "aotinductor", model=half)
     assert model_of(server).precision == "bfloat16"
     expected = start_server("--executor", "torchscript", model=half)
-    for ours, theirs in zip(samples_of(server), samples_of(expected)):
-        # It differs, and not by much.
-        assert 1e-6 < np.abs(ours - theirs).max() < 0.1
+    assert 1e-5 < difference(samples_of(server), samples_of(expected)) < 3e-2
