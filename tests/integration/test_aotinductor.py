@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -16,6 +17,9 @@ from harness.paths import ROOT
 sys.path.insert(0, str(ROOT / "models"))
 
 SHAPE = (3, 8, 8)
+
+# Compiling takes longer than a test may, and the first test waits for it, whichever it is.
+pytestmark = pytest.mark.timeout(300)
 
 
 class Traced(torch.nn.Module):
@@ -54,7 +58,9 @@ def folder(unet, tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("aotinductor") / "unet"
     folder.mkdir()
-    traced = torch.jit.trace(Traced(unet), (torch.zeros(2, *SHAPE), torch.tensor([0, 10])))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)
+        traced = torch.jit.trace(Traced(unet), (torch.zeros(2, *SHAPE), torch.tensor([0, 10])))
     traced.save(str(folder / "denoiser.pt"))
     (folder / "scheduler_config.json").write_text(json.dumps(SCHEDULER))
     (folder / "model.json").write_text(json.dumps({"sample_shape": SHAPE, "default_steps": 10}))
@@ -82,8 +88,6 @@ def difference(ours: list[np.ndarray], theirs: list[np.ndarray]) -> float:
     return max(float(np.abs(a - b).max() / np.abs(b).max()) for a, b in zip(ours, theirs))
 
 
-# Compiling takes longer than a test may.
-@pytest.mark.timeout(300)
 def test_both_executors_draw_the_same(folder, start_server, report):
     script = start_server("--executor", "torchscript", model=folder)
     assert model_of(script).executor == "torchscript"
@@ -141,7 +145,6 @@ def test_the_report_compares_it_with_denoiser_pt(folder, start_process):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_in_bfloat16(unet, folder, start_server, tmp_path):
     from export_aotinductor import export
 
