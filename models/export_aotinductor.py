@@ -132,6 +132,7 @@ def export(
 ) -> pathlib.Path:
     """Compiles `module`, float32, for batches of 1 to `max_rows` rows, and writes FOLDER/denoiser.pt2 and its hash.
 
+    The module itself becomes float32, contiguous and without gradients.
     precision: "float32", or "bfloat16": under autocast, as `denoised --precision bfloat16` runs TorchScript.
     isa: "avx2", for every x86-64 CPU since 2013 or so; None: this machine's best.
     """
