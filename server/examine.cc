@@ -79,7 +79,8 @@ void WriteTuning(const ModelInfo& info, std::ostream& out) {
 void WriteSpeed(const ServedModel& model, std::ostream& out) {
   const ModelInfo& info = *model.info();
   const ExaminationReport& report = model.report();
-  out << fmt::format("calls, {}, {}, one replica of {}\n", info.layout, info.precision,
+  out << fmt::format("calls, {}, {}, {}, one replica of {}\n", info.executor, info.layout,
+                     info.precision,
                      info.threads == 1 ? "one thread" : absl::StrCat(info.threads, " threads"));
   out << "  rows        ms   rows/s   run   agree bit for bit\n";
   for (size_t i = 0; i < report.times.size(); ++i) {

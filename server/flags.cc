@@ -121,9 +121,11 @@ std::variant<Flags, int> ParseFlags(int argc, char** argv) {
       ->check(Devices());
   add("--threads", flags.threads, "Threads of a replica; 0: as measured best", devices)
       ->check(CLI::Range(0, 1024));
-  add("--executor", flags.executor, "What carries the denoiser out; auto: as measured best",
+  add("--executor", flags.executor,
+      "What carries the denoiser out: torchscript (denoiser.pt) or aotinductor (denoiser.pt2); "
+      "auto: as measured best",
       devices)
-      ->check(CLI::IsMember({"auto", "torchscript"}));
+      ->check(CLI::IsMember({"auto", "torchscript", "aotinductor"}));
   add("--layout", flags.layout, "Memory layout of weights and activations; auto: as measured best",
       devices)
       ->check(CLI::IsMember({"auto", "contiguous", "channels_last"}));

@@ -34,7 +34,7 @@ struct Flags {
   // Devices and how the denoiser is called.
   std::string devices = "cpu";        // "cpu" or "cpu:N"
   int threads = 0;                    // of a replica; 0: tuned
-  std::string executor = "auto";      // auto, torchscript
+  std::string executor = "auto";      // auto, torchscript, aotinductor
   std::string layout = "auto";        // auto, contiguous, channels_last
   std::string precision = "float32";  // the weights' own; or bfloat16
   int64_t max_batch_rows = 0;         // 0: where the device is saturated

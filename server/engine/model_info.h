@@ -60,7 +60,8 @@ struct ModelInfo {
   // From model.json and the folder's name.
   std::string name;
   int64_t version = 1;
-  std::string sha256;
+  std::string sha256;          // of denoiser.pt; where there is none, of denoiser.pt2
+  std::string package_sha256;  // of denoiser.pt2; empty: not said
   SampleShape shape;
   float value_min = -1;
   float value_max = 1;
@@ -81,10 +82,10 @@ struct ModelInfo {
   bool learned_variance = false;  // the denoiser gives 2C channels
   bool integer_time = false;      // t must be int64: samplers with fractional times are refused
   std::string layout;             // "contiguous", "channels_last"
-  // That the weights are computed in: their own, float32, float16, bfloat16 or float64, or bfloat16
-  // under autocast.
+  // That most is computed in: the weights' own, float32, float16, bfloat16 or float64, or bfloat16
+  // under autocast, at call time or when a package was compiled.
   std::string precision = "float32";
-  std::string executor = "torchscript";  // what carries the denoiser out
+  std::string executor = "torchscript";  // what carries the denoiser out; or "aotinductor"
   // Batch sizes that are run, ascending; denoiser_seconds[i] is the measured time of one call at
   // batch_sizes[i] on one replica while the others are idle.
   std::vector<int64_t> batch_sizes;

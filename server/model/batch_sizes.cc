@@ -159,8 +159,17 @@ absl::StatusOr<std::vector<BatchTime>> MeasureBatchSizes(const Denoiser& denoise
                                                          const ModelInfo& info,
                                                          const BatchSizeOptions& options) try {
   const bool may_be_guided = MayBeGuided(info);
-  const absl::StatusOr<std::vector<int64_t>> sizes = CandidateSizes(options, may_be_guided);
+  absl::StatusOr<std::vector<int64_t>> sizes = CandidateSizes(options, may_be_guided);
   if (!sizes.ok()) return sizes.status();
+  if (sizes->back() > denoiser.max_rows()) {
+    if (!options.free()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--batch-sizes, --max-batch-rows: ", sizes->back(), " is more than the ",
+                       denoiser.max_rows(), " rows that ", std::string(denoiser.file()),
+                       " was compiled for: ask for fewer, or export it with more --max-rows"));
+    }
+    while (sizes->back() > denoiser.max_rows()) sizes->pop_back();
+  }
 
   const int64_t all = sizes->back();
   BatchInputs inputs(info, denoiser.layout(), info.integer_time, all);

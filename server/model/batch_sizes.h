@@ -53,7 +53,8 @@ absl::StatusOr<int64_t> FindSaturation(const Denoiser& denoiser, const ModelInfo
 
 // Warms the denoiser at each candidate and times it: on the thread of an engine, while the others
 // are idle. Where the operator has left it to the server, only up to the size past which doubling
-// gains next to nothing. `info` with the examination's findings.
+// gains next to nothing. INVALID_ARGUMENT where the operator asks for more rows than the denoiser
+// takes. `info` with the examination's findings.
 absl::StatusOr<std::vector<BatchTime>> MeasureBatchSizes(const Denoiser& denoiser,
                                                          const ModelInfo& info,
                                                          const BatchSizeOptions& options);

@@ -2,6 +2,8 @@
 #ifndef DENOISE_SERVER_MODEL_DENOISER_H_
 #define DENOISE_SERVER_MODEL_DENOISER_H_
 
+#include <cstdint>
+#include <limits>
 #include <string>
 
 #include "ATen/core/Tensor.h"
@@ -39,7 +41,7 @@ class Denoiser {
   virtual absl::StatusOr<at::Tensor> Run(const at::Tensor& x, const at::Tensor& t,
                                          absl::Span<const at::Tensor> further) const = 0;
 
-  // What carries it out: "torchscript".
+  // What carries it out: "torchscript" or "aotinductor".
   virtual absl::string_view executor() const = 0;
 
   Layout layout() const { return traits_.layout; }
@@ -49,6 +51,10 @@ class Denoiser {
   at::ScalarType precision() const { return traits_.autocast ? at::kBFloat16 : traits_.dtype; }
   // Whether any weight is 4-D, so that the layout makes a difference.
   bool has_convolutions() const { return traits_.has_convolutions; }
+  // Most rows of a call.
+  int64_t max_rows() const { return traits_.max_rows; }
+  // Its file's name, for messages.
+  absl::string_view file() const { return traits_.file; }
 
  protected:
   struct Traits {
@@ -56,6 +62,8 @@ class Denoiser {
     at::ScalarType dtype = at::kFloat;
     bool has_convolutions = false;
     bool autocast = false;
+    int64_t max_rows = std::numeric_limits<int64_t>::max();
+    absl::string_view file = "denoiser.pt";
   };
   explicit Denoiser(const Traits& traits) : traits_(traits) {}
 

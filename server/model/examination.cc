@@ -50,9 +50,10 @@ class Tests {
     if (!again.ok()) return again.status();
     const double apart = DifferenceOf(once->row(0), again->row(0), 2 * once->values);
     if (apart <= kRepeated) return apart == 0 ? "equal answers, bit for bit" : Apart(apart);
-    return Refused("two equal calls gave different answers",
-                   "dropout is on, or forward draws random numbers: call eval() on the module "
-                   "before tracing or scripting it");
+    return examiner_.Refused(
+        "two equal calls gave different answers",
+        "dropout is on, or forward draws random numbers: call eval() on the module "
+        "before tracing or scripting it");
   }
 
   absl::StatusOr<std::string> RowsAreIndependent() {
@@ -65,10 +66,11 @@ class Tests {
     if (!alone.ok()) return alone.status();
     const double apart = std::max(RowDifference(*a, 0, *b, 2), RowDifference(*a, 0, *alone, 0));
     if (apart <= coupled_) return absl::StrCat("independent (", Apart(apart), ")");
-    return Refused(absl::StrCat("a row's answer changes by ", apart,
-                                " of its size with the rows beside it in a batch"),
-                   "BatchNorm in training mode, or another sum over the batch: call eval() on the "
-                   "module before tracing or scripting it");
+    return examiner_.Refused(
+        absl::StrCat("a row's answer changes by ", apart,
+                     " of its size with the rows beside it in a batch"),
+        "BatchNorm in training mode, or another sum over the batch: call eval() on the "
+        "module before tracing or scripting it");
   }
 
   absl::StatusOr<std::string> TimeIsHonoured() {
@@ -78,13 +80,14 @@ class Tests {
     const auto alone = AskEach(probes);
     if (!alone.ok()) return alone.status();
     if (last_t_ > 0 && !Differ(*alone)) {
-      return Refused(absl::StrCat("t is ignored (t = 0, ", middle_t_, " and ", last_t_,
-                                  " give the same answer)"),
-                     "the timestep was baked in by tracing with a Python number: trace with a "
-                     "tensor of shape [N]");
+      return examiner_.Refused(
+          absl::StrCat("t is ignored (t = 0, ", middle_t_, " and ", last_t_,
+                       " give the same answer)"),
+          "the timestep was baked in by tracing with a Python number: trace with a "
+          "tensor of shape [N]");
     }
     if (Apart(*mixed, *alone) > coupled_) {
-      return Refused(
+      return examiner_.Refused(
           "t is not honoured row by row (rows with different t in one batch get other "
           "answers than each alone)",
           "forward must use every element of t [N], not only the first or their mean");
@@ -102,7 +105,7 @@ class Tests {
     const auto alone = AskEach(probes);
     if (!alone.ok()) return alone.status();
     if (Apart(*mixed, *alone) > coupled_) {
-      return Refused(
+      return examiner_.Refused(
           "y is not honoured row by row (rows with different y in one batch get "
           "other answers than each alone)",
           "forward must use every element of y [N], not only the first");
@@ -110,7 +113,7 @@ class Tests {
     const bool several =
         std::any_of(labels.begin(), labels.end(), [](int64_t y) { return y != 0; });
     if (Differ(*alone) || !several) return kHonoured;
-    return Refused(
+    return examiner_.Refused(
         absl::StrCat("y is ignored (y = ", absl::StrJoin(labels, ", "), " give the same answer)"),
         "the label was baked in by tracing with a Python number (trace with a tensor of "
         "shape [N]), or the model has no classes (take num_classes out of model.json)");
@@ -125,11 +128,12 @@ class Tests {
     const auto alone = AskEach(probes);
     if (!alone.ok()) return alone.status();
     if (Apart(*mixed, *alone) > coupled_) {
-      return Refused(absl::StrCat(ConditionNames(),
-                                  ": not honoured row by row (rows with different conditions "
-                                  "in one batch get other answers than each alone)"),
-                     "forward must use every row of its conditions [N, …] for the row of x that it "
-                     "belongs to");
+      return examiner_.Refused(
+          absl::StrCat(ConditionNames(),
+                       ": not honoured row by row (rows with different conditions "
+                       "in one batch get other answers than each alone)"),
+          "forward must use every row of its conditions [N, …] for the row of x that it "
+          "belongs to");
     }
     if (Differ(*alone)) return kHonoured;
     const bool has_float =
@@ -138,7 +142,7 @@ class Tests {
         });
     // Of whole numbers and masks only few values could be tried.
     if (!has_float) return "no difference made by the few values that were tried";
-    return Refused(
+    return examiner_.Refused(
         absl::StrCat(ConditionNames(), ": ignored (several values give the same answer)"),
         "the condition was baked in by tracing, or forward does not use it: trace with "
         "it as an argument, or take it out of model.json's inputs");
@@ -215,7 +219,7 @@ absl::StatusOr<std::string> LooksAtVariance(Examiner& examiner, const ModelInfo&
   const std::optional<Variance> variance = info.config.variance;
   const bool meant = variance == Variance::kLearned || variance == Variance::kLearnedRange;
   if (meant && !*learned) {
-    return Refused(
+    return examiner.Refused(
         absl::StrCat("forward answers ", info.shape.channels,
                      " channels, where scheduler_config.json says variance_type ",
                      std::string(Name(*variance)), ", which needs ", 2 * info.shape.channels),

@@ -11,10 +11,6 @@
 
 namespace denoise {
 
-absl::Status Refused(absl::string_view reason, absl::string_view mend) {
-  return absl::InvalidArgumentError(absl::StrCat("denoiser.pt: ", reason, ": ", mend));
-}
-
 double DifferenceOf(const float* a, const float* b, int64_t n) {
   double apart = 0, size = 0;
   for (int64_t i = 0; i < n; ++i) {
@@ -33,6 +29,11 @@ Examiner::Examiner(const Denoiser& denoiser, const ModelInfo& info, const Exampl
       info_(info),
       rows_(rows),
       inputs_(info, denoiser.layout(), integer_time, max_rows) {}
+
+absl::Status Examiner::Refused(absl::string_view reason, absl::string_view mend) const {
+  return absl::InvalidArgumentError(
+      absl::StrCat(std::string(denoiser_.file()), ": ", reason, ": ", mend));
+}
 
 absl::StatusOr<at::Tensor> Examiner::Call(const std::vector<Probe>& probes) {
   const auto count = static_cast<int64_t>(probes.size());
@@ -77,7 +78,7 @@ std::string Examiner::Describe(const std::vector<Probe>& probes) const {
 absl::Status Examiner::Explain(const absl::Status& status, const std::vector<Probe>& probes) const {
   if (absl::IsResourceExhausted(status)) {
     return absl::ResourceExhaustedError(
-        absl::StrCat("denoiser.pt: memory ran out ", Describe(probes)));
+        absl::StrCat(std::string(denoiser_.file()), ": memory ran out ", Describe(probes)));
   }
   const std::string precision = PrecisionName(denoiser_.dtype());
   const std::string reason =

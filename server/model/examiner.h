@@ -18,9 +18,6 @@
 
 namespace denoise {
 
-// "denoiser.pt: REASON: MEND", INVALID_ARGUMENT.
-absl::Status Refused(absl::string_view reason, absl::string_view mend);
-
 // max|a-b| / max|b| of n values each. Infinite where a value is not finite.
 double DifferenceOf(const float* a, const float* b, int64_t n);
 
@@ -54,6 +51,9 @@ class Examiner {
   // A call whose answer must be of the form that is promised, and finite: otherwise
   // INVALID_ARGUMENT, as Refused makes it, or RESOURCE_EXHAUSTED where memory ran out.
   absl::StatusOr<Answer> Ask(const std::vector<Probe>& probes);
+
+  // "denoiser.pt: REASON: MEND", INVALID_ARGUMENT.
+  absl::Status Refused(absl::string_view reason, absl::string_view mend) const;
 
  private:
   std::string Describe(const std::vector<Probe>& probes) const;

@@ -1,21 +1,16 @@
 #include "server/model/model_files.h"
 
-#include <openssl/evp.h>
-
 #include <algorithm>
-#include <array>
 #include <filesystem>
 #include <fstream>
-#include <memory>
-#include <optional>
 #include <system_error>
 #include <utility>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "server/diffusion/scheduler_config.h"
+#include "server/model/file_hash.h"
 #include "server/model/model_json.h"
 
 namespace denoise {
@@ -24,13 +19,14 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr char kDenoiser[] = "denoiser.pt";
+constexpr char kPackage[] = "denoiser.pt2";
 constexpr char kSchedulerConfig[] = "scheduler_config.json";
 constexpr char kModelJson[] = "model.json";
 
 absl::Status Missing(absl::string_view file) {
   return absl::NotFoundError(
       absl::StrCat(file, ": is not there or cannot be read: a model is a folder with ", kDenoiser,
-                   ", ", kSchedulerConfig, " and ", kModelJson));
+                   " (or ", kPackage, "), ", kSchedulerConfig, " and ", kModelJson));
 }
 
 // The status with its folder before it.
@@ -55,34 +51,24 @@ absl::StatusOr<std::string> ReadText(const fs::path& path) {
   return text;
 }
 
-// The file's SHA-256 in lower-case hexadecimal digits.
-absl::StatusOr<std::string> HashFile(const fs::path& path) {
-  const std::string file = path.filename().string();
+// Which of denoiser.pt and denoiser.pt2 there are, one at least, and the model's hash.
+absl::Status FindDenoisers(const fs::path& folder, ModelInfo* info, DenoiserFiles* files) {
+  const fs::path denoiser = folder / kDenoiser;
+  const fs::path package = folder / kPackage;
   std::error_code error;
-  if (!fs::is_regular_file(path, error)) return Missing(file);
-  std::ifstream stream(path, std::ios::binary);
-  if (!stream) return Missing(file);
-  if (fs::file_size(path, error) == 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(file, ": is empty: write it with torch.jit.save, and copy it whole"));
+  if (fs::exists(package, error)) {
+    files->package = package.string();
+    if (!fs::exists(denoiser, error)) {
+      info->sha256 = info->package_sha256;  // to be checked when the package is loaded
+      return absl::OkStatus();
+    }
   }
-
-  const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(),
-                                                                        &EVP_MD_CTX_free);
-  std::vector<char> piece(size_t{1} << 20);
-  bool good = context != nullptr && EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr) == 1;
-  while (good && stream) {
-    stream.read(piece.data(), static_cast<std::streamsize>(piece.size()));
-    good = EVP_DigestUpdate(context.get(), piece.data(), static_cast<size_t>(stream.gcount())) == 1;
-  }
-  std::array<unsigned char, EVP_MAX_MD_SIZE> digest;
-  unsigned int size = 0;
-  good = good && EVP_DigestFinal_ex(context.get(), digest.data(), &size) == 1;
-  if (!good || stream.bad()) {
-    return absl::InternalError(absl::StrCat(file, ": could not be read to its end and hashed"));
-  }
-  return absl::BytesToHexString(
-      absl::string_view(reinterpret_cast<const char*>(digest.data()), size));
+  absl::StatusOr<std::string> hash = HashFile(denoiser.string(), "sha256", info->sha256);
+  if (absl::IsNotFound(hash.status())) return Missing(kDenoiser);
+  if (!hash.ok()) return hash.status();
+  files->torchscript = denoiser.string();
+  info->sha256 = *std::move(hash);
+  return absl::OkStatus();
 }
 
 absl::StatusOr<ModelFiles> Load(const ModelFolder& folder) {
@@ -108,15 +94,8 @@ absl::StatusOr<ModelFiles> Load(const ModelFolder& folder) {
         kModelJson, ": these keys were not understood: ", absl::StrJoin(ignored, ", ")));
   }
 
-  files.denoiser = (path / kDenoiser).string();
-  const absl::StatusOr<std::string> hash = HashFile(files.denoiser);
-  if (!hash.ok()) return hash.status();
-  if (!info->sha256.empty() && info->sha256 != *hash) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(kDenoiser, ": its sha256 is ", *hash, ", where model.json says ", info->sha256,
-                     ": the file is damaged or another one; copy the model again"));
-  }
-  info->sha256 = *hash;
+  if (absl::Status status = FindDenoisers(path, &*info, &files.denoisers); !status.ok())
+    return status;
 
   if (!folder.name.empty()) {
     if (!info->name.empty() && info->name != folder.name) {
@@ -147,7 +126,8 @@ class Repository {
 
   absl::Status AddModel(const fs::path& folder) {
     std::vector<std::pair<int64_t, fs::path>> versions;
-    if (fs::exists(folder / kDenoiser) || fs::exists(folder / kModelJson)) {
+    if (fs::exists(folder / kDenoiser) || fs::exists(folder / kPackage) ||
+        fs::exists(folder / kModelJson)) {
       versions.emplace_back(1, folder);
     }
     const bool bare = !versions.empty();
@@ -174,7 +154,7 @@ class Repository {
     std::sort(versions.begin(), versions.end());
     for (const auto& [version, path] : versions) {
       for (const fs::path& part :
-           {path, path / kDenoiser, path / kSchedulerConfig, path / kModelJson}) {
+           {path, path / kDenoiser, path / kPackage, path / kSchedulerConfig, path / kModelJson}) {
         if (absl::Status status = CheckInside(part); !status.ok()) return status;
       }
       models_.push_back({path.string(), name, version});

@@ -1,5 +1,5 @@
-// A model's folder: model.json, scheduler_config.json and denoiser.pt, read and checked without
-// LibTorch.
+// A model's folder: model.json, scheduler_config.json and denoiser.pt or denoiser.pt2, read and
+// checked without LibTorch.
 #ifndef DENOISE_SERVER_MODEL_MODEL_FILES_H_
 #define DENOISE_SERVER_MODEL_MODEL_FILES_H_
 
@@ -20,18 +20,25 @@ struct ModelFolder {
   int64_t version = 1;
 };
 
+// Paths of the files that carry a denoiser out. Empty: is not there; one of them is.
+struct DenoiserFiles {
+  std::string torchscript;  // denoiser.pt
+  std::string package;      // denoiser.pt2
+};
+
 // A model that lies ready for LibTorch.
 struct ModelFiles {
-  std::string denoiser;  // path of denoiser.pt
+  DenoiserFiles denoisers;
   // What the files say; the examination's part is still empty.
   ModelInfo info;
   // Remarks for the log, one line each: keys that were not understood, a name that was overruled.
   std::vector<std::string> remarks;
 };
 
-// Reads the three files and hashes denoiser.pt, which must agree with model.json's `sha256` where
-// that is given. NOT_FOUND where a file is not there, otherwise INVALID_ARGUMENT; either names the
-// file, the key, the value and what would be right, and says in which folder. Blocking.
+// Reads the files and hashes denoiser.pt, which must agree with model.json's `sha256` where that is
+// given. A package is only looked for: it is hashed when it is loaded. NOT_FOUND where a file is
+// not there, otherwise INVALID_ARGUMENT; either names the file, the key, the value and what would
+// be right, and says in which folder. Blocking.
 absl::StatusOr<ModelFiles> LoadModelFolder(const ModelFolder& folder);
 
 // The models of a repository, by name and version: ROOT/NAME/VERSION/ with VERSION 1, 2, …, or

@@ -141,6 +141,8 @@ absl::StatusOr<ModelInfo> ParseModelJson(absl::string_view json, int64_t train_s
   ReadDefaults(keys, train_steps, &info);
   info.sha256 =
       absl::AsciiStrToLower(keys.Text("sha256", "64 hexadecimal digits", &IsSha256).value_or(""));
+  info.package_sha256 = absl::AsciiStrToLower(
+      keys.Text("sha256_pt2", "64 hexadecimal digits", &IsSha256).value_or(""));
   info.levels = keys.Integer("levels", 2, int64_t{1} << 32).value_or(0);
   keys.Text("data", "a text", nullptr);
   keys.Text("licence", "a text", nullptr);

@@ -15,8 +15,8 @@ namespace denoise {
 bool IsModelName(absl::string_view name);
 
 // Fills what model.json says of a model that was trained with `train_steps` steps: all of ModelInfo
-// up to `default_guidance_scale` but the version; `name` and `sha256` stay empty where the file
-// does not have them. Keys that are not known come back in `ignored_keys`.
+// up to `default_guidance_scale` but the version; `name` and the hashes stay empty where the
+// file does not have them. Keys that are not known come back in `ignored_keys`.
 //
 //   sample_shape            [C, H, W], each ≥ 1; the one key that must be there
 //   name                    as IsModelName
@@ -38,6 +38,7 @@ bool IsModelName(absl::string_view name);
 //   default_guidance_scale  0..100; 1. Others than 0 and 1 need a null_class, or a null
 //   data, licence           texts
 //   sha256                  of denoiser.pt, 64 hexadecimal digits
+//   sha256_pt2              of denoiser.pt2, likewise; without it no package is loaded
 //
 // INVALID_ARGUMENT, naming key and value and what would be right.
 absl::StatusOr<ModelInfo> ParseModelJson(absl::string_view json, int64_t train_steps,

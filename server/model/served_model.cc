@@ -8,11 +8,12 @@
 #include "server/model/batch_invariance.h"
 #include "server/model/batch_sizes.h"
 #include "server/model/examination.h"
+#include "server/model/load_denoiser.h"
 #include "server/model/machine.h"
 #include "server/model/numerics_id.h"
+#include "server/model/size_comparison.h"
 #include "server/model/torch_executor.h"
 #include "server/model/torch_runtime.h"
-#include "server/model/torchscript_denoiser.h"
 #include "server/model/tuner.h"
 #include "server/model/variants.h"
 
@@ -21,6 +22,11 @@ namespace {
 
 absl::Status In(const std::string& folder, const absl::Status& status) {
   return absl::Status(status.code(), absl::StrCat(folder, ": ", status.message()));
+}
+
+// Threads that may call a denoiser at once, whatever is chosen.
+int MostCallers(const LoadOptions& options) {
+  return std::max({options.replicas, options.cores, 1});
 }
 
 }  // namespace
@@ -41,8 +47,14 @@ absl::StatusOr<std::shared_ptr<ServedModel>> ServedModel::Load(const ModelFolder
   }
   absl::StatusOr<ModelFiles> files = LoadModelFolder(folder);
   if (!files.ok()) return files.status();
-  absl::StatusOr<std::unique_ptr<Denoiser>> denoiser =
-      TorchScriptDenoiser::Load(files->denoiser, Layout::kContiguous, files->info.inputs);
+  // The wish is looked at here, before anything is called; the plain call is TorchScript's wherever
+  // there is one.
+  const absl::StatusOr<absl::string_view> wished =
+      ChooseExecutor(files->denoisers, options.executor);
+  if (!wished.ok()) return In(folder.path, wished.status());
+  const absl::StatusOr<absl::string_view> executor = ChooseExecutor(files->denoisers, "auto");
+  absl::StatusOr<std::unique_ptr<Denoiser>> denoiser = LoadDenoiser(
+      files->denoisers, files->info, *executor, Layout::kContiguous, MostCallers(options));
   if (!denoiser.ok()) return In(folder.path, denoiser.status());
   auto module = std::make_unique<Module>();
   module->plain = *std::move(denoiser);
@@ -54,7 +66,7 @@ ServedModel::ServedModel(LoadOptions options, std::string folder, ModelFiles fil
                          std::unique_ptr<Module> module)
     : options_(std::move(options)),
       folder_(std::move(folder)),
-      path_(std::move(files.denoiser)),
+      files_(std::move(files.denoisers)),
       remarks_(std::move(files.remarks)),
       info_(std::make_shared<ModelInfo>(std::move(files.info))),
       module_(std::move(module)) {}
@@ -79,7 +91,10 @@ absl::Status ServedModel::Examine() {
   module_->denoiser = VariantOf(module_->variants, way)->denoiser;
   module_->variants.clear();
   module_->plain.reset();
-  status = OnOwnThread(way.threads, [&] { return ChooseBatchSizes(&*choice); });
+  status = OnOwnThread(way.threads, [&] {
+    const absl::Status chosen = ChooseBatchSizes(&*choice);
+    return chosen.ok() ? ComparePackage() : chosen;
+  });
   if (!status.ok()) return In(folder_, status);
   ReleaseFreeMemory();
   return absl::OkStatus();
@@ -91,9 +106,9 @@ absl::Status ServedModel::ExaminePlain() {
   if (!findings.ok()) return findings.status();
   info_->learned_variance = findings->learned_variance;
   info_->integer_time = findings->integer_time;
-  absl::StatusOr<std::vector<Variant>> variants =
-      MakeVariants(path_, *info_, module_->plain,
-                   {options_.executor, options_.layout, options_.precision}, &warnings_);
+  absl::StatusOr<std::vector<Variant>> variants = MakeVariants(
+      files_, *info_, module_->plain,
+      {options_.executor, options_.layout, options_.precision, MostCallers(options_)}, &warnings_);
   if (!variants.ok()) return variants.status();
   module_->variants = *std::move(variants);
   return absl::OkStatus();
@@ -125,6 +140,7 @@ absl::StatusOr<TunedChoice> ServedModel::Choose(const std::vector<Plan>& plans) 
 TuningKey ServedModel::CacheKey() const {
   const Machine& machine = ThisMachine();
   return {{"sha256", info_->sha256},
+          {"package_sha256", info_->package_sha256},
           {"libtorch", machine.libtorch},
           {"cpu", machine.cpu},
           {"capability", machine.capability},
@@ -207,6 +223,34 @@ absl::StatusOr<std::vector<BatchTime>> ServedModel::MeasureSizes() {
   return times;
 }
 
+absl::Status ServedModel::ComparePackage() {
+  const Denoiser& package = *module_->denoiser;
+  if (package.executor() != "aotinductor") return absl::OkStatus();
+  std::shared_ptr<const Denoiser> reference = module_->denoiser;
+  std::string what = "those to single rows";
+  if (!files_.torchscript.empty()) {
+    absl::StatusOr<std::unique_ptr<Denoiser>> script =
+        LoadDenoiser(files_, *info_, "torchscript", Layout::kContiguous, 1);
+    if (!script.ok()) return script.status();
+    reference = *std::move(script);
+    what = "those of denoiser.pt";
+  }
+  const absl::StatusOr<SizeDifference> worst =
+      CompareSizes(package, *reference, *info_, info_->batch_sizes);
+  if (!worst.ok()) return worst.status();
+  const std::string apart =
+      absl::StrCat("apart by ", worst->difference, " of their size from ", what);
+  if (worst->difference > RoundingOf(package.precision())) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        std::string(package.file()), ": its answers to batches of ", worst->rows, " rows are ",
+        apart,
+        ", more than rounding explains: it has other weights, or was compiled wrongly; "
+        "export it again, or serve denoiser.pt with --executor torchscript"));
+  }
+  report_.tests.push_back({"batch sizes", absl::StrCat("answers ", apart, " at most")});
+  return absl::OkStatus();
+}
+
 absl::Status ServedModel::Identify() {
   std::string bits;
   if (options_.batch_invariant) {
@@ -215,6 +259,34 @@ absl::Status ServedModel::Identify() {
     bits = *std::move(probe);
   }
   info_->numerics_id = NumericsId(*info_, ThisMachine(), bits);
+  return absl::OkStatus();
+}
+
+absl::Status ServedModel::ComparePackage() {
+  const Denoiser& package = *module_->denoiser;
+  if (package.executor() != "aotinductor") return absl::OkStatus();
+  std::shared_ptr<const Denoiser> reference = module_->denoiser;
+  std::string what = "those to single rows";
+  if (!files_.torchscript.empty()) {
+    absl::StatusOr<std::unique_ptr<Denoiser>> script =
+        LoadDenoiser(files_, *info_, "torchscript", Layout::kContiguous, 1);
+    if (!script.ok()) return script.status();
+    reference = *std::move(script);
+    what = "those of denoiser.pt";
+  }
+  const absl::StatusOr<SizeDifference> worst =
+      CompareSizes(package, *reference, *info_, info_->batch_sizes);
+  if (!worst.ok()) return worst.status();
+  const std::string apart =
+      absl::StrCat("apart by ", worst->difference, " of their size from ", what);
+  if (worst->difference > RoundingOf(package.dtype())) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        std::string(package.file()), ": its answers to batches of ", worst->rows, " rows are ",
+        apart,
+        ", more than rounding explains: it has other weights, or was compiled wrongly; "
+        "export it again, or serve denoiser.pt with --executor torchscript"));
+  }
+  report_.tests.push_back({"batch sizes", absl::StrCat("answers ", apart, " at most")});
   return absl::OkStatus();
 }
 
@@ -227,7 +299,8 @@ absl::StatusOr<std::vector<BatchTime>> ServedModel::InvariantSizes() const {
       absl::StrJoin(
           report_.times, ", ",
           [](std::string* out, const BatchTime& time) { absl::StrAppend(out, time.rows); }),
-      " does denoiser.pt give a row the same bits at every position and in any company: try "
+      " does ", std::string(module_->denoiser->file()),
+      " give a row the same bits at every position and in any company: try "
       "other --batch-sizes, --layout or --threads 1, or serve it without the flag"));
 }
 

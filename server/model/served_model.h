@@ -23,9 +23,9 @@ namespace denoise {
 
 // The operator's wishes.
 struct LoadOptions {
-  // What is "auto" is tuned, and where nothing is tuned TorchScript, channels_last where the model
-  // has convolutions and answers the same but for rounding.
-  std::string executor = "auto";       // or "torchscript"
+  // What is "auto" is tuned, and where nothing is tuned TorchScript where there is a denoiser.pt,
+  // channels_last where the model has convolutions and answers the same but for rounding.
+  std::string executor = "auto";       // or "torchscript", "aotinductor"
   std::string layout = "auto";         // or "contiguous", "channels_last"
   std::string precision = "float32";   // the weights' own; or "bfloat16"
   int64_t max_batch_rows = 0;          // 0: where the device is saturated
@@ -85,7 +85,7 @@ class ServedModel {
   ServedModel(LoadOptions options, std::string folder, ModelFiles files,
               std::unique_ptr<Module> module);
 
-  absl::Status ExaminePlain();
+  absl::Status ExaminePlain(int callers);
   // The way that is run, and what was measured of others.
   absl::StatusOr<TunedChoice> Choose(const std::vector<Plan>& plans);
   std::optional<TunedChoice> FromCache(const std::vector<Plan>& plans);
@@ -93,13 +93,15 @@ class ServedModel {
   absl::Status ChooseBatchSizes(TunedChoice* choice);
   // The sizes that are to be run; fills the report.
   absl::StatusOr<std::vector<BatchTime>> MeasureSizes();
+  // Shows that a package is right at every batch size.
+  absl::Status ComparePackage();
   absl::Status Identify();
   // Of the report's times, those whose sizes are run with --batch-invariant.
   absl::StatusOr<std::vector<BatchTime>> InvariantSizes() const;
 
   const LoadOptions options_;
   const std::string folder_;
-  const std::string path_;  // of denoiser.pt
+  const DenoiserFiles files_;
   const std::vector<std::string> remarks_;
   std::shared_ptr<ModelInfo> info_;
   std::unique_ptr<Module> module_;

@@ -57,7 +57,7 @@ TEST_F(ModelFilesTest, ReadsEverything) {
                               "\"}");
   const auto files = LoadModelFolder({.path = (root_ / "m").string(), .version = 3});
   ASSERT_TRUE(files.ok()) << files.status();
-  EXPECT_EQ(files->denoiser, (root_ / "m" / "denoiser.pt").string());
+  EXPECT_EQ(files->denoisers.torchscript, (root_ / "m" / "denoiser.pt").string());
   EXPECT_THAT(files->remarks, ElementsAre("model.json: these keys were not understood: colour"));
   const ModelInfo& info = files->info;
   EXPECT_EQ(info.name, "digits");
@@ -114,6 +114,28 @@ TEST_F(ModelFilesTest, RefusesAnEmptyDenoiser) {
   Write(root_ / "denoiser.pt", "");
   EXPECT_THAT(Message(LoadModelFolder({.path = root_.string()}).status()),
               HasSubstr("denoiser.pt: is empty"));
+}
+
+TEST_F(ModelFilesTest, TakesAPackageBesideOrInstead) {
+  const std::string hash(64, 'b');
+  WriteModel(root_, std::string("{") + kShape + R"(, "sha256_pt2": ")" + hash + "\"}");
+  Write(root_ / "denoiser.pt2", "code");
+  auto files = LoadModelFolder({.path = root_.string()});
+  ASSERT_TRUE(files.ok()) << files.status();
+  EXPECT_EQ(files->denoisers.torchscript, (root_ / "denoiser.pt").string());
+  EXPECT_EQ(files->denoisers.package, (root_ / "denoiser.pt2").string());
+  EXPECT_EQ(files->info.sha256, kSha256);
+  EXPECT_EQ(files->info.package_sha256, hash);
+  EXPECT_THAT(files->remarks, IsEmpty());
+
+  fs::remove(root_ / "denoiser.pt");
+  files = LoadModelFolder({.path = root_.string()});
+  ASSERT_TRUE(files.ok()) << files.status();
+  EXPECT_EQ(files->denoisers.torchscript, "");
+  EXPECT_EQ(files->info.sha256, hash);
+
+  fs::remove(root_ / "denoiser.pt2");
+  EXPECT_TRUE(absl::IsNotFound(LoadModelFolder({.path = root_.string()}).status()));
 }
 
 TEST_F(ModelFilesTest, NamesTheFileThatIsMissing) {
@@ -314,6 +336,9 @@ TEST_F(ModelFilesTest, FollowsNoLinkOutOfTheRepository) {
   fs::remove_all(root / "other");
   fs::remove(root / "inside" / "denoiser.pt");
   fs::create_symlink("../../outside/denoiser.pt", root / "inside" / "denoiser.pt");
+  EXPECT_TRUE(refuses());
+  fs::remove(root / "inside" / "denoiser.pt");
+  fs::create_symlink("../../outside/denoiser.pt", root / "inside" / "denoiser.pt2");
   EXPECT_TRUE(refuses());
 }
 

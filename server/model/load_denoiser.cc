@@ -1,0 +1,44 @@
+#include "server/model/load_denoiser.h"
+
+#include "absl/strings/str_cat.h"
+#include "server/model/aotinductor_denoiser.h"
+#include "server/model/torchscript_denoiser.h"
+
+namespace denoise {
+namespace {
+
+constexpr char kTorchScript[] = "torchscript";
+constexpr char kAotInductor[] = "aotinductor";
+
+}  // namespace
+
+absl::StatusOr<absl::string_view> ChooseExecutor(const DenoiserFiles& files,
+                                                 absl::string_view wish) {
+  if (wish == "auto") {
+    return absl::string_view(files.torchscript.empty() ? kAotInductor : kTorchScript);
+  }
+  if (wish == kTorchScript) {
+    if (!files.torchscript.empty()) return absl::string_view(kTorchScript);
+    return absl::InvalidArgumentError(
+        "--executor: torchscript needs a denoiser.pt, which is not there: add it, or leave the "
+        "flag out");
+  }
+  if (wish == kAotInductor) {
+    if (!files.package.empty()) return absl::string_view(kAotInductor);
+    return absl::InvalidArgumentError(
+        "--executor: aotinductor needs a denoiser.pt2, which is not there: export it with "
+        "models/export_aotinductor.py, or leave the flag out");
+  }
+  return absl::InvalidArgumentError(absl::StrCat("--executor: ", std::string(wish),
+                                                 " is not one of auto, torchscript, aotinductor"));
+}
+
+absl::StatusOr<std::unique_ptr<Denoiser>> LoadDenoiser(const DenoiserFiles& files,
+                                                       const ModelInfo& model,
+                                                       absl::string_view executor, Layout layout,
+                                                       int callers) {
+  if (executor == kAotInductor) return AotInductorDenoiser::Load(files.package, model, callers);
+  return TorchScriptDenoiser::Load(files.torchscript, layout, model.inputs);
+}
+
+}  // namespace denoise
