@@ -34,7 +34,9 @@ AutocastDenoiser::AutocastDenoiser(std::shared_ptr<const Denoiser> denoiser)
     : Denoiser({.layout = denoiser->layout(),
                 .dtype = denoiser->dtype(),
                 .has_convolutions = denoiser->has_convolutions(),
-                .autocast = true}),
+                .autocast = true,
+                .max_rows = denoiser->max_rows(),
+                .file = denoiser->file()}),
       denoiser_(std::move(denoiser)) {}
 
 absl::StatusOr<at::Tensor> AutocastDenoiser::Run(const at::Tensor& x, const at::Tensor& t,

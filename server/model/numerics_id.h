@@ -12,10 +12,10 @@ namespace denoise {
 
 class Denoiser;
 
-// 32 hexadecimal digits: a hash of the model's sha256, LibTorch's version, the CPU's maker and
-// instruction sets, executor, layout, precision, a replica's threads, whether only batch sizes are
-// run that agree bit for bit, and of `probe_bits`. Not of replicas, batch sizes or what was
-// measured, which change no bits.
+// 32 hexadecimal digits: a hash of the sha256 of the file that is run, LibTorch's version, the
+// CPU's maker and instruction sets, executor, layout, precision, a replica's threads, whether only
+// batch sizes are run that agree bit for bit, and of `probe_bits`. Not of replicas, batch sizes or
+// what was measured, which change no bits.
 //
 // With --batch-invariant, servers with equal ids give equal requests equal bits: their calls are
 // the same ones, and were seen to give the probe the same bits. Without, their calls are the same

@@ -262,34 +262,6 @@ absl::Status ServedModel::Identify() {
   return absl::OkStatus();
 }
 
-absl::Status ServedModel::ComparePackage() {
-  const Denoiser& package = *module_->denoiser;
-  if (package.executor() != "aotinductor") return absl::OkStatus();
-  std::shared_ptr<const Denoiser> reference = module_->denoiser;
-  std::string what = "those to single rows";
-  if (!files_.torchscript.empty()) {
-    absl::StatusOr<std::unique_ptr<Denoiser>> script =
-        LoadDenoiser(files_, *info_, "torchscript", Layout::kContiguous, 1);
-    if (!script.ok()) return script.status();
-    reference = *std::move(script);
-    what = "those of denoiser.pt";
-  }
-  const absl::StatusOr<SizeDifference> worst =
-      CompareSizes(package, *reference, *info_, info_->batch_sizes);
-  if (!worst.ok()) return worst.status();
-  const std::string apart =
-      absl::StrCat("apart by ", worst->difference, " of their size from ", what);
-  if (worst->difference > RoundingOf(package.dtype())) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        std::string(package.file()), ": its answers to batches of ", worst->rows, " rows are ",
-        apart,
-        ", more than rounding explains: it has other weights, or was compiled wrongly; "
-        "export it again, or serve denoiser.pt with --executor torchscript"));
-  }
-  report_.tests.push_back({"batch sizes", absl::StrCat("answers ", apart, " at most")});
-  return absl::OkStatus();
-}
-
 absl::StatusOr<std::vector<BatchTime>> ServedModel::InvariantSizes() const {
   std::vector<BatchTime> chosen =
       ChooseAgreement(report_.times, report_.agreement, MayBeGuided(*info_));

@@ -85,7 +85,7 @@ class ServedModel {
   ServedModel(LoadOptions options, std::string folder, ModelFiles files,
               std::unique_ptr<Module> module);
 
-  absl::Status ExaminePlain(int callers);
+  absl::Status ExaminePlain();
   // The way that is run, and what was measured of others.
   absl::StatusOr<TunedChoice> Choose(const std::vector<Plan>& plans);
   std::optional<TunedChoice> FromCache(const std::vector<Plan>& plans);

@@ -1,5 +1,6 @@
 #include "server/model/tuner.h"
 
+#include <algorithm>
 #include <string>
 
 #include "server/engine/clock.h"
@@ -42,9 +43,10 @@ absl::StatusOr<std::vector<TuningResult>> Tune(const std::vector<Variant>& varia
   const bool latency = options.purpose == TuneFor::kLatency;
   int64_t saturation = 1;
   if (!latency) {
+    const Denoiser& first = *variants[0].denoiser;
     const absl::Status status = OnOwnThread(options.plans[0].threads, [&] {
-      const auto found =
-          FindSaturation(*variants[0].denoiser, info, allowed->back(), options.seconds / 6);
+      const auto found = FindSaturation(first, info, std::min(allowed->back(), first.max_rows()),
+                                        options.seconds / 6);
       if (found.ok()) saturation = *found;
       return found.status();
     });
@@ -56,6 +58,7 @@ absl::StatusOr<std::vector<TuningResult>> Tune(const std::vector<Variant>& varia
   for (const int64_t size : TrialSizes(options.purpose, *allowed, saturation)) {
     for (const Plan& plan : options.plans) {
       for (const Variant& variant : variants) {
+        if (size > variant.denoiser->max_rows()) continue;
         ways.push_back(WayOf(variant, plan));
         ways.back().batch_size = size;
       }

@@ -6,12 +6,15 @@
 #include "absl/strings/str_cat.h"
 #include "server/model/autocast_denoiser.h"
 #include "server/model/examination.h"
+#include "server/model/load_denoiser.h"
 #include "server/model/machine.h"
 #include "server/model/precision.h"
-#include "server/model/torchscript_denoiser.h"
 
 namespace denoise {
 namespace {
+
+constexpr char kTorchScript[] = "torchscript";
+constexpr char kAotInductor[] = "aotinductor";
 
 // In the wished precision, which CheckPrecision allows.
 std::shared_ptr<const Denoiser> InPrecision(std::shared_ptr<const Denoiser> denoiser,
@@ -45,9 +48,8 @@ class Maker {
     if (!error.ok() || !rounding.ok() || !std::isfinite(*error)) {
       if (!only_one) return absl::OkStatus();
       return error.ok() ? absl::InvalidArgumentError(absl::StrCat(
-                              what,
-                              ": denoiser.pt answers values that are not finite: leave out "
-                              "the flag"))
+                              what, ": ", std::string(denoiser->file()),
+                              " answers values that are not finite: leave out the flag"))
                         : absl::Status(error.status().code(),
                                        absl::StrCat(what, ": ", error.status().message()));
     }
@@ -83,27 +85,15 @@ class Maker {
   std::vector<Variant> variants_;
 };
 
-}  // namespace
-
-absl::StatusOr<std::vector<Variant>> MakeVariants(const std::string& path, const ModelInfo& info,
-                                                  std::shared_ptr<const Denoiser> plain,
-                                                  const VariantWishes& wishes,
-                                                  std::vector<std::string>* warnings) {
-  if (wishes.executor != "auto" && wishes.executor != plain->executor()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "--executor: ", wishes.executor, " is not one of auto, ", std::string(plain->executor())));
-  }
-  if (absl::Status status =
-          CheckPrecision(wishes.precision, PrecisionName(plain->dtype()), ThisMachine());
-      !status.ok()) {
-    return status;
-  }
-  Maker maker(info, plain, wishes, warnings);
+// Adds denoiser.pt in every layout that is left.
+absl::Status AddScripts(const DenoiserFiles& files, const ModelInfo& info,
+                        const VariantWishes& wishes, Maker* maker) {
+  const std::shared_ptr<const Denoiser>& plain = maker->plain();
   const std::vector<Layout> layouts = Layouts(wishes.layout, plain->has_convolutions());
   for (const Layout layout : layouts) {
     std::shared_ptr<const Denoiser> denoiser = plain;
     if (layout != plain->layout()) {
-      auto loaded = TorchScriptDenoiser::Load(path, layout, info.inputs);
+      auto loaded = LoadDenoiser(files, info, kTorchScript, layout, wishes.callers);
       if (!loaded.ok()) return loaded.status();
       denoiser = *std::move(loaded);
     }
@@ -111,8 +101,69 @@ absl::StatusOr<std::vector<Variant>> MakeVariants(const std::string& path, const
                                  ? absl::StrCat("--precision: ", wishes.precision)
                                  : absl::StrCat("--layout: ", LayoutName(layout));
     // The plain call itself is always right; its like in another precision may be useless.
-    const bool last = layout == layouts.back() && maker.variants().empty();
-    absl::Status status = maker.Add(InPrecision(denoiser, wishes.precision), what, last);
+    const bool last = layout == layouts.back() && maker->variants().empty();
+    absl::Status status = maker->Add(InPrecision(denoiser, wishes.precision), what, last);
+    if (!status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+// Whether the package is what is wished for. Where it is the only variant there is and no precision
+// was asked for, its own is right.
+absl::Status CheckWishes(const Denoiser& package, const VariantWishes& wishes, bool only_one) {
+  if (wishes.layout == "channels_last") {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--layout: ", wishes.layout, " is not that of ", std::string(package.file()),
+                     ", which has the one that it was compiled for: leave the flag out"));
+  }
+  const std::string precision = PrecisionName(package.precision());
+  if (precision != wishes.precision && (wishes.precision != "float32" || !only_one)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--precision: ", wishes.precision, " is not that of ",
+                     std::string(package.file()), ", which was compiled for ", precision,
+                     ": export it for ", wishes.precision, ", or leave the flag out"));
+  }
+  return absl::OkStatus();
+}
+
+// Adds denoiser.pt2, unless it is one of several and not what is wished for.
+absl::Status AddPackage(const DenoiserFiles& files, const ModelInfo& info,
+                        const VariantWishes& wishes, bool only_one,
+                        std::vector<std::string>* warnings, Maker* maker) {
+  std::shared_ptr<const Denoiser> package = maker->plain();
+  if (package->executor() != kAotInductor) {
+    auto loaded = LoadDenoiser(files, info, kAotInductor, Layout::kContiguous, wishes.callers);
+    if (!loaded.ok()) {
+      if (only_one) return loaded.status();
+      warnings->push_back(absl::StrCat("not used: ", loaded.status().message()));
+      return absl::OkStatus();
+    }
+    package = *std::move(loaded);
+  }
+  if (absl::Status status = CheckWishes(*package, wishes, only_one); !status.ok()) {
+    return only_one ? status : absl::OkStatus();
+  }
+  return maker->Add(std::move(package), "--executor: aotinductor", only_one);
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<Variant>> MakeVariants(const DenoiserFiles& files, const ModelInfo& info,
+                                                  std::shared_ptr<const Denoiser> plain,
+                                                  const VariantWishes& wishes,
+                                                  std::vector<std::string>* warnings) {
+  if (absl::Status status =
+          CheckPrecision(wishes.precision, PrecisionName(plain->dtype()), ThisMachine());
+      !status.ok()) {
+    return status;
+  }
+  Maker maker(info, plain, wishes, warnings);
+  const bool scripts = !files.torchscript.empty() && wishes.executor != kAotInductor;
+  if (scripts) {
+    if (absl::Status status = AddScripts(files, info, wishes, &maker); !status.ok()) return status;
+  }
+  if (!files.package.empty() && wishes.executor != kTorchScript) {
+    absl::Status status = AddPackage(files, info, wishes, !scripts, warnings, &maker);
     if (!status.ok()) return status;
   }
   return std::move(maker.variants());

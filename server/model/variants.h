@@ -9,14 +9,16 @@
 #include "absl/status/statusor.h"
 #include "server/engine/model_info.h"
 #include "server/model/denoiser.h"
+#include "server/model/model_files.h"
 
 namespace denoise {
 
 // The operator's wishes.
 struct VariantWishes {
-  std::string executor = "auto";      // or "torchscript"
+  std::string executor = "auto";      // or "torchscript", "aotinductor"
   std::string layout = "auto";        // or "contiguous", "channels_last"
   std::string precision = "float32";  // the weights' own; or "bfloat16"
+  int callers = 1;                    // threads that may call a denoiser at once
 };
 
 struct Variant {
@@ -26,15 +28,17 @@ struct Variant {
 };
 
 // The variants that the wishes leave, the one that is run where nothing is measured first:
-// channels_last where the model has convolutions. All have the precision that is wished for.
+// TorchScript where there is a denoiser.pt, channels_last where the model has convolutions.
 //
 // `plain`: the call that all others are held against, TorchScript, contiguous, in the weights' own
-// precision; it has passed the examination, whose findings are in `info`. `path`: of denoiser.pt.
-// Where the operator has left a choice, variants are left out that cannot be called, or that differ
-// by more than rounding from the plain call (in bfloat16, from the same call in bfloat16); where
-// not, what differs is told in `warnings`. INVALID_ARGUMENT where a wish cannot be fulfilled.
-// Calls the denoisers: on the thread of an engine.
-absl::StatusOr<std::vector<Variant>> MakeVariants(const std::string& path, const ModelInfo& info,
+// precision, or the package where there is nothing else; it has passed the examination, whose
+// findings are in `info`. A package has the layout and the precision that it was compiled for.
+// Where the operator has left a choice, variants are left out that are in another precision than
+// wished for, cannot be loaded or called, or differ by more than rounding from the plain call (in
+// bfloat16, from the same call in bfloat16); where not, what differs is told in `warnings`, as is a
+// package that cannot be loaded. INVALID_ARGUMENT where a wish cannot be fulfilled. Calls the
+// denoisers: on the thread of an engine.
+absl::StatusOr<std::vector<Variant>> MakeVariants(const DenoiserFiles& files, const ModelInfo& info,
                                                   std::shared_ptr<const Denoiser> plain,
                                                   const VariantWishes& wishes,
                                                   std::vector<std::string>* warnings);
