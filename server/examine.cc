@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "server/devices.h"
 #include "server/model/served_model.h"
 #include "server/model/torch_runtime.h"
 #include "server/replicas.h"
@@ -71,11 +72,15 @@ std::string AgreementName(int number) {
   return number < 26 ? std::string(1, static_cast<char>('A' + number)) : absl::StrCat(number);
 }
 
-void WriteSpeed(const ServedModel& model, std::ostream& out) {
+void WriteSpeed(const ServedModel& model, const Devices& devices, std::ostream& out) {
   const ModelInfo& info = *model.info();
   const ExaminationReport& report = model.report();
-  out << fmt::format("calls, {}, one replica of {}\n", info.layout,
-                     info.threads == 1 ? "one thread" : absl::StrCat(info.threads, " threads"));
+  const std::string replica =
+      !devices.accelerators.empty()
+          ? devices.accelerators[0]
+          : absl::StrCat("one replica of ",
+                         info.threads == 1 ? "one thread" : absl::StrCat(info.threads, " threads"));
+  out << fmt::format("calls, {}, {}\n", info.layout, replica);
   out << "  rows        ms   rows/s   run   agree bit for bit\n";
   for (size_t i = 0; i < report.times.size(); ++i) {
     const BatchTime& time = report.times[i];
@@ -90,16 +95,19 @@ void WriteSpeed(const ServedModel& model, std::ostream& out) {
 }  // namespace
 
 absl::Status ExamineModel(const Flags& flags, std::ostream& out) {
-  const Replicas replicas = ChooseReplicas(flags);
+  const auto devices = FindDevices(flags.devices);
+  if (!devices.ok()) return devices.status();
+  PrepareAccelerators(flags.batch_invariant);
+  const Replicas replicas = ChooseReplicas(flags, *devices);
   PrepareEngineThread(replicas.threads);
-  LoadOptions options = OptionsOf(flags, replicas);
+  LoadOptions options = OptionsOf(flags, *devices, replicas);
   options.report_agreement = true;
   const auto model = ServedModel::Load({flags.examine, "", 1}, options);
   if (!model.ok()) return model.status();
   WriteFiles(**model, out);
   absl::Status status = (*model)->Examine();
   WriteTests((*model)->report(), out);
-  if (status.ok()) WriteSpeed(**model, out);
+  if (status.ok()) WriteSpeed(**model, *devices, out);
   out.flush();
   return status;
 }

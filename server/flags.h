@@ -23,7 +23,7 @@ struct Flags {
   std::string metrics_listen = "127.0.0.1:8501";
 
   // Devices and how the denoiser is called.
-  std::string devices = "cpu";  // "cpu" or "cpu:N"
+  std::string devices = "cpu";  // see devices.h
   int threads = 0;              // of a replica; 0: one, or all cores for one replica
   std::string layout = "auto";  // auto, contiguous, channels_last
   int64_t max_batch_rows = 0;   // 0: where the device is saturated

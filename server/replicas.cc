@@ -4,12 +4,8 @@
 
 #include <algorithm>
 #include <fstream>
-#include <string>
 #include <thread>
-#include <vector>
 
-#include "absl/strings/numbers.h"
-#include "absl/strings/str_split.h"
 #include "spdlog/spdlog.h"
 
 namespace denoise {
@@ -33,17 +29,18 @@ int UsableCores() {
 
 }  // namespace
 
-Replicas ChooseReplicas(const Flags& flags) {
+Replicas ChooseReplicas(const Flags& flags, const Devices& devices) {
   const int cores = UsableCores();
   Replicas replicas;
-  int asked = 0;
-  const std::vector<std::string> parts = absl::StrSplit(flags.devices, ':');
-  if (parts.size() == 2 && absl::SimpleAtoi(parts[1], &asked)) {
-    replicas.count = asked;
+  if (!devices.accelerators.empty()) {
+    // The engine's own thread updates the chains; LibTorch has nothing to share out on the CPU.
+    replicas.count = static_cast<int>(devices.accelerators.size());
+    replicas.threads = std::max(flags.threads, 1);
   } else {
-    replicas.count = std::max(1, cores / std::max(flags.threads, 1));
+    replicas.count = devices.cpu_replicas > 0 ? devices.cpu_replicas
+                                              : std::max(1, cores / std::max(flags.threads, 1));
+    replicas.threads = flags.threads > 0 ? flags.threads : std::max(1, cores / replicas.count);
   }
-  replicas.threads = flags.threads > 0 ? flags.threads : std::max(1, cores / replicas.count);
   if (replicas.count * replicas.threads > cores) {
     spdlog::warn("{} replicas of {} threads share {} cores: they will slow each other down",
                  replicas.count, replicas.threads, cores);
@@ -51,8 +48,9 @@ Replicas ChooseReplicas(const Flags& flags) {
   return replicas;
 }
 
-LoadOptions OptionsOf(const Flags& flags, const Replicas& replicas) {
+LoadOptions OptionsOf(const Flags& flags, const Devices& devices, const Replicas& replicas) {
   LoadOptions options;
+  options.devices = devices.accelerators;
   options.layout = flags.layout;
   options.max_batch_rows = flags.max_batch_rows;
   options.batch_sizes = flags.batch_sizes;

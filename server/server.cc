@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "server/devices.h"
 #include "server/engine/clock.h"
 #include "server/engine/engine.h"
 #include "server/engine/shutting_down.h"
@@ -53,6 +54,7 @@ struct Server::Parts {
   absl::Status OpenPorts();
 
   const Flags flags;
+  Devices devices;
   Replicas replicas;
   SystemClock clock;
   Metrics metrics;
@@ -66,14 +68,18 @@ struct Server::Parts {
 };
 
 absl::Status Server::Parts::StartEngines() {
-  replicas = ChooseReplicas(flags);
+  auto found = FindDevices(flags.devices);
+  if (!found.ok()) return found.status();
+  devices = *std::move(found);
+  PrepareAccelerators(flags.batch_invariant);
+  replicas = ChooseReplicas(flags, devices);
   queue = std::make_unique<WaitingQueue>(
       WaitingQueue::Options{.max_waiting = flags.max_waiting, .engines = replicas.count});
   metrics.SetRequestsWaiting([this] { return static_cast<double>(queue->requests_waiting()); });
   for (int i = 0; i < replicas.count; ++i) {
     Engine::Options options;
     options.index = i;
-    options.device = absl::StrCat("cpu:", i);
+    options.device = devices.label(i);
     options.batching = flags.batching;
     options.max_active = (flags.max_active + replicas.count - 1) / replicas.count;
     engines.push_back(std::make_unique<Engine>(options, queue.get(), &metrics, &clock));
@@ -88,7 +94,7 @@ absl::Status Server::Parts::StartEngines() {
 
 absl::Status Server::Parts::LoadModel(const ModelFolder& folder) {
   const SteadyTime begin = clock.Now();
-  auto model = ServedModel::Load(folder, OptionsOf(flags, replicas));
+  auto model = ServedModel::Load(folder, OptionsOf(flags, devices, replicas));
   if (!model.ok()) return model.status();
   for (const std::string& remark : (*model)->remarks()) spdlog::info("{}", remark);
 
@@ -103,8 +109,8 @@ absl::Status Server::Parts::LoadModel(const ModelFolder& folder) {
                        " is there twice: change the name in model.json or the version's folder"));
     }
   }
-  for (const auto& engine : engines) {
-    status = engine->AddModel([model = *model] { return model->MakeExecutor(); });
+  for (int i = 0; i < replicas.count; ++i) {
+    status = engines[i]->AddModel([model = *model, i] { return model->MakeExecutor(i); });
     if (!status.ok()) return status;
   }
   const double seconds = SecondsBetween(begin, clock.Now());

@@ -16,14 +16,17 @@ namespace {
 
 constexpr int64_t kSizes[] = {1,  2,  3,  4,  5,  6,  7,  8,  10, 12,
                               14, 16, 20, 24, 28, 32, 40, 48, 56, 64};
+constexpr int64_t kAcceleratorSizes[] = {1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256};
 constexpr double kNearBest = 0.97;
 constexpr double kMostSeconds = 0.8;
+constexpr double kMostAcceleratorSeconds = 10;
 
-// Time as a call takes it. With one thread its CPU time, so that neighbours on the machine, who
-// would pass for a slow batch size, are left out.
-double Now() {
+// Time as a call takes it. With one thread of a CPU its CPU time, so that neighbours on the
+// machine, who would pass for a slow batch size, are left out.
+double Now(const Denoiser& denoiser) {
+  const bool alone = denoiser.device().is_cpu() && at::get_num_threads() == 1;
   timespec time;
-  clock_gettime(at::get_num_threads() == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &time);
+  clock_gettime(alone ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &time);
   return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
 }
 
@@ -31,9 +34,9 @@ double Now() {
 absl::Status TimeCalls(const Denoiser& denoiser, const BatchInputs& inputs, int calls,
                        BatchTime* time) {
   for (int call = 0; call < calls; ++call) {
-    const double begin = Now();
+    const double begin = Now(denoiser);
     if (const auto answer = inputs.Run(denoiser, time->rows); !answer.ok()) return answer.status();
-    time->seconds = std::min(time->seconds, Now() - begin);
+    time->seconds = std::min(time->seconds, Now(denoiser) - begin);
   }
   return absl::OkStatus();
 }
@@ -42,14 +45,17 @@ absl::Status TimeCalls(const Denoiser& denoiser, const BatchInputs& inputs, int 
 // `wide` the last that was tried.
 absl::StatusOr<int64_t> Saturation(const Denoiser& denoiser, const BatchInputs& inputs,
                                    int64_t least, int64_t most, bool wide) {
-  const double begin = Now();
+  const double most_seconds = denoiser.device().is_cpu() ? kMostSeconds : kMostAcceleratorSeconds;
+  const double begin = Now(denoiser);
   double best = 0;
   int64_t saturation = 1;
   for (int64_t rows = 1; rows <= most; rows *= 2) {
-    if (rows > least && Now() - begin > kMostSeconds) break;
+    if (rows > least && Now(denoiser) - begin > most_seconds) break;
     BatchTime time = {rows};
     // The first call of a size warms, and is never the quickest.
-    if (absl::Status status = TimeCalls(denoiser, inputs, 3, &time); !status.ok()) return status;
+    const absl::Status status = TimeCalls(denoiser, inputs, 3, &time);
+    if (absl::IsResourceExhausted(status) && rows > least) break;  // what fits is enough
+    if (!status.ok()) return status;
     const double speed = time.rows_per_second();
     const bool gains = speed * kNearBest > best;
     if (gains || wide) saturation = rows;
@@ -70,9 +76,13 @@ bool MayBeGuided(const ModelInfo& info) {
 }
 
 absl::StatusOr<std::vector<int64_t>> CandidateSizes(const BatchSizeOptions& options,
-                                                    bool may_be_guided) {
+                                                    bool may_be_guided, bool accelerator) {
   std::vector<int64_t> sizes = options.sizes;
-  if (sizes.empty()) sizes.assign(std::begin(kSizes), std::end(kSizes));
+  if (sizes.empty() && accelerator) {
+    sizes.assign(std::begin(kAcceleratorSizes), std::end(kAcceleratorSizes));
+  } else if (sizes.empty()) {
+    sizes.assign(std::begin(kSizes), std::end(kSizes));
+  }
   if (options.max_rows > 0 && options.sizes.empty()) sizes.push_back(options.max_rows);
   std::sort(sizes.begin(), sizes.end());
   sizes.erase(std::unique(sizes.begin(), sizes.end()), sizes.end());
@@ -115,12 +125,12 @@ absl::StatusOr<std::vector<BatchTime>> MeasureBatchSizes(const Denoiser& denoise
                                                          const BatchSizeOptions& options,
                                                          bool wide) try {
   const bool may_be_guided = MayBeGuided(info);
-  const auto sizes = CandidateSizes(options, may_be_guided);
+  const auto sizes = CandidateSizes(options, may_be_guided, !denoiser.device().is_cpu());
   if (!sizes.ok()) return sizes.status();
 
   const int64_t all = sizes->back();
   const ExampleRows rows(info);
-  BatchInputs inputs(info, denoiser.layout(), info.integer_time, all);
+  BatchInputs inputs(info, denoiser, info.integer_time, all);
   if (absl::Status status = inputs.Begin(all, rows.conditions()); !status.ok()) return status;
   inputs.Set(0, rows.picture(0), 0, {.conditions = rows.conditions()});
   inputs.Pad(1, all);

@@ -13,6 +13,13 @@
 namespace denoise {
 namespace {
 
+// The CPU where there are none.
+c10::Device FirstOf(const std::vector<std::string>& devices) {
+  return devices.empty() ? c10::Device(c10::kCPU) : c10::Device(devices[0]);
+}
+
+bool IsHalf(at::ScalarType dtype) { return dtype == at::kHalf || dtype == at::kBFloat16; }
+
 absl::Status In(const std::string& folder, const absl::Status& status) {
   return absl::Status(status.code(), absl::StrCat(folder, ": ", status.message()));
 }
@@ -20,7 +27,8 @@ absl::Status In(const std::string& folder, const absl::Status& status) {
 }  // namespace
 
 struct ServedModel::Module {
-  std::shared_ptr<const Denoiser> denoiser;
+  std::shared_ptr<const Denoiser> denoiser;              // on the CPU, or on the first device
+  std::vector<std::shared_ptr<const Denoiser>> further;  // on the devices after it
 };
 
 absl::StatusOr<std::shared_ptr<ServedModel>> ServedModel::Load(const ModelFolder& folder,
@@ -35,7 +43,7 @@ absl::StatusOr<std::shared_ptr<ServedModel>> ServedModel::Load(const ModelFolder
   absl::StatusOr<std::unique_ptr<Denoiser>> denoiser = TorchScriptDenoiser::Load(
       files->denoiser,
       options.layout == "channels_last" ? Layout::kChannelsLast : Layout::kContiguous,
-      files->info.inputs);
+      files->info.inputs, FirstOf(options.devices));
   if (!denoiser.ok()) return In(folder.path, denoiser.status());
   auto module = std::make_unique<Module>();
   module->denoiser = *std::move(denoiser);
@@ -68,14 +76,16 @@ absl::Status ServedModel::Examine() {
 
   if (absl::Status status = ChooseLayout(); !status.ok()) return In(folder_, status);
   if (absl::Status status = ChooseBatchSizes(); !status.ok()) return In(folder_, status);
+  if (absl::Status status = LoadOnFurtherDevices(); !status.ok()) return In(folder_, status);
   return absl::OkStatus();
 }
 
 absl::Status ServedModel::ChooseLayout() {
   std::shared_ptr<const Denoiser>& denoiser = module_->denoiser;
-  if (options_.layout == "auto" && denoiser->has_convolutions()) {
+  const bool may_gain = denoiser->device().is_cpu() || IsHalf(denoiser->dtype());
+  if (options_.layout == "auto" && denoiser->has_convolutions() && may_gain) {
     absl::StatusOr<std::unique_ptr<Denoiser>> other =
-        TorchScriptDenoiser::Load(path_, Layout::kChannelsLast, info_->inputs);
+        TorchScriptDenoiser::Load(path_, Layout::kChannelsLast, info_->inputs, denoiser->device());
     if (!other.ok()) return other.status();
     const absl::StatusOr<double> difference =
         Difference(**other, *denoiser, *info_, info_->integer_time);
@@ -85,6 +95,29 @@ absl::Status ServedModel::ChooseLayout() {
     }
   }
   info_->layout = denoiser->layout() == Layout::kChannelsLast ? "channels_last" : "contiguous";
+  return absl::OkStatus();
+}
+
+absl::Status ServedModel::LoadOnFurtherDevices() {
+  const Denoiser& first = *module_->denoiser;
+  for (size_t i = 1; i < options_.devices.size(); ++i) {
+    const std::string& device = options_.devices[i];
+    absl::StatusOr<std::unique_ptr<Denoiser>> other =
+        TorchScriptDenoiser::Load(path_, first.layout(), info_->inputs, c10::Device(device));
+    if (!other.ok()) return other.status();
+    const absl::StatusOr<double> difference =
+        Difference(**other, first, *info_, info_->integer_time);
+    if (!difference.ok()) return difference.status();
+    const double allowed = options_.batch_invariant ? 0 : RoundingOf(first.dtype());
+    if (!(*difference <= allowed)) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "--devices: ", device, " answers otherwise than ", options_.devices[0], " (by ",
+          *difference, " of the largest value)",
+          options_.batch_invariant ? ", which --batch-invariant does not allow" : "",
+          ": serve devices of one kind together, and others by a server of their own"));
+    }
+    module_->further.push_back(*std::move(other));
+  }
   return absl::OkStatus();
 }
 
@@ -132,8 +165,10 @@ absl::StatusOr<std::vector<BatchTime>> ServedModel::InvariantSizes() const {
       "other --batch-sizes, --layout or --threads 1, or serve it without the flag"));
 }
 
-absl::StatusOr<std::unique_ptr<Executor>> ServedModel::MakeExecutor() const {
-  return TorchExecutor::Make(info_, module_->denoiser);
+absl::StatusOr<std::unique_ptr<Executor>> ServedModel::MakeExecutor(int replica) const {
+  const std::vector<std::shared_ptr<const Denoiser>>& further = module_->further;
+  const bool first = replica == 0 || further.empty();
+  return TorchExecutor::Make(info_, first ? module_->denoiser : further[replica - 1]);
 }
 
 }  // namespace denoise
