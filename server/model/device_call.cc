@@ -1,7 +1,13 @@
 #include "server/model/device_call.h"
 
+#include <sysexits.h>
+
+#include <cstdlib>
+#include <iostream>
+
 #include "c10/core/Stream.h"
 #include "c10/core/impl/VirtualGuardImpl.h"
+#include "server/model/torch_error.h"
 
 namespace denoise {
 
@@ -14,7 +20,10 @@ DeviceCall::~DeviceCall() {
   try {
     Wait();
   } catch (...) {
-    // The call's own error says it; a device that cannot be waited for reads nothing any more.
+    std::cerr << "denoised: the device " << device_.str() << " is lost ("
+              << CurrentExceptionStatus().message()
+              << ") and a process cannot have it back: ending, to be started anew" << std::endl;
+    std::_Exit(EX_SOFTWARE);  // what runs at exit would wait for the device
   }
 }
 
@@ -36,8 +45,8 @@ at::Tensor DeviceCall::Down(const at::Tensor& answer) {
 
 // Nothing is enqueued behind the copy down, so that waiting for the stream is waiting for it.
 void DeviceCall::Wait() {
-  pending_ = false;
   c10::impl::VirtualGuardImpl(device_.type()).getStream(device_).synchronize();
+  pending_ = false;
 }
 
 }  // namespace denoise

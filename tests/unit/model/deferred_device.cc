@@ -33,6 +33,7 @@ struct Copy {
 };
 
 DeferredDevice::Counts g_counts;
+bool g_lost = false;
 std::deque<Copy> g_pending;
 thread_local c10::DeviceIndex t_device = 0;
 std::array<std::atomic<int64_t>, kDevices> g_bytes;
@@ -121,6 +122,7 @@ struct Guard final : c10::impl::DeviceGuardImplInterface {
   c10::DeviceIndex deviceCount() const noexcept override { return kDevices; }
   void synchronizeStream(const c10::Stream& /*stream*/) const override {
     ++g_counts.waits;
+    TORCH_CHECK(!g_lost, "DEFERRED error: device-side assert triggered");
     DoPending();
   }
 };
@@ -230,7 +232,10 @@ void DeferredDevice::Register() {
 void DeferredDevice::Reset() {
   DoPending();
   g_counts = {};
+  g_lost = false;
 }
+
+void DeferredDevice::Lose() { g_lost = true; }
 
 DeferredDevice::Counts DeferredDevice::counts() { return g_counts; }
 

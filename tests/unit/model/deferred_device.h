@@ -27,6 +27,8 @@ class DeferredDevice {
   static void Register();
 
   static void Reset();
+  // From now on until Reset() waiting fails, as it does for a CUDA device after a fault.
+  static void Lose();
   static Counts counts();
   // Copies that have not been done yet.
   static int64_t pending();

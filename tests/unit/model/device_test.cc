@@ -1,6 +1,7 @@
 // A model on a device that is not the CPU: see deferred_device.h.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sysexits.h>
 
 #include <memory>
 #include <vector>
@@ -115,6 +116,18 @@ TEST_F(DeviceTest, InputsAreTheCallersAgainAfterAFailure) {
   EXPECT_FALSE((*denoiser)->Run(x, t, {y}).ok());
   EXPECT_EQ(DeferredDevice::counts().copies_up, 3);
   EXPECT_EQ(DeferredDevice::counts().waits, 1);
+}
+
+TEST_F(DeviceTest, ALostDeviceEndsTheProcess) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  Fixture f("formula", kOnOne);
+  const Row row = AnswerRow(0);
+  const SlotId slot = f.StartAt(1);
+  DeferredDevice::Lose();
+  EXPECT_EXIT(static_cast<void>(f.Execute({{.slot = slot, .row = &row}}, 1)),
+              ::testing::ExitedWithCode(EX_SOFTWARE),
+              "deferred:0 is lost \\(DEFERRED error: device-side assert triggered\\)");
+  DeferredDevice::Reset();
 }
 
 TEST_F(DeviceTest, HalfPrecisionIsCastThere) {
