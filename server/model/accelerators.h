@@ -15,8 +15,10 @@ struct Accelerators {
   std::string why_none;  // LibTorch's own word for it where it is built for them and count is 0
 };
 
-// `kind`: LibTorch's word, such as "cuda". Of kinds that it does not know there are none. The first
-// call asks the driver, which may take a second. Any thread.
+// `kind`: LibTorch's word, such as "cuda". Of kinds that it does not know there are none. Loads
+// LibTorch's library for the kind, which takes a second or two, and asks the driver. While there is
+// no other thread that uses LibTorch, and before anything else of it but PrepareProcess is called:
+// what looks for the kind earlier does not find it later.
 Accelerators FindAccelerators(absl::string_view kind);
 
 // Settings for all accelerators of the process; before the first model is loaded. float32 means
