@@ -1,21 +1,26 @@
 # The server with the bundled model, on all addresses: gRPC on port 8500, metrics on 8501.
-#   docker run --rm -p 8500:8500 -p 8501:8501 denoised
+#   docker build -t denoised . && docker run --rm -p 8500:8500 -p 8501:8501 denoised
+# For NVIDIA's devices, whose driver the container toolkit brings in when the container starts:
+#   docker build --build-arg TORCH=torch-cuda -t denoised:cuda .
+#   docker run --rm --gpus all -p 8500:8500 -p 8501:8501 denoised:cuda --model /models/digits --devices all
 FROM debian:bookworm-slim AS build
 WORKDIR /src
 COPY dev ./
 COPY requirements requirements
-RUN ./dev setup
+# LibTorch comes in a layer of its own, from requirements/$TORCH.txt.
+RUN LIBTORCH=later ./dev setup
+ARG TORCH=torch
+RUN .venv/bin/python -m pip install --no-cache-dir --no-deps -r requirements/$TORCH.txt
 COPY CMakeLists.txt CMakePresets.json ./
+COPY cmake cmake
 COPY proto proto
 COPY client client
 COPY server server
 RUN --mount=type=cache,target=/root/.cache/ccache \
     cmake --preset release -DDENOISE_BUILD_TESTS=OFF \
     && cmake --build --preset release --target denoised
-# Of LibTorch only those libraries that the server loads, in ../lib, where its RPATH looks.
 RUN cmake --install build --prefix /dist --strip \
-    && mkdir /dist/lib \
-    && ldd build/bin/denoised | awk '/\/torch\/lib\// { print $3 }' | xargs cp -L -t /dist/lib
+    && cmake/copy_libtorch.sh build/bin/denoised .venv/lib/python3*/site-packages /dist/lib
 
 FROM debian:bookworm-slim
 RUN apt-get update \

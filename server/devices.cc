@@ -33,7 +33,7 @@ absl::Status NotThere(const std::string& device, const Accelerators& there) {
     reason = absl::StrCat("this LibTorch is built without ", kind,
                           ": build denoised with one that has it (docs/cuda.md), or write cpu");
   } else if (there.count == 0) {
-    reason = absl::StrCat("LibTorch is built for it, but there is no such device (", there.why_none,
+    reason = absl::StrCat("LibTorch is built for it, but no such device can be used (", there.why_none,
                           "): install its driver and let this process reach it, or write cpu");
   } else {
     reason = absl::StrCat("there is no such device: there ", there.count == 1 ? "is " : "are ",
