@@ -97,7 +97,7 @@ void WriteSpeed(const ServedModel& model, const Devices& devices, std::ostream& 
 absl::Status ExamineModel(const Flags& flags, std::ostream& out) {
   const auto devices = FindDevices(flags.devices);
   if (!devices.ok()) return devices.status();
-  PrepareAccelerators(flags.batch_invariant);
+  if (!devices->accelerators.empty()) PrepareAccelerators(flags.batch_invariant);
   const Replicas replicas = ChooseReplicas(flags, *devices);
   PrepareEngineThread(replicas.threads);
   LoadOptions options = OptionsOf(flags, *devices, replicas);

@@ -125,10 +125,25 @@ std::variant<Flags, int> ParseFlags(int argc, char** argv) {
       ->group(devices)
       ->transform(CLI::CheckedTransformer(batching).description("step|request|none"))
       ->default_str("step");
+  const std::map<std::string, Order> orders = {
+      {"fcfs", Order::kFcfs}, {"srpf", Order::kSrpf}, {"fair", Order::kFair}};
+  app.add_option("--policy", flags.policy,
+                 "Who goes first at equal priority and deadline: fcfs: who came first; srpf: who "
+                 "has the least left, with ageing; fair: tenants in turn (denoise-tenant)")
+      ->envname("DENOISED_POLICY")
+      ->group(devices)
+      ->transform(CLI::CheckedTransformer(orders).description("fcfs|srpf|fair"))
+      ->default_str("fcfs");
+  add("--max-wait", flags.max_wait_seconds,
+      "A request that is older goes first, whatever its priority", devices)
+      ->transform(Duration());
 
   const char* limits = "Limits";
   add("--max-waiting", flags.max_waiting, "Requests that may wait", limits)
       ->check(CLI::Range(1u, 1'000'000u));
+  add("--max-waiting-per-tenant", flags.max_waiting_per_tenant,
+      "Of those, of one denoise-tenant; 0: no limit of its own", limits)
+      ->check(CLI::Range(0u, 1'000'000u));
   add("--max-active", flags.max_active, "Chains that may run, of all replicas", limits)
       ->check(CLI::Range(1u, 1'000'000u));
   add("--max-samples", flags.max_samples, "Samples of one request", limits)

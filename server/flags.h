@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "server/engine/batch_planner.h"
+#include "server/engine/policy.h"
 
 namespace denoise {
 
@@ -30,11 +31,14 @@ struct Flags {
   std::vector<int64_t> batch_sizes;
   bool batch_invariant = false;  // only sizes that agree bit for bit
   Batching batching = Batching::kStep;
+  Order policy = Order::kFcfs;
+  double max_wait_seconds = 30;
 
   // Limits.
-  uint32_t max_waiting = 256;  // requests
-  uint32_t max_active = 1024;  // chains, of all replicas
-  uint32_t max_samples = 64;   // chains of a request
+  uint32_t max_waiting = 256;           // requests
+  uint32_t max_waiting_per_tenant = 0;  // 0: only max_waiting
+  uint32_t max_active = 1024;           // chains, of all replicas
+  uint32_t max_samples = 64;            // chains of a request
   uint64_t max_message_bytes = 64u << 20;
   uint64_t max_state_bytes = 256u << 10;  // of a request, waiting for its reader
   double write_timeout_seconds = 60;

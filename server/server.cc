@@ -71,16 +71,25 @@ absl::Status Server::Parts::StartEngines() {
   auto found = FindDevices(flags.devices);
   if (!found.ok()) return found.status();
   devices = *std::move(found);
-  PrepareAccelerators(flags.batch_invariant);
+  if (!devices.accelerators.empty()) PrepareAccelerators(flags.batch_invariant);
   replicas = ChooseReplicas(flags, devices);
+  Policy::Options policy;
+  policy.order = flags.policy;
+  // Of more than a year it is as much as never.
+  policy.max_wait = std::chrono::nanoseconds(
+      static_cast<int64_t>(std::min(flags.max_wait_seconds, 365.0 * 24 * 3600) * 1e9));
   queue = std::make_unique<WaitingQueue>(
-      WaitingQueue::Options{.max_waiting = flags.max_waiting, .engines = replicas.count});
+      WaitingQueue::Options{.max_waiting = flags.max_waiting,
+                            .max_waiting_per_tenant = flags.max_waiting_per_tenant,
+                            .engines = replicas.count,
+                            .policy = Policy(policy)});
   metrics.SetRequestsWaiting([this] { return static_cast<double>(queue->requests_waiting()); });
   for (int i = 0; i < replicas.count; ++i) {
     Engine::Options options;
     options.index = i;
     options.device = devices.label(i);
     options.batching = flags.batching;
+    options.policy = Policy(policy);
     options.max_active = (flags.max_active + replicas.count - 1) / replicas.count;
     engines.push_back(std::make_unique<Engine>(options, queue.get(), &metrics, &clock));
     const absl::Status prepared = engines.back()->Run([threads = replicas.threads] {

@@ -11,6 +11,7 @@ namespace denoise::cli {
 CallOptions CommonFlags::call_options() const {
   CallOptions options;
   options.request_id = request_id;
+  if (!tenant.empty()) options.metadata.emplace_back("denoise-tenant", tenant);
   return options;
 }
 
@@ -26,8 +27,16 @@ void AddCommonFlags(CLI::App* app, CommonFlags* flags) {
               "After this a call is given up, on the server too [none]")
       ->envname("DENOISE_TIMEOUT");
   app->add_option("--request-id", flags->request_id, "Name of the call in the server's log");
+  app->add_option("--tenant", flags->tenant,
+                  "For whom the call is: shares and limits of the server [none]")
+      ->envname("DENOISE_TENANT");
   app->add_flag("--json", flags->json, "Write one JSON document to stdout, and nothing else");
   app->add_flag("-q,--quiet", flags->quiet, "Show no progress");
+}
+
+void AddPriorityFlag(CLI::App* app, int32_t* priority) {
+  app->add_option("--priority", *priority, "-100 to 100: higher goes first [0]")
+      ->check(Whole(-100, 100));
 }
 
 void AddModelFlags(CLI::App* app, ModelFlags* flags) {

@@ -18,6 +18,7 @@ struct CommonFlags {
   absl::Duration connect_timeout = absl::Seconds(3);
   absl::Duration timeout = absl::InfiniteDuration();
   std::string request_id;
+  std::string tenant;
   bool json = false;
   bool quiet = false;
 
@@ -31,6 +32,9 @@ struct ModelFlags {
   std::string name;
   int64_t version = 0;
 };
+
+// --priority, of what waits for the denoiser.
+void AddPriorityFlag(CLI::App* app, int32_t* priority);
 
 void AddModelFlags(CLI::App* app, ModelFlags* flags);
 

@@ -107,7 +107,8 @@ absl::StatusOr<EvaluateRequest> MakeRequest(const EvaluateFlags& flags, const Mo
                          .class_labels = flags.classes,
                          .conditions = *std::move(conditions),
                          .num_timesteps = flags.num_timesteps,
-                         .clip_sample = flags.clip};
+                         .clip_sample = flags.clip,
+                         .priority = flags.priority};
 }
 
 }  // namespace
@@ -130,6 +131,7 @@ void AddEvaluateFlags(CLI::App* app, EvaluateFlags* flags) {
       ->check(Whole(2, std::numeric_limits<uint32_t>::max()));
   AddSwitch(app, "clip", &flags->clip, "Clip the predicted x_0 [the model's]", "Options");
   app->add_option("--seed", flags->seed, "Sample i is that of seed + i [the server picks one]");
+  AddPriorityFlag(app, &flags->priority);
   app->add_flag("--per-timestep", flags->per_timestep,
                 "Show every term too, as means over the samples; --json has all of them");
 }

@@ -24,6 +24,7 @@ struct EvaluateFlags {
   std::optional<bool> clip;
   std::optional<uint64_t> seed;
   bool per_timestep = false;
+  int32_t priority = 0;
 };
 
 void AddEvaluateFlags(CLI::App* app, EvaluateFlags* flags);

@@ -23,6 +23,7 @@ struct SampleFlags {
   std::optional<uint64_t> seed;
   std::string initial_noise;  // .npy
   std::vector<NamedFile> conditions;
+  int32_t priority = 0;
 
   std::optional<float> guidance;
   float guidance_rescale = 0;

@@ -178,6 +178,7 @@ void AddSampleFlags(CLI::App* app, SampleFlags* flags) {
                   "x_T as .npy, [n, C, H, W], standard normal [drawn from the seed]");
   AddNamedFiles(app, "--condition", &flags->conditions,
                 "Further input of the model, [1 or n, ...]; may be repeated [the model's null]");
+  AddPriorityFlag(app, &flags->priority);
   AddSamplerFlags(app, &flags->sampler);
   AddGuidanceFlags(app, flags);
   AddImageFlags(app, flags);
@@ -222,6 +223,7 @@ SampleRequest MakeSampleRequest(const SampleFlags& flags, const Model& model,
   request.model_version = flags.model.version;
   request.num_samples = NumSamples(flags, request);
   request.seed = flags.seed;
+  request.priority = flags.priority;
   request.sampler = flags.sampler;
   request.class_labels = InTurn(flags.classes, request.num_samples);
   request.guidance_scale = flags.guidance;

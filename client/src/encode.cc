@@ -190,6 +190,7 @@ v1::SampleRequest Encode(const SampleRequest& request) {
     wire.mutable_image_to_image()->set_strength(request.image_to_image->strength);
   }
   if (request.inpainting) Encode(*request.inpainting, wire.mutable_inpainting());
+  wire.set_priority(request.priority);
   return wire;
 }
 
@@ -215,6 +216,7 @@ v1::EvaluateRequest Encode(const EvaluateRequest& request) {
   Encode(request.conditions, wire.mutable_conditions());
   wire.set_num_timesteps(request.num_timesteps);
   if (request.clip_sample) wire.set_clip_sample(*request.clip_sample);
+  wire.set_priority(request.priority);
   return wire;
 }
 

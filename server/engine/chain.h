@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "server/engine/executor.h"
+#include "server/engine/policy.h"
 #include "server/engine/request.h"
 
 namespace denoise {
@@ -23,7 +24,8 @@ struct Chain {
   // Counted once, because counting them walks the table.
   uint64_t denoiser_rows = 0;       // in all
   uint64_t denoiser_rows_left = 0;  // from `row` on
-  bool failed = false;              // its request has ended by it
+  Standing standing;
+  bool failed = false;  // its request has ended by it
 
   const Row& next_row() const { return request->table->rows[row]; }
   bool at_end() const { return row == request->table->rows.size(); }

@@ -112,7 +112,11 @@ void Engine::Admit() {
     room = chains_.empty() ? std::min<size_t>(room, largest) : 0;
   }
   // Also without room, because the queue shares chains out by how many each engine has.
-  for (const ChainRange& range : queue_->Pull(options_.index, chains_.size(), room)) {
+  WaitingQueue::Load load{.active = chains_.size(), .room = room};
+  for (const Chain& chain : chains_) {
+    load.least_share = std::min(load.least_share, chain.standing.share);
+  }
+  for (const ChainRange& range : queue_->Pull(options_.index, load, clock_->Now())) {
     StartChains(range);
   }
 }
@@ -156,6 +160,10 @@ void Engine::StartChains(const ChainRange& range) {
     chain.model = model;
     chain.key = keys_.Hold(model, request.conditions.get());
     chain.slot = *slot;
+    chain.standing = range.standing;
+    if (request.evaluation == nullptr) {
+      chain.standing.share += range.rows_per_chain * (i - range.first);
+    }
     chain.denoiser_rows = range.rows_per_chain;
     chain.denoiser_rows_left = range.rows_per_chain;
     chains_.push_back(std::move(chain));
@@ -193,9 +201,24 @@ void Engine::RetireEnded() {
   chains_.erase(gone, chains_.end());
 }
 
-bool Engine::Tick() {
-  candidates_.clear();
+void Engine::RankChains(SteadyTime now) {
+  ranks_.clear();
   for (size_t i = 0; i < chains_.size(); ++i) {
+    const Chain& chain = chains_[i];
+    // Those of an Evaluate have one rank, so that they stand together.
+    const uint64_t rows_left =
+        chain.request->evaluation != nullptr ? chain.denoiser_rows : chain.denoiser_rows_left;
+    ranks_.emplace_back(options_.policy.RankOf(chain.standing, rows_left, now), i);
+  }
+  // Mostly they are in order already, as they came.
+  if (!std::is_sorted(ranks_.begin(), ranks_.end())) std::sort(ranks_.begin(), ranks_.end());
+}
+
+bool Engine::Tick() {
+  const SteadyTime begin = clock_->Now();
+  RankChains(begin);
+  candidates_.clear();
+  for (const auto& [rank, i] : ranks_) {
     const Chain& chain = chains_[i];
     if (!chain.request->stream->HasRoom()) continue;
     const Request& request = *chain.request;
@@ -211,7 +234,6 @@ bool Engine::Tick() {
       candidate.rows_left = request.table->rows.size() - chain.row;
     }
   }
-  const SteadyTime begin = clock_->Now();
   const Batch& batch = planner_.Plan(candidates_, batch_sizes_);
   if (batch.key < 0) return false;
 

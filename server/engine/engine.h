@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -18,6 +19,7 @@
 #include "server/engine/clock.h"
 #include "server/engine/executor.h"
 #include "server/engine/mutex.h"
+#include "server/engine/policy.h"
 #include "server/engine/row_batch.h"
 #include "server/engine/waiting_queue.h"
 #include "server/metrics/metrics.h"
@@ -33,6 +35,7 @@ class Engine {
     std::string device;  // for metrics: "cpu:0"
     Batching batching = Batching::kStep;
     size_t max_active = 256;  // chains
+    Policy policy = {};       // which of them go first
   };
 
   // Starts the thread. The queue, the metrics and the clock outlive the engine.
@@ -72,6 +75,7 @@ class Engine {
   void StartChains(const ChainRange& range);
   void Free(const Chain& chain);
   void RetireEnded();
+  void RankChains(SteadyTime now);
   bool Tick();  // false: nothing could be run
   void Advance(const RowTask& task, RowBatch::Outcome& outcome);
   void Fail(Chain& chain, const RowTask& task, const RowBatch::Outcome& outcome);
@@ -91,6 +95,7 @@ class Engine {
   std::vector<std::vector<int64_t>> batch_sizes_;  // by model
   std::vector<Chain> chains_;                      // in the order of arrival
   BatchKeys keys_;                                 // held by chains_
+  std::vector<std::pair<Rank, size_t>> ranks_;     // of chains_, by rank
   std::vector<Candidate> candidates_;
   RowBatch row_batch_;
 

@@ -18,6 +18,11 @@ int Request::DenoiserRows(const Row& row) const {
   return acts ? 2 : 1;
 }
 
+uint64_t Request::denoiser_calls_per_chain() const {
+  return std::count_if(table->rows.begin(), table->rows.end(),
+                       [](const Row& row) { return row.denoise; });
+}
+
 uint64_t Request::rows_per_chain() const {
   uint64_t rows = 0;
   for (const Row& row : table->rows) rows += DenoiserRows(row);

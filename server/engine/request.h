@@ -54,6 +54,8 @@ struct Request {
   // Of an Evaluate, whose x_0 is `start`.
   std::shared_ptr<Evaluation> evaluation;
   StateSelection states;
+  int priority = 0;    // -kMaxPriority..kMaxPriority, higher goes first
+  std::string tenant;  // empty: none was named; those share one
   SteadyTime arrival;
   std::optional<SteadyTime> deadline;
   std::shared_ptr<EventStream> stream;
@@ -62,6 +64,8 @@ struct Request {
   int DenoiserRows(const Row& row) const;
   // Denoiser rows that one of its chains needs in all.
   uint64_t rows_per_chain() const;
+  // Denoiser calls that one of its chains takes part in, one for each row that denoises.
+  uint64_t denoiser_calls_per_chain() const;
 };
 
 }  // namespace denoise

@@ -1,18 +1,39 @@
 #include "server/engine/waiting_queue.h"
 
 #include <algorithm>
-#include <numeric>
 
+#include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 #include "server/engine/shutting_down.h"
 
 namespace denoise {
 
 WaitingQueue::WaitingQueue(Options options)
-    : options_(options), wakers_(options.engines), active_(options.engines, 0) {}
+    : options_(options),
+      wakers_(options.engines),
+      loads_(options.engines),
+      shares_(2 * options.max_waiting) {}
 
-uint64_t WaitingQueue::RowsOf(const Entry& entry) {
-  return entry.rows_per_chain * (entry.request->num_samples - entry.next);
+Standing WaitingQueue::StandingOf(const Request& request) {
+  Standing standing;
+  standing.arrival = request.arrival;
+  standing.deadline = request.deadline.value_or(SteadyTime::max());
+  standing.priority = request.priority;
+  return standing;
+}
+
+template <typename Visit>
+void WaitingQueue::ForEachBefore(const Rank& rank, SteadyTime now, Visit visit) const {
+  for (const Entry& entry : entries_) {
+    if (options_.policy.RankOf(entry.standing, entry.rows_per_chain, now) < rank) visit(entry);
+  }
+}
+
+void WaitingQueue::CountServed() {
+  uint64_t least = UINT64_MAX;
+  for (const Load& load : loads_) least = std::min(least, load.least_share);
+  for (const Entry& entry : entries_) least = std::min(least, entry.standing.share);
+  if (least != UINT64_MAX) shares_.ServedUpTo(least);
 }
 
 absl::StatusOr<WaitingQueue::Place> WaitingQueue::TryPush(std::shared_ptr<const Request> request) {
@@ -28,10 +49,28 @@ absl::StatusOr<WaitingQueue::Place> WaitingQueue::TryPush(std::shared_ptr<const 
           absl::StrCat("the queue is full: ", entries_.size(),
                        " requests wait, and no more may: come back later"));
     }
-    place = {static_cast<uint32_t>(entries_.size()), rows_waiting_};
-    entries_.push_back({std::move(request), rows_per_chain, 0});
-    chains_waiting_ += entries_.back().request->num_samples;
-    rows_waiting_ += RowsOf(entries_.back());
+    const size_t of_tenant = shares_.waiting(request->tenant);
+    if (options_.max_waiting_per_tenant > 0 && of_tenant >= options_.max_waiting_per_tenant) {
+      absl::Status full = absl::ResourceExhaustedError(
+          absl::StrCat("the tenant's part of the queue is full: ", of_tenant,
+                       " of its requests wait, and no more may: come back later"));
+      full.SetPayload(kTenantFullPayload, absl::Cord());
+      return full;
+    }
+    CountServed();
+    Entry entry{std::move(request), rows_per_chain, 0, {}};
+    entry.standing = StandingOf(*entry.request);
+    entry.standing.sequence = next_sequence_++;
+    entry.standing.share = shares_.Add(entry.request->tenant, RowsOf(entry));
+    const SteadyTime now = entry.request->arrival;
+    ForEachBefore(options_.policy.RankOf(entry.standing, rows_per_chain, now), now,
+                  [&place](const Entry& other) {
+                    ++place.requests_before;
+                    place.rows_before += RowsOf(other);
+                  });
+    chains_waiting_ += entry.left();
+    rows_waiting_ += RowsOf(entry);
+    entries_.push_back(std::move(entry));
   }
   for (const auto& wake : wakers_) {
     if (wake) wake();
@@ -39,27 +78,56 @@ absl::StatusOr<WaitingQueue::Place> WaitingQueue::TryPush(std::shared_ptr<const 
   return place;
 }
 
-std::vector<ChainRange> WaitingQueue::Pull(int engine, size_t active, size_t room) {
+std::vector<ChainRange> WaitingQueue::Pull(int engine, const Load& load, SteadyTime now) {
   std::vector<ChainRange> pulled;
   MutexLock lock(mutex_);
-  active_[engine] = active;
+  loads_[engine] = load;
   if (entries_.empty()) return pulled;
-  const size_t total = std::accumulate(active_.begin(), active_.end(), chains_waiting_);
-  const size_t fair = (total + active_.size() - 1) / active_.size();
-  size_t left = std::min(room, fair > active ? fair - active : 0);
-  while (left > 0 && !entries_.empty()) {
-    Entry& entry = entries_.front();
-    const uint32_t count = std::min<size_t>(left, entry.request->num_samples - entry.next);
-    rows_waiting_ -= RowsOf(entry);
-    pulled.push_back({entry.request, entry.next, count, entry.rows_per_chain});
-    entry.next += count;
-    rows_waiting_ += RowsOf(entry);
-    left -= count;
+  size_t total = chains_waiting_;
+  for (const Load& other : loads_) total += other.active;
+  const size_t fair = (total + loads_.size() - 1) / loads_.size();
+  size_t left = std::min(load.room, fair > load.active ? fair - load.active : 0);
+  if (left == 0) return pulled;
+
+  turns_.clear();
+  for (auto it = entries_.begin(); it != entries_.end(); ++it) {
+    turns_.push_back({options_.policy.RankOf(it->standing, it->rows_per_chain, now), it});
+  }
+  const auto later = [](const Turn& a, const Turn& b) { return b.rank < a.rank; };
+  std::make_heap(turns_.begin(), turns_.end(), later);
+  while (left > 0 && !turns_.empty()) {
+    Entry& entry = *turns_.front().entry;
+    const uint32_t count = std::min<size_t>(left, entry.left());
+    pulled.push_back({entry.request, entry.next, count, entry.rows_per_chain, entry.standing});
+    rows_waiting_ -= entry.rows_per_chain * count;
     chains_waiting_ -= count;
-    active_[engine] += count;
-    if (entry.next == entry.request->num_samples) entries_.pop_front();
+    entry.next += count;
+    if (entry.request->evaluation == nullptr) entry.standing.share += entry.rows_per_chain * count;
+    left -= count;
+    loads_[engine].active += count;
+    loads_[engine].least_share = std::min(loads_[engine].least_share, pulled.back().standing.share);
+    if (entry.left() > 0) break;  // there was no room for the rest
+    std::pop_heap(turns_.begin(), turns_.end(), later);
+    shares_.Leave(entry.request->tenant);
+    entries_.erase(turns_.back().entry);
+    turns_.pop_back();
   }
   return pulled;
+}
+
+uint64_t WaitingQueue::RowsBefore(const Request& request, uint64_t calls) const {
+  const uint64_t rows_per_chain = request.rows_per_chain();
+  uint64_t rows = 0;
+  MutexLock lock(mutex_);
+  Standing standing = StandingOf(request);
+  standing.sequence = next_sequence_;
+  standing.share = shares_.ShareOf(request.tenant);
+  ForEachBefore(options_.policy.RankOf(standing, rows_per_chain, request.arrival), request.arrival,
+                [&](const Entry& other) {
+                  if (other.request->model != request.model) return;
+                  rows += other.left() * std::min(other.rows_per_chain, calls);
+                });
+  return rows;
 }
 
 void WaitingQueue::Remove(const Request& request) {
@@ -67,8 +135,9 @@ void WaitingQueue::Remove(const Request& request) {
   const auto it = std::find_if(entries_.begin(), entries_.end(),
                                [&](const Entry& entry) { return entry.request.get() == &request; });
   if (it == entries_.end()) return;
-  chains_waiting_ -= request.num_samples - it->next;
+  chains_waiting_ -= it->left();
   rows_waiting_ -= RowsOf(*it);
+  shares_.Leave(request.tenant);
   entries_.erase(it);
 }
 
@@ -80,7 +149,10 @@ void WaitingQueue::Close() {
 std::vector<std::shared_ptr<const Request>> WaitingQueue::TakeAll() {
   std::vector<std::shared_ptr<const Request>> all;
   MutexLock lock(mutex_);
-  for (Entry& entry : entries_) all.push_back(std::move(entry.request));
+  for (Entry& entry : entries_) {
+    shares_.Leave(entry.request->tenant);
+    all.push_back(std::move(entry.request));
+  }
   entries_.clear();
   chains_waiting_ = 0;
   rows_waiting_ = 0;

@@ -11,7 +11,9 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "server/engine/mutex.h"
+#include "server/engine/policy.h"
 #include "server/engine/request.h"
+#include "server/engine/tenant_shares.h"
 
 namespace denoise {
 
@@ -21,31 +23,46 @@ struct ChainRange {
   uint32_t first = 0;
   uint32_t count = 0;
   uint64_t rows_per_chain = 0;  // of the request
+  Standing standing;            // of the first of them
 };
 
-// Thread-safe. Requests leave in the order in which they came.
+// Payload of the status that refuses a request because its tenant has enough waiting.
+inline constexpr char kTenantFullPayload[] = "denoise.v1/tenant_full";
+
+// Thread-safe. Requests leave in the order of the policy.
 class WaitingQueue {
  public:
   struct Options {
-    size_t max_waiting = 256;  // requests
+    size_t max_waiting = 256;           // requests
+    size_t max_waiting_per_tenant = 0;  // 0: no bound of its own
     int engines = 1;
+    Policy policy = {};
   };
   explicit WaitingQueue(Options options);
 
-  // Where a request stands that was just taken in.
+  // Where a request stands that was just taken in: behind those that go before it as things are.
   struct Place {
     uint32_t requests_before = 0;
     uint64_t rows_before = 0;  // denoiser rows of the requests before it
   };
 
-  // Never blocks. Takes the request only when it answers OK. RESOURCE_EXHAUSTED when full,
-  // UNAVAILABLE after Close().
+  // Never blocks. Takes the request only when it answers OK. RESOURCE_EXHAUSTED when full, with
+  // kTenantFullPayload where only its tenant's part is; UNAVAILABLE after Close().
   absl::StatusOr<Place> TryPush(std::shared_ptr<const Request> request);
 
-  // For engine `engine`, which runs `active` chains and has room for `room` more: its fair share of
-  // the chains from the head, so that engines end up with equally many. Empty when there is nothing
-  // for it now.
-  std::vector<ChainRange> Pull(int engine, size_t active, size_t room);
+  // What an engine says of itself when it pulls.
+  struct Load {
+    size_t active = 0;                  // chains
+    size_t room = 0;                    // for chains besides those
+    uint64_t least_share = UINT64_MAX;  // of the standings of the active ones
+  };
+  // For engine `engine`: its fair share of the chains from the head, so that engines end up with
+  // equally many. Empty when there is nothing for it now.
+  std::vector<ChainRange> Pull(int engine, const Load& load, SteadyTime now);
+
+  // Denoiser rows of waiting requests of the same model that go before `request`, were it taken in
+  // at its arrival, in a time in which a chain is given at most `calls`.
+  uint64_t RowsBefore(const Request& request, uint64_t calls) const;
 
   // Takes a request out that is still waiting, wholly or in part. Does nothing if there is none.
   void Remove(const Request& request);
@@ -67,8 +84,20 @@ class WaitingQueue {
     std::shared_ptr<const Request> request;
     uint64_t rows_per_chain = 0;  // counted once, and not under the lock
     uint32_t next = 0;            // first chain not handed out yet
+    Standing standing;
+    uint32_t left() const { return request->num_samples - next; }
   };
-  static uint64_t RowsOf(const Entry& entry);
+  struct Turn {
+    Rank rank;
+    std::list<Entry>::iterator entry;
+  };
+  static uint64_t RowsOf(const Entry& entry) { return entry.rows_per_chain * entry.left(); }
+  static Standing StandingOf(const Request& request);
+  // Calls visit(entry) for each that goes before one of that rank.
+  template <typename Visit>
+  void ForEachBefore(const Rank& rank, SteadyTime now, Visit visit) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void CountServed() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const Options options_;
   std::vector<std::function<void()>> wakers_;  // set before there is traffic
@@ -78,7 +107,10 @@ class WaitingQueue {
   std::list<Entry> entries_ ABSL_GUARDED_BY(mutex_);
   size_t chains_waiting_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t rows_waiting_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::vector<size_t> active_ ABSL_GUARDED_BY(mutex_);  // as each engine said last
+  std::vector<Load> loads_ ABSL_GUARDED_BY(mutex_);  // as each engine said last
+  uint64_t next_sequence_ ABSL_GUARDED_BY(mutex_) = 0;
+  TenantShares shares_ ABSL_GUARDED_BY(mutex_);
+  std::vector<Turn> turns_ ABSL_GUARDED_BY(mutex_);  // a heap, while chains are pulled
 };
 
 }  // namespace denoise

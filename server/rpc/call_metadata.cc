@@ -13,8 +13,28 @@ namespace denoise {
 namespace {
 
 constexpr char kRequestId[] = "x-request-id";
-constexpr size_t kMaxRequestIdLength = 128;
+constexpr char kTenant[] = "denoise-tenant";
+constexpr size_t kMaxNameLength = 128;
 constexpr int64_t kYearSeconds = int64_t{365} * 24 * 3600;
+
+// The value of that key, which is there at most once; nullopt: it is not.
+absl::StatusOr<std::optional<std::string>> NameIn(const grpc::CallbackServerContext& context,
+                                                  const char* key) {
+  const auto [begin, end] = context.client_metadata().equal_range(key);
+  if (begin == end) return std::nullopt;
+  const grpc::string_ref name = begin->second;
+  if (std::next(begin) != end) {
+    return FieldError(key, "sent more than once; send one");
+  }
+  const bool printable =
+      std::all_of(name.begin(), name.end(), [](char c) { return c > 0x20 && c < 0x7F; });
+  if (name.empty() || name.size() > kMaxNameLength || !printable) {
+    return FieldError(
+        key, absl::StrCat(Quote(absl::string_view(name.data(), name.size())), " is not 1..",
+                          kMaxNameLength, " printable ASCII characters without blanks"));
+  }
+  return std::string(name.data(), name.size());
+}
 
 }  // namespace
 
@@ -29,20 +49,15 @@ std::string MakeRequestId() {
 }
 
 absl::StatusOr<std::string> RequestIdOf(const grpc::CallbackServerContext& context) {
-  const auto [begin, end] = context.client_metadata().equal_range(kRequestId);
-  if (begin == end) return MakeRequestId();
-  const grpc::string_ref id = begin->second;
-  if (std::next(begin) != end) {
-    return FieldError(kRequestId, "sent more than once; send one");
-  }
-  const bool printable =
-      std::all_of(id.begin(), id.end(), [](char c) { return c > 0x20 && c < 0x7F; });
-  if (id.empty() || id.size() > kMaxRequestIdLength || !printable) {
-    return FieldError(kRequestId, absl::StrCat(Quote(absl::string_view(id.data(), id.size())),
-                                               " is not 1..", kMaxRequestIdLength,
-                                               " printable ASCII characters without blanks"));
-  }
-  return std::string(id.data(), id.size());
+  absl::StatusOr<std::optional<std::string>> id = NameIn(context, kRequestId);
+  if (!id.ok()) return id.status();
+  return id->has_value() ? **std::move(id) : MakeRequestId();
+}
+
+absl::StatusOr<std::string> TenantOf(const grpc::CallbackServerContext& context) {
+  absl::StatusOr<std::optional<std::string>> tenant = NameIn(context, kTenant);
+  if (!tenant.ok()) return tenant.status();
+  return (*std::move(tenant)).value_or("");
 }
 
 std::optional<SteadyTime> DeadlineOf(const grpc::CallbackServerContext& context, SteadyTime now) {

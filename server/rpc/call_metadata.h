@@ -18,6 +18,9 @@ std::string MakeRequestId();
 // is one value of 1..128 printable ASCII characters without blanks, so that it fits into logs.
 absl::StatusOr<std::string> RequestIdOf(const grpc::CallbackServerContext& context);
 
+// The caller's denoise-tenant, under the same rules; empty where it sent none.
+absl::StatusOr<std::string> TenantOf(const grpc::CallbackServerContext& context);
+
 // The call's deadline in steady time, converted here and nowhere else; nullopt: none, or more than
 // a year away.
 std::optional<SteadyTime> DeadlineOf(const grpc::CallbackServerContext& context, SteadyTime now);

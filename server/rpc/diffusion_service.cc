@@ -33,7 +33,11 @@ absl::StatusOr<Validated> DiffusionService::Validate(const grpc::CallbackServerC
   const auto model = backend_.catalog->FindServing(message.model(), message.model_version());
   if (!model.ok()) return model.status();
   record->model = (*model)->name;
-  return validator_.Validate(message, *model);
+  absl::StatusOr<std::string> tenant = TenantOf(context);
+  if (!tenant.ok()) return tenant.status();
+  absl::StatusOr<Validated> validated = validator_.Validate(message, *model);
+  if (validated.ok()) validated->request.tenant = *std::move(tenant);
+  return validated;
 }
 
 template <typename Event, typename Message>

@@ -10,6 +10,7 @@
 #include "server/diffusion/field_error.h"
 #include "server/diffusion/forward_process.h"
 #include "server/diffusion/likelihood.h"
+#include "server/engine/policy.h"
 #include "server/rpc/conditions_proto.h"
 #include "server/rpc/guidance_proto.h"
 #include "server/rpc/image_proto.h"
@@ -184,6 +185,12 @@ absl::Status CheckNumSamples(uint32_t num_samples, uint32_t max) {
                     absl::StrCat(num_samples, " is not in 1..", max, "; send several requests"));
 }
 
+absl::Status CheckPriority(int32_t priority) {
+  if (priority >= -kMaxPriority && priority <= kMaxPriority) return absl::OkStatus();
+  return FieldError("priority", absl::StrCat(priority, " is not in ", -kMaxPriority, "..",
+                                             kMaxPriority, "; 0 is the usual one"));
+}
+
 }  // namespace
 
 absl::Status RequestValidator::CheckAnswerSize(const ModelInfo& model, uint64_t samples, bool png,
@@ -217,6 +224,9 @@ absl::StatusOr<Validated> RequestValidator::Validate(
   request.num_samples = message.num_samples() == 0 ? 1 : message.num_samples();
   absl::Status status = CheckNumSamples(request.num_samples, limits_.max_samples);
   if (!status.ok()) return status;
+  status = CheckPriority(message.priority());
+  if (!status.ok()) return status;
+  request.priority = message.priority();
   const absl::StatusOr<bool> png = IsPng(message.encoding(), *model, "encoding");
   if (!png.ok()) return png.status();
   validated.encodings.png_samples = *png;
@@ -306,6 +316,9 @@ absl::StatusOr<Validated> RequestValidator::Validate(
   if (!table.ok()) return table.status();
   absl::Status status = CheckLevels(*model);
   if (!status.ok()) return status;
+  status = CheckPriority(message.priority());
+  if (!status.ok()) return status;
+  request.priority = message.priority();
 
   const absl::StatusOr<uint32_t> num_samples = CheckX0(message.has_x_0(), message.x_0(), *model);
   if (!num_samples.ok()) return num_samples.status();

@@ -18,6 +18,9 @@ namespace {
 // time.
 constexpr auto kTimerTolerance = std::chrono::milliseconds(5);
 
+// Of the least time that a request is expected to take: speeds vary by that much.
+constexpr double kTrusted = 0.8;
+
 }  // namespace
 
 template <typename Event>
@@ -64,6 +67,10 @@ absl::Status StreamReactor<Event>::Admit(absl::StatusOr<Validated> validated) {
     return absl::DeadlineExceededError("the deadline had passed when the request arrived");
   }
 
+  if (absl::Status status = CheckDeadline(*request); !status.ok()) {
+    return WithDetails(WithReason(std::move(status), kDeadlineUnreachable), model);
+  }
+
   EventStream::Options options;
   options.num_samples = request->num_samples;
   options.values_per_sample = model.shape.values();
@@ -85,9 +92,9 @@ absl::Status StreamReactor<Event>::Admit(absl::StatusOr<Validated> validated) {
   const absl::StatusOr<WaitingQueue::Place> place = backend_->queue->TryPush(request);
   if (!place.ok()) {
     if (!absl::IsResourceExhausted(place.status())) return place.status();
-    const uint64_t rows = backend_->queue->rows_waiting() + backend_->rows_ahead();
-    return WithRetryDelay(WithReason(place.status(), kQueueFull),
-                          RetryDelay(model, rows, backend_->queue->requests_waiting()));
+    const bool of_tenant = place.status().GetPayload(kTenantFullPayload).has_value();
+    return WithDetails(WithReason(place.status(), of_tenant ? kTenantQueueFull : kQueueFull),
+                       model);
   }
   request_ = std::move(request);
   accepted->set_queue_position(place->requests_before);
@@ -100,6 +107,32 @@ absl::Status StreamReactor<Event>::Admit(absl::StatusOr<Validated> validated) {
   }
   this->StartWrite(&message_);
   return absl::OkStatus();
+}
+
+// Refused only where it cannot be: neither what may end early nor what it may pass is counted.
+template <typename Event>
+absl::Status StreamReactor<Event>::CheckDeadline(const Request& request) const {
+  if (!request.deadline.has_value()) return absl::OkStatus();
+  const ModelInfo& model = *request.model;
+  const absl::Duration left = absl::FromChrono(*request.deadline - backend_->clock->Now());
+  LeastWork work;
+  work.rows = request.num_samples * request.rows_per_chain();
+  // Terms do not depend on each other.
+  if (request.evaluation == nullptr) work.calls = request.denoiser_calls_per_chain();
+  work.rows_before = backend_->queue->RowsBefore(request, CallsIn(model, left));
+  const absl::Duration least = LeastTimeFor(model, work);
+  if (least * kTrusted <= left) return absl::OkStatus();
+  return absl::ResourceExhaustedError(absl::StrCat(
+      "the deadline is in ", absl::FormatDuration(absl::Trunc(left, absl::Milliseconds(1))),
+      ", and the end is at least ", absl::FormatDuration(absl::Ceil(least, absl::Milliseconds(1))),
+      " away: allow more time, ask for fewer steps or samples, or come back later"));
+}
+
+template <typename Event>
+absl::Status StreamReactor<Event>::WithDetails(absl::Status full, const ModelInfo& model) const {
+  const uint64_t rows = backend_->queue->rows_waiting() + backend_->rows_ahead();
+  return WithRetryDelay(std::move(full),
+                        RetryDelay(model, rows, backend_->queue->requests_waiting()));
 }
 
 template <typename Event>

@@ -61,6 +61,8 @@ class StreamReactor final : public grpc::ServerWriteReactor<Event>,
   };
 
   absl::Status Admit(absl::StatusOr<Validated> validated);
+  absl::Status CheckDeadline(const Request& request) const;
+  absl::Status WithDetails(absl::Status full, const ModelInfo& model) const;
   void Write(const StreamEvent& event);
   void CountState();
   void End(absl::Status status, bool with_message);

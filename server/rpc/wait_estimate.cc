@@ -19,6 +19,19 @@ absl::Duration TimeFor(const ModelInfo& model, uint64_t rows) {
   return speed > 0 ? absl::Seconds(static_cast<double>(rows) / speed) : absl::ZeroDuration();
 }
 
+absl::Duration LeastTimeFor(const ModelInfo& model, const LeastWork& work) {
+  if (model.denoiser_seconds.empty()) return absl::ZeroDuration();
+  const double call =
+      *std::min_element(model.denoiser_seconds.begin(), model.denoiser_seconds.end());
+  return std::max(absl::Seconds(call * static_cast<double>(work.calls)),
+                  TimeFor(model, work.rows + work.rows_before));
+}
+
+uint64_t CallsIn(const ModelInfo& model, absl::Duration time) {
+  if (model.denoiser_seconds.empty() || model.denoiser_seconds.back() <= 0) return 0;
+  return static_cast<uint64_t>(absl::ToDoubleSeconds(time) / model.denoiser_seconds.back());
+}
+
 absl::Duration RetryDelay(const ModelInfo& model, uint64_t rows, size_t requests) {
   const absl::Duration each = TimeFor(model, rows) / std::max<double>(1, requests);
   return std::clamp(each, absl::Milliseconds(100), absl::Seconds(30));

@@ -47,6 +47,9 @@ def refused(start_process):
         (("--frobnicate",), "--frobnicate"),
         (("--max-waiting", "many"), "--max-waiting"),
         (("--max-waiting", "0"), "--max-waiting"),
+        (("--policy", "lifo"), "--policy"),
+        (("--max-wait", "soon"), "--max-wait"),
+        (("--max-waiting-per-tenant", "-1"), "--max-waiting-per-tenant"),
         (("--batching", "sometimes"), "sometimes"),
         (("--devices", "tpu"), "tpu"),
         (("--devices", "cuda"), "cuda:0"),
@@ -314,7 +317,8 @@ def test_help_groups_the_flags():
         [DENOISED, "--help"], capture_output=True, text=True, timeout=10, env=clean_environment()
     )
     assert shown.returncode == 0 and not shown.stderr
-    for flag in ("--model", "--listen", "--batching", "--max-waiting", "--drain-grace"):
+    for flag in ("--model", "--listen", "--batching", "--policy", "--max-wait", "--max-waiting",
+                 "--max-waiting-per-tenant", "--drain-grace"):
         assert flag in shown.stdout
     assert re.search(r"^Limits", shown.stdout, re.M | re.I)
 

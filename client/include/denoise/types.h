@@ -135,6 +135,8 @@ struct SampleRequest {
   // A chain begins from one of initial_noise and image_to_image; both: INVALID_ARGUMENT.
   std::optional<ImageToImage> image_to_image = {};
   std::optional<Inpainting> inpainting = {};
+  // -100..100: higher goes first, until others are older than the server's --max-wait.
+  int32_t priority = 0;
 };
 
 // Runs the forward process on given samples.
@@ -163,6 +165,7 @@ struct EvaluateRequest {
   // strata of equal width in log-SNR, and from the exact terms at t = 0 and of the prior.
   uint32_t num_timesteps = 0;
   std::optional<bool> clip_sample = {};  // absent: as the model says
+  int32_t priority = 0;                  // as in SampleRequest
 };
 
 // First of every stream: the request is valid and queued.

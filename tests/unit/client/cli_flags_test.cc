@@ -60,7 +60,9 @@ TEST(SampleFlagsTest, EverythingArrives) {
                                 "--no-clip",
                                 "--clip-range",
                                 "3",
-                                "--use-clipped-model-output"});
+                                "--use-clipped-model-output",
+                                "--priority",
+                                "-7"});
   EXPECT_EQ(request.model, "digits");
   EXPECT_EQ(request.model_version, 2);
   EXPECT_THAT(request.class_labels, ElementsAre(7));
@@ -75,6 +77,21 @@ TEST(SampleFlagsTest, EverythingArrives) {
   EXPECT_EQ(request.sampler.clip_sample, false);
   EXPECT_EQ(request.sampler.clip_sample_range, 3.0f);
   EXPECT_TRUE(request.sampler.use_clipped_model_output);
+  EXPECT_EQ(request.priority, -7);
+}
+
+TEST(SampleFlagsTest, TheTenantGoesAsMetadata) {
+  SampleFlags flags;
+  ASSERT_EQ(Parse(&flags, {"--tenant", "alice"}), "");
+  EXPECT_THAT(flags.common.call_options().metadata,
+              ElementsAre(std::pair<std::string, std::string>("denoise-tenant", "alice")));
+  EXPECT_TRUE(SampleFlags().common.call_options().metadata.empty());
+}
+
+TEST(SampleFlagsTest, APriorityHasBounds) {
+  SampleFlags flags;
+  EXPECT_THAT(Parse(&flags, {"--priority", "101"}),
+              HasSubstr("'101' is not a whole number of -100 to 100"));
 }
 
 TEST(SampleFlagsTest, WhatIsNotSaidIsLeftToTheModel) {

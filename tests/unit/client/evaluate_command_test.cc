@@ -32,7 +32,7 @@ TEST(EvaluateFlagsTest, EverythingArrives) {
   EvaluateFlags flags;
   EXPECT_EQ(Parse(&flags, {"--class", "7,3", "--condition", "text=t.npy", "a.png", "b.npy",
                            "--timesteps", "50", "--no-clip", "--seed", "5", "--per-timestep",
-                           "--json", "--model", "digits"}),
+                           "--json", "--model", "digits", "--priority", "5"}),
             "");
   EXPECT_THAT(flags.images, ElementsAre("a.png", "b.npy")) << "no list swallows them";
   EXPECT_THAT(flags.classes, ElementsAre(7, 3));
@@ -43,6 +43,7 @@ TEST(EvaluateFlagsTest, EverythingArrives) {
   EXPECT_TRUE(flags.per_timestep);
   EXPECT_TRUE(flags.common.json);
   EXPECT_EQ(flags.model.name, "digits");
+  EXPECT_EQ(flags.priority, 5);
 }
 
 TEST(EvaluateFlagsTest, WhatIsRefusedIsNamed) {
@@ -136,6 +137,7 @@ TEST_F(EvaluateCommandTest, TheRequestIsWhatTheFlagsSay) {
   flags_.num_timesteps = 50;
   flags_.clip = true;
   flags_.seed = 9;
+  flags_.priority = -3;
   flags_.model.name = "digits";
   flags_.model.version = 3;
   EXPECT_EQ(Run(), 0) << err_.str();
@@ -147,6 +149,7 @@ TEST_F(EvaluateCommandTest, TheRequestIsWhatTheFlagsSay) {
   EXPECT_THAT(request_.class_labels, ElementsAre(7));
   EXPECT_EQ(request_.conditions["tokens"].dtype(), DataType::kInt64);
   EXPECT_EQ(request_.num_timesteps, 50u);
+  EXPECT_EQ(request_.priority, -3);
   EXPECT_EQ(request_.clip_sample, true);
   EXPECT_EQ(request_.seed, 9u);
 }

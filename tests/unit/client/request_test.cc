@@ -45,6 +45,7 @@ TEST_F(RequestTest, EveryFieldOfARequestArrives) {
                      .flow_shift = 3.0f};
   request.class_labels = {3, 4};
   request.guidance_scale = 2.5f;
+  request.priority = -7;
   request.initial_noise = Tensor{{2, 1, 1, 1}, {0.25f, -0.5f}};
   request.states = {.every_n_steps = 4,
                     .steps = {0, 2},
@@ -69,6 +70,7 @@ TEST_F(RequestTest, EveryFieldOfARequestArrives) {
   EXPECT_EQ(got.sampler().flow_shift(), 3.0f);
   EXPECT_THAT(got.class_labels(), ElementsAre(3, 4));
   EXPECT_EQ(got.guidance_scale(), 2.5f);
+  EXPECT_EQ(got.priority(), -7);
   EXPECT_THAT(got.initial_noise().shape(), ElementsAre(2, 1, 1, 1));
   EXPECT_EQ(got.initial_noise().data(), std::string("\0\0\x80\x3e\0\0\0\xbf", 8));
   EXPECT_EQ(got.states().every_n_steps(), 4u);

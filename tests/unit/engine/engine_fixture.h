@@ -45,15 +45,16 @@ class EngineTest : public ::testing::Test {
   };
 
   void Start(FakeExecutor::Hook hook = nullptr, Batching batching = Batching::kStep,
-             int engines = 1, size_t max_active = 64) {
+             int engines = 1, size_t max_active = 64, Policy policy = {}) {
     queue_ = std::make_unique<WaitingQueue>(
-        WaitingQueue::Options{.max_waiting = 10'000, .engines = engines});
+        WaitingQueue::Options{.max_waiting = 10'000, .engines = engines, .policy = policy});
     for (int i = 0; i < engines; ++i) {
       Engine::Options options;
       options.index = i;
       options.device = absl::StrCat("cpu:", i);
       options.batching = batching;
       options.max_active = max_active;
+      options.policy = policy;
       engines_.push_back(std::make_unique<Engine>(options, queue_.get(), &metrics_, &clock_));
       ASSERT_TRUE(engines_.back()
                       ->AddModel([=, this]() -> absl::StatusOr<std::unique_ptr<Executor>> {

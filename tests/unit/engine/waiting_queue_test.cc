@@ -30,14 +30,14 @@ TEST(WaitingQueue, FirstComeFirstServedAndSplitOverPulls) {
   EXPECT_EQ(place->rows_before, 9u);
   EXPECT_EQ(queue.rows_waiting(), 15u);
 
-  auto first = queue.Pull(0, 0, 2);
+  auto first = queue.Pull(0, {0, 2}, SteadyTime());
   ASSERT_EQ(first.size(), 1u);
   EXPECT_EQ(first[0].request, a);
   EXPECT_EQ(first[0].first, 0u);
   EXPECT_EQ(first[0].count, 2u);
   EXPECT_EQ(queue.requests_waiting(), 2u);
 
-  auto second = queue.Pull(0, 2, 5);
+  auto second = queue.Pull(0, {2, 5}, SteadyTime());
   ASSERT_EQ(second.size(), 2u);
   EXPECT_EQ(second[0].first, 2u);
   EXPECT_EQ(second[0].count, 1u);
@@ -50,13 +50,13 @@ TEST(WaitingQueue, FirstComeFirstServedAndSplitOverPulls) {
 TEST(WaitingQueue, EnginesEndUpWithEquallyMany) {
   WaitingQueue queue({.max_waiting = 10, .engines = 2});
   ASSERT_TRUE(queue.TryPush(NewRequest(8)).ok());
-  EXPECT_EQ(Count(queue.Pull(0, 0, 100)), 4u);
-  EXPECT_EQ(Count(queue.Pull(0, 4, 100)), 0u);
-  EXPECT_EQ(Count(queue.Pull(1, 0, 100)), 4u);
+  EXPECT_EQ(Count(queue.Pull(0, {0, 100}, SteadyTime())), 4u);
+  EXPECT_EQ(Count(queue.Pull(0, {4, 100}, SteadyTime())), 0u);
+  EXPECT_EQ(Count(queue.Pull(1, {0, 100}, SteadyTime())), 4u);
   // Engine 0 has lost its chains: what comes next is its own.
   ASSERT_TRUE(queue.TryPush(NewRequest(4)).ok());
-  EXPECT_EQ(Count(queue.Pull(1, 4, 100)), 2u);  // it still counts 4 for engine 0
-  EXPECT_EQ(Count(queue.Pull(0, 0, 100)), 2u);
+  EXPECT_EQ(Count(queue.Pull(1, {4, 100}, SteadyTime())), 2u);  // it still counts 4 for engine 0
+  EXPECT_EQ(Count(queue.Pull(0, {0, 100}, SteadyTime())), 2u);
 }
 
 TEST(WaitingQueue, FullIsSaidAtOnce) {
@@ -66,7 +66,7 @@ TEST(WaitingQueue, FullIsSaidAtOnce) {
   const auto refused = NewRequest(1);
   EXPECT_TRUE(absl::IsResourceExhausted(queue.TryPush(refused).status()));
   EXPECT_EQ(refused.use_count(), 1);
-  (void)queue.Pull(0, 0, 1);
+  (void)queue.Pull(0, {0, 1}, SteadyTime());
   EXPECT_TRUE(queue.TryPush(refused).ok());
 }
 
@@ -76,11 +76,11 @@ TEST(WaitingQueue, RemoveTakesOutWhatIsLeft) {
   const auto b = NewRequest(1);
   ASSERT_TRUE(queue.TryPush(a).ok());
   ASSERT_TRUE(queue.TryPush(b).ok());
-  (void)queue.Pull(0, 0, 1);
+  (void)queue.Pull(0, {0, 1}, SteadyTime());
   queue.Remove(*a);
   queue.Remove(*a);
   EXPECT_EQ(queue.rows_waiting(), 3u);
-  const auto rest = queue.Pull(0, 1, 10);
+  const auto rest = queue.Pull(0, {1, 10}, SteadyTime());
   ASSERT_EQ(rest.size(), 1u);
   EXPECT_EQ(rest[0].request, b);
 }
@@ -90,7 +90,7 @@ TEST(WaitingQueue, ClosedTakesNothingIn) {
   ASSERT_TRUE(queue.TryPush(NewRequest(1)).ok());
   queue.Close();
   EXPECT_TRUE(absl::IsUnavailable(queue.TryPush(NewRequest(1)).status()));
-  EXPECT_EQ(Count(queue.Pull(0, 0, 10)), 1u);
+  EXPECT_EQ(Count(queue.Pull(0, {0, 10}, SteadyTime())), 1u);
 }
 
 TEST(WaitingQueue, TakeAllLeavesNothing) {
@@ -98,13 +98,84 @@ TEST(WaitingQueue, TakeAllLeavesNothing) {
   const auto a = NewRequest(3);
   ASSERT_TRUE(queue.TryPush(a).ok());
   ASSERT_TRUE(queue.TryPush(NewRequest(1)).ok());
-  (void)queue.Pull(0, 0, 1);
+  (void)queue.Pull(0, {0, 1}, SteadyTime());
   const auto all = queue.TakeAll();
   ASSERT_EQ(all.size(), 2u);
   EXPECT_EQ(all[0], a);
   EXPECT_EQ(queue.requests_waiting(), 0u);
   EXPECT_EQ(queue.rows_waiting(), 0u);
-  EXPECT_EQ(Count(queue.Pull(0, 1, 10)), 0u);
+  EXPECT_EQ(Count(queue.Pull(0, {1, 10}, SteadyTime())), 0u);
+}
+
+TEST(WaitingQueue, TheMoreUrgentGoesBeforeAndIsToldSo) {
+  WaitingQueue queue({.max_waiting = 10});
+  const auto usual = NewRequest(2);
+  const auto urgent = NewRequest(1);
+  urgent->priority = 1;
+  const auto idle = NewRequest(1);
+  idle->priority = -1;
+  ASSERT_TRUE(queue.TryPush(usual).ok());
+  EXPECT_EQ(queue.TryPush(urgent)->requests_before, 0u);
+  const auto place = queue.TryPush(idle);
+  EXPECT_EQ(place->requests_before, 2u);
+  EXPECT_EQ(place->rows_before, 9u);
+  const auto pulled = queue.Pull(0, {.room = 10}, SteadyTime());
+  ASSERT_EQ(pulled.size(), 3u);
+  EXPECT_EQ(pulled[0].request, urgent);
+  EXPECT_EQ(pulled[1].request, usual);
+  EXPECT_EQ(pulled[2].request, idle);
+}
+
+TEST(WaitingQueue, RowsBeforeAreThoseThatGoFirstInThatTime) {
+  WaitingQueue queue({.max_waiting = 10});
+  ASSERT_TRUE(queue.TryPush(NewRequest(2, 100)).ok());
+  ASSERT_TRUE(queue.TryPush(NewRequest(1, 5)).ok());
+  const auto other_model = NewRequest(1, 7);
+  other_model->model = std::make_shared<const ModelInfo>();
+  ASSERT_TRUE(queue.TryPush(other_model).ok());
+  const auto next = NewRequest(1);
+  EXPECT_EQ(queue.RowsBefore(*next, 1000), 205u);
+  EXPECT_EQ(queue.RowsBefore(*next, 10), 25u);
+  next->priority = 1;
+  EXPECT_EQ(queue.RowsBefore(*next, 1000), 0u);
+}
+
+TEST(WaitingQueue, ATenantHasItsPart) {
+  WaitingQueue queue({.max_waiting = 3, .max_waiting_per_tenant = 1});
+  const auto request = [](const char* tenant) {
+    auto request = NewRequest(1);
+    request->tenant = tenant;
+    return request;
+  };
+  const auto first = request("a");
+  ASSERT_TRUE(queue.TryPush(first).ok());
+  const absl::Status refused = queue.TryPush(request("a")).status();
+  EXPECT_TRUE(absl::IsResourceExhausted(refused));
+  EXPECT_TRUE(refused.GetPayload(kTenantFullPayload).has_value());
+  ASSERT_TRUE(queue.TryPush(request("b")).ok());
+  ASSERT_TRUE(queue.TryPush(request("")).ok());
+  // The whole queue is full, which says more.
+  EXPECT_FALSE(queue.TryPush(request("a")).status().GetPayload(kTenantFullPayload).has_value());
+  queue.Remove(*first);
+  EXPECT_TRUE(queue.TryPush(request("a")).ok());
+  (void)queue.Pull(0, {.room = 10}, SteadyTime());
+  EXPECT_TRUE(queue.TryPush(request("a")).ok());
+  (void)queue.TakeAll();
+  EXPECT_TRUE(queue.TryPush(request("a")).ok());
+}
+
+TEST(WaitingQueue, FairTenantsTakeTurns) {
+  WaitingQueue queue({.max_waiting = 10, .policy = Policy({.order = Order::kFair})});
+  std::vector<std::shared_ptr<Request>> requests;
+  for (const char* tenant : {"a", "a", "a", "b", "b"}) {
+    requests.push_back(NewRequest(1));
+    requests.back()->tenant = tenant;
+    ASSERT_TRUE(queue.TryPush(requests.back()).ok());
+  }
+  const auto pulled = queue.Pull(0, {.room = 10}, SteadyTime());
+  ASSERT_EQ(pulled.size(), 5u);
+  const size_t turns[] = {0, 3, 1, 4, 2};
+  for (size_t i = 0; i < 5; ++i) EXPECT_EQ(pulled[i].request, requests[turns[i]]) << i;
 }
 
 TEST(WaitingQueue, WakesEveryEngine) {

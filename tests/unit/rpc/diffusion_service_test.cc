@@ -258,6 +258,83 @@ TEST_F(DiffusionServiceTest, FullQueueRefusesAtOnce) {
               HasSubstr("denoise_requests_rejected_total{reason=\"queue_full\"} 1"));
 }
 
+TEST_F(DiffusionServiceTest, ATenantsPartOfTheQueue) {
+  StartServer({.max_waiting_per_tenant = 1});
+  const auto call = [&](SampleCall* call, const char* tenant) {
+    call->context.AddMetadata("denoise-tenant", tenant);
+    call->reader = stub_->Sample(&call->context, {});
+  };
+  SampleCall first, second, other;
+  call(&first, "alice");
+  ASSERT_TRUE(first.ReadAccepted());
+  call(&second, "alice");
+  const grpc::Status status = second.End();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_EQ(DetailsOf(status).info->reason(), "TENANT_QUEUE_FULL");
+  EXPECT_GT(DetailsOf(status).retry_seconds(), 0);
+  call(&other, "bob");
+  ASSERT_TRUE(other.ReadAccepted());
+  const auto request = engine_->Next();
+  EXPECT_EQ(request->tenant, "alice");
+  FinishAll(*request, 0);
+  FinishAll(*engine_->Next(), 0);
+  EXPECT_TRUE(first.End().ok());
+  EXPECT_TRUE(other.End().ok());
+  EndServer();
+  EXPECT_THAT(metrics_.Text(),
+              HasSubstr("denoise_requests_rejected_total{reason=\"tenant_queue_full\"} 1"));
+}
+
+TEST_F(DiffusionServiceTest, TenantsAreCheckedLikeRequestIds) {
+  StartServer();
+  for (const std::string& tenant : {std::string(129, 'a'), std::string("two words")}) {
+    SampleCall call;
+    call.context.AddMetadata("denoise-tenant", tenant);
+    call.reader = stub_->Sample(&call.context, {});
+    const grpc::Status status = call.End();
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+    EXPECT_EQ(DetailsOf(status).bad_request->field_violations(0).field(), "denoise-tenant");
+  }
+}
+
+TEST_F(DiffusionServiceTest, ADeadlineThatCannotBeMetIsRefused) {
+  StartServer();
+  // 100 steps of at least 10 ms each.
+  v1::SampleRequest message;
+  message.mutable_sampler()->set_steps(100);
+  SampleCall refused(stub_.get(), message, std::chrono::milliseconds(500));
+  const grpc::Status status = refused.End();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED) << status.error_message();
+  EXPECT_EQ(DetailsOf(status).info->reason(), "DEADLINE_UNREACHABLE");
+  EXPECT_THAT(status.error_message(), HasSubstr("at least 1s away"));
+  EXPECT_GT(DetailsOf(status).retry_seconds(), 0);
+
+  SampleCall enough(stub_.get(), message, std::chrono::seconds(60));
+  ASSERT_TRUE(enough.ReadAccepted());
+  // What waits before it counts: 64 chains of 100 rows at 200 rows/s.
+  message.set_num_samples(64);
+  SampleCall large(stub_.get(), message);
+  ASSERT_TRUE(large.ReadAccepted());
+  message.set_num_samples(1);
+  message.set_priority(-1);
+  SampleCall behind(stub_.get(), message, std::chrono::seconds(20));
+  EXPECT_EQ(behind.End().error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  message.set_priority(1);
+  SampleCall ahead(stub_.get(), message, std::chrono::seconds(20));
+  ASSERT_TRUE(ahead.ReadAccepted());
+  EXPECT_EQ(engine_->Next()->priority, 1);
+  EXPECT_EQ(queue_->requests_waiting(), 0u);
+  ahead.context.TryCancel();
+  enough.context.TryCancel();
+  large.context.TryCancel();
+  EXPECT_FALSE(ahead.End().ok());
+  EXPECT_FALSE(enough.End().ok());
+  EXPECT_FALSE(large.End().ok());
+  EndServer();
+  EXPECT_THAT(metrics_.Text(),
+              HasSubstr("denoise_requests_rejected_total{reason=\"deadline_unreachable\"} 2"));
+}
+
 TEST_F(DiffusionServiceTest, QueuePositionCountsThoseBefore) {
   StartServer();
   SampleCall first(stub_.get(), {});

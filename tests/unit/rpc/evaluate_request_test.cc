@@ -110,6 +110,11 @@ TEST_F(EvaluateRequestTest, Conditions) {
 
 TEST_F(EvaluateRequestTest, BadOnesAreToldFieldValueAndMend) {
   const std::vector<Bad<E>> cases = {
+      {"too high a priority",
+       [](E* m) { m->set_priority(101); },
+       "priority",
+       {"101", "-100..100"},
+       Pictures()},
       {"no x_0", [](E* m) { m->clear_x_0(); }, "x_0", {"missing", "[n, C, H, W]"}, Pictures()},
       {"wrong shape",
        [](E* m) {

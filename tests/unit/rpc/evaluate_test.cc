@@ -186,7 +186,7 @@ TEST_F(EvaluateTest, CancelWhileRunning) {
 }
 
 TEST_F(EvaluateTest, DeadlineWhileQueued) {
-  StartServer({.model = Pictures()});
+  StartServer({.model = Unmeasured(Pictures())});
   EvaluateCall call(stub_.get(), OfSamples(1), std::chrono::milliseconds(200));
   ASSERT_TRUE(call.ReadAccepted());
   engine_->WaitFor([&] { return queue_->requests_waiting() == 0; });

@@ -184,7 +184,7 @@ TEST_F(ReaderTest, AClientThatVanishesIsNoticed) {
 }
 
 TEST_F(ReaderTest, DeadlineWhileQueued) {
-  StartServer();
+  StartServer({.model = Unmeasured(TestModel())});
   SampleCall call(stub_.get(), {}, std::chrono::milliseconds(200));
   ASSERT_TRUE(call.ReadAccepted());
   engine_->WaitFor([&] { return queue_->requests_waiting() == 0; });
@@ -194,7 +194,7 @@ TEST_F(ReaderTest, DeadlineWhileQueued) {
 }
 
 TEST_F(ReaderTest, DeadlineWhileRunning) {
-  StartServer();
+  StartServer({.model = Unmeasured(TestModel())});
   SampleCall call(stub_.get(), EveryState(), std::chrono::milliseconds(200));
   const auto request = engine_->Next();
   ASSERT_TRUE(request->deadline.has_value());

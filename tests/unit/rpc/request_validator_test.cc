@@ -33,6 +33,8 @@ using RequestValidatorTest = ValidatorTest;
 using S = v1::SampleRequest;
 const std::vector<Bad<S>>& BadSamples() {
   static const auto* cases = new std::vector<Bad<S>>{
+      {"too high a priority", [](S* m) { m->set_priority(101); }, "priority", {"101", "-100..100"}},
+      {"too low a priority", [](S* m) { m->set_priority(-101); }, "priority", {"-101"}},
       {"too many samples", [](S* m) { m->set_num_samples(65); }, "num_samples", {"65", "1..64"}},
       {"2^32-1 samples",
        [](S* m) { m->set_num_samples(kMaxUint32); },

@@ -52,7 +52,7 @@ class FakeEngine {
         MutexLock lock(mutex_);
         seen = wakes_;
       }
-      for (ChainRange& range : queue_->Pull(0, 0, 1000)) {
+      for (ChainRange& range : queue_->Pull(0, {.room = 1000}, SystemClock().Now())) {
         pulled_.push_back(std::move(range.request));
       }
       if (!pulled_.empty()) {
@@ -107,6 +107,7 @@ class ServiceTest : public testing::Test {
   struct Setup {
     ModelInfo model = TestModel();
     size_t max_waiting = 16;
+    size_t max_waiting_per_tenant = 0;
     Limits limits = {};
     std::chrono::nanoseconds write_timeout = std::chrono::seconds(60);
   };
@@ -115,8 +116,8 @@ class ServiceTest : public testing::Test {
   void StartServer(Setup setup) {
     model_ = Shared(std::move(setup.model));
     catalog_.Add(model_);
-    queue_ =
-        std::make_unique<WaitingQueue>(WaitingQueue::Options{setup.max_waiting, /*engines=*/1});
+    queue_ = std::make_unique<WaitingQueue>(WaitingQueue::Options{
+        .max_waiting = setup.max_waiting, .max_waiting_per_tenant = setup.max_waiting_per_tenant});
     engine_ = std::make_unique<FakeEngine>(queue_.get());
     writers_ = std::make_unique<WriterPool>(
         WriterPool::Options{.threads = 2, .write_timeout = setup.write_timeout});
@@ -203,6 +204,7 @@ inline std::chrono::system_clock::time_point In(std::chrono::milliseconds timeou
 }
 
 struct SampleCall : Call<v1::SampleEvent> {
+  SampleCall() = default;  // for one with metadata: set context and reader
   SampleCall(v1::Diffusion::Stub* stub, const v1::SampleRequest& request) {
     reader = stub->Sample(&context, request);
   }

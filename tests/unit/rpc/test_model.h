@@ -42,6 +42,12 @@ inline ModelInfo WithoutNullClass() {
   return model;
 }
 
+// Of which no speed is known, so that no deadline is too early for it.
+inline ModelInfo Unmeasured(ModelInfo model) {
+  model.denoiser_seconds.clear();
+  return model;
+}
+
 // One that Evaluate is for.
 inline ModelInfo Pictures() {
   ModelInfo model = TestModel();

@@ -23,6 +23,18 @@ TEST(WaitEstimateTest, IsZeroWhereNothingWasMeasured) {
   EXPECT_EQ(RetryDelay(model, 300, 10), absl::Milliseconds(100));
 }
 
+TEST(WaitEstimateTest, LeastTimeIsThatOfTheLongestChainOrOfAllRows) {
+  ModelInfo model;
+  model.batch_sizes = {1, 8};
+  model.denoiser_seconds = {0.01, 0.04};
+  EXPECT_EQ(LeastTimeFor(model, {.calls = 100, .rows = 100}), absl::Seconds(1));
+  EXPECT_EQ(LeastTimeFor(model, {.calls = 100, .rows = 100, .rows_before = 300}), absl::Seconds(2));
+  EXPECT_EQ(CallsIn(model, absl::Seconds(1)), 25u);
+  model.denoiser_seconds.clear();
+  EXPECT_EQ(LeastTimeFor(model, {.calls = 100, .rows = 100}), absl::ZeroDuration());
+  EXPECT_EQ(CallsIn(model, absl::Seconds(1)), 0u);
+}
+
 TEST(WaitEstimateTest, RetryDelayIsWhenOneOfTheRequestsLeaves) {
   const ModelInfo model = TestModel();
   EXPECT_EQ(RetryDelay(model, 2000, 10), absl::Seconds(1));
