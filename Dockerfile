@@ -4,6 +4,9 @@
 #   docker run --rm --read-only --tmpfs /tmp:exec -p 8500:8500 -p 8501:8501 denoised
 #   docker run --rm --read-only -p 8080:8080 denoise-viewer --server HOST:8500
 # Nothing is written but to /tmp, and there only where a model is an AOTInductor package, which is unpacked.
+# For NVIDIA's devices, whose driver the container toolkit brings in when the container starts:
+#   docker build --build-arg TORCH=torch-cuda -t denoised:cuda .
+#   docker run --rm --gpus all -p 8500:8500 -p 8501:8501 denoised:cuda --model /models/digits --devices all
 FROM debian:bookworm-slim AS packages
 WORKDIR /src
 COPY dev ./
@@ -11,6 +14,7 @@ COPY requirements requirements
 # LIBTORCH, wherever it is, keeps LibTorch from being fetched.
 RUN LIBTORCH=/none ./dev setup
 COPY CMakeLists.txt CMakePresets.json ./
+COPY cmake cmake
 COPY proto proto
 COPY client client
 
@@ -40,17 +44,17 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=5s CMD ["/usr/local/bin/d
 ENTRYPOINT ["/usr/local/bin/denoise-viewer"]
 
 FROM packages AS build
-RUN ./dev setup
+# In a layer of its own, from requirements/$TORCH.txt.
+ARG TORCH=torch
+RUN .venv/bin/python -m pip install --no-cache-dir --no-deps -r requirements/$TORCH.txt
 COPY server server
 RUN --mount=type=cache,target=/root/.cache/ccache \
     cmake --preset release -DDENOISE_BUILD_TESTS=OFF \
     && cmake --build --preset release --target denoised
-# Of LibTorch only those libraries that the server loads, in ../lib, where its RPATH looks. Their symbol
-# tables, which only debuggers read, are a fifth of them.
+# Of LibTorch only those libraries that the server loads, in ../lib, where its RPATH looks.
 RUN cmake --install build --prefix /dist --strip \
-    && mkdir /dist/lib \
-    && ldd build/bin/denoised | awk '/\/torch\/lib\// { print $3 }' | xargs cp -L -t /dist/lib \
-    && strip --strip-unneeded /dist/lib/*
+    && cmake/copy_libtorch.sh build/bin/denoised .venv/lib/python3*/site-packages /dist/lib \
+    && strip --strip-unneeded /dist/lib/*.so*
 
 FROM debian:bookworm-slim AS server
 RUN apt-get update \

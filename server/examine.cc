@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "server/devices.h"
 #include "server/model/served_model.h"
 #include "server/replicas.h"
 #include "server/tuning_table.h"
@@ -76,12 +77,16 @@ void WriteTuning(const ModelInfo& info, std::ostream& out) {
   Line(out, "numerics id", info.numerics_id);
 }
 
-void WriteSpeed(const ServedModel& model, std::ostream& out) {
+void WriteSpeed(const ServedModel& model, const Devices& devices, std::ostream& out) {
   const ModelInfo& info = *model.info();
   const ExaminationReport& report = model.report();
-  out << fmt::format("calls, {}, {}, {}, one replica of {}\n", info.executor, info.layout,
-                     info.precision,
-                     info.threads == 1 ? "one thread" : absl::StrCat(info.threads, " threads"));
+  const std::string replica =
+      !devices.accelerators.empty()
+          ? devices.accelerators[0]
+          : absl::StrCat("one replica of ",
+                         info.threads == 1 ? "one thread" : absl::StrCat(info.threads, " threads"));
+  out << fmt::format("calls, {}, {}, {}, {}\n", info.executor, info.layout, info.precision,
+                     replica);
   out << "  rows        ms   rows/s   run   agree bit for bit\n";
   for (size_t i = 0; i < report.times.size(); ++i) {
     const BatchTime& time = report.times[i];
@@ -96,8 +101,11 @@ void WriteSpeed(const ServedModel& model, std::ostream& out) {
 }  // namespace
 
 absl::Status ExamineModel(const Flags& flags, std::ostream& out) {
+  const auto devices = FindDevices(flags.devices);
+  if (!devices.ok()) return devices.status();
+  if (!devices->accelerators.empty()) PrepareAccelerators(flags.batch_invariant);
   const TuningCache cache(flags.tune_cache);
-  LoadOptions options = OptionsOf(flags, flags.tune_cache.empty() ? nullptr : &cache);
+  LoadOptions options = OptionsOf(flags, *devices, flags.tune_cache.empty() ? nullptr : &cache);
   options.report_agreement = true;
   const auto model = ServedModel::Load({flags.examine, "", 1}, options);
   if (!model.ok()) return model.status();
@@ -107,7 +115,7 @@ absl::Status ExamineModel(const Flags& flags, std::ostream& out) {
   if (status.ok()) {
     for (const std::string& warning : (*model)->warnings()) Line(out, "warning", warning);
     WriteTuning(*(*model)->info(), out);
-    WriteSpeed(**model, out);
+    WriteSpeed(**model, *devices, out);
   }
   out.flush();
   return status;

@@ -7,6 +7,7 @@
 #include <regex>
 
 #include "CLI/CLI.hpp"
+#include "server/devices.h"
 
 namespace denoise {
 namespace {
@@ -51,16 +52,12 @@ CLI::Validator HostPort() {
       "HOST:PORT");
 }
 
-CLI::Validator Devices() {
+CLI::Validator DeviceList() {
   return CLI::Validator(
       [](std::string& text) -> std::string {
-        static const std::regex kDevices(R"(cpu(?::([1-9]\d{0,3}))?)");
-        if (std::regex_match(text, kDevices)) return "";
-        return "'" + text +
-               "' is not served: write cpu (as many replicas as measured best) or cpu:N (N "
-               "replicas)";
+        return std::string(ParseDevices(text).status().message());
       },
-      "cpu|cpu:N");
+      "cpu|cpu:N|cuda:0,…|all");
 }
 
 }  // namespace
@@ -117,8 +114,12 @@ std::variant<Flags, int> ParseFlags(int argc, char** argv) {
       ->needs(cert);
 
   const char* devices = "Devices and batching";
-  add("--devices", flags.devices, "cpu: as many replicas as measured best; cpu:N: N", devices)
-      ->check(Devices());
+  add("--devices", flags.devices,
+      "cpu: as many replicas as measured best; cpu:N: N replicas; cuda:0,cuda:1: an engine on "
+      "each; "
+      "all: every CUDA device, else cpu",
+      devices)
+      ->check(DeviceList());
   add("--threads", flags.threads, "Threads of a replica; 0: as measured best", devices)
       ->check(CLI::Range(0, 1024));
   add("--executor", flags.executor,

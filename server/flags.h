@@ -32,7 +32,7 @@ struct Flags {
   std::string token_file;  // empty: everybody
 
   // Devices and how the denoiser is called.
-  std::string devices = "cpu";        // "cpu" or "cpu:N"
+  std::string devices = "cpu";        // see devices.h
   int threads = 0;                    // of a replica; 0: tuned
   std::string executor = "auto";      // auto, torchscript, aotinductor
   std::string layout = "auto";        // auto, contiguous, channels_last

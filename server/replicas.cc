@@ -1,28 +1,28 @@
 #include "server/replicas.h"
 
-#include <string>
-#include <vector>
+#include <algorithm>
 
-#include "absl/strings/numbers.h"
-#include "absl/strings/str_split.h"
 #include "server/model/machine.h"
 #include "spdlog/spdlog.h"
 
 namespace denoise {
 
-LoadOptions OptionsOf(const Flags& flags, const TuningCache* cache) {
+LoadOptions OptionsOf(const Flags& flags, const Devices& devices, const TuningCache* cache) {
   LoadOptions options;
+  options.devices = devices.accelerators;
   options.executor = flags.executor;
   options.layout = flags.layout;
   options.precision = flags.precision;
   options.max_batch_rows = flags.max_batch_rows;
   options.batch_sizes = flags.batch_sizes;
   options.batch_invariant = flags.batch_invariant;
-  options.replicas = 0;
-  const std::vector<std::string> parts = absl::StrSplit(flags.devices, ':');
-  int asked = 0;
-  if (parts.size() == 2 && absl::SimpleAtoi(parts[1], &asked)) options.replicas = asked;
+  options.replicas = devices.cpu_replicas;
   options.threads = flags.threads;
+  if (!devices.accelerators.empty()) {
+    // The engine's own thread updates the chains; LibTorch has nothing to share out on the CPU.
+    options.replicas = static_cast<int>(devices.accelerators.size());
+    options.threads = std::max(flags.threads, 1);
+  }
   options.cores = ThisMachine().cores;
   options.tune_for = flags.tune_for == "latency" ? TuneFor::kLatency : TuneFor::kThroughput;
   options.tune_seconds = flags.tune_seconds;

@@ -2,6 +2,7 @@
 #ifndef DENOISE_SERVER_REPLICAS_H_
 #define DENOISE_SERVER_REPLICAS_H_
 
+#include "server/devices.h"
 #include "server/engine/model_info.h"
 #include "server/flags.h"
 #include "server/model/served_model.h"
@@ -9,9 +10,9 @@
 
 namespace denoise {
 
-// Of the first model: what the flags leave open is to be tuned. `cache`: null, or outlives the
-// models.
-LoadOptions OptionsOf(const Flags& flags, const TuningCache* cache);
+// Of the first model: what the flags leave open is to be tuned; of accelerators there is an engine
+// on each. `devices`: as FindDevices gives them. `cache`: null, or outlives the models.
+LoadOptions OptionsOf(const Flags& flags, const Devices& devices, const TuningCache* cache);
 
 // Makes later models be loaded for the engines that `first` was tuned for: how many engines there
 // are is the process's, not a model's.

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "server/devices.h"
 #include "server/engine/chain_exchange.h"
 #include "server/engine/clock.h"
 #include "server/engine/engine.h"
@@ -68,6 +69,7 @@ struct Server::Parts {
   absl::Status OpenPorts();
 
   const Flags flags;
+  Devices devices;
   const TuningCache tuning_cache;
   std::vector<Loaded> models;
   SystemClock clock;
@@ -95,7 +97,12 @@ absl::Status Server::Parts::CheckCredentials() {
 }
 
 absl::Status Server::Parts::LoadModels(const std::vector<ModelFolder>& folders) {
-  LoadOptions options = OptionsOf(flags, flags.tune_cache.empty() ? nullptr : &tuning_cache);
+  auto found = FindDevices(flags.devices);
+  if (!found.ok()) return found.status();
+  devices = *std::move(found);
+  if (!devices.accelerators.empty()) PrepareAccelerators(flags.batch_invariant);
+  LoadOptions options =
+      OptionsOf(flags, devices, flags.tune_cache.empty() ? nullptr : &tuning_cache);
   for (const ModelFolder& folder : folders) {
     absl::StatusOr<Loaded> loaded = LoadModel(folder, options);
     if (!loaded.ok()) return loaded.status();
@@ -150,7 +157,7 @@ absl::Status Server::Parts::StartEngines() {
     Engine::Options options;
     options.exchange = exchange.get();
     options.index = i;
-    options.device = absl::StrCat("cpu:", i);
+    options.device = devices.label(i);
     options.batching = flags.batching;
     options.policy = Policy(policy);
     options.max_active = (flags.max_active + replicas - 1) / replicas;
@@ -166,9 +173,9 @@ absl::Status Server::Parts::StartEngines() {
 
 absl::Status Server::Parts::AddModel(const Loaded& loaded) {
   const SteadyTime begin = clock.Now();
-  for (const auto& engine : engines) {
-    const absl::Status status =
-        engine->AddModel([model = loaded.model] { return model->MakeExecutor(); });
+  for (size_t i = 0; i < engines.size(); ++i) {
+    const absl::Status status = engines[i]->AddModel(
+        [model = loaded.model, i] { return model->MakeExecutor(static_cast<int>(i)); });
     if (!status.ok()) return status;
   }
   const std::shared_ptr<const ModelInfo> info = loaded.model->info();

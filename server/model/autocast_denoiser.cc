@@ -10,20 +10,22 @@ namespace {
 // Autocast of the calling thread, while this lives.
 class Autocast {
  public:
-  Autocast()
-      : enabled_(at::autocast::is_autocast_enabled(at::kCPU)),
-        dtype_(at::autocast::get_autocast_dtype(at::kCPU)) {
-    at::autocast::set_autocast_dtype(at::kCPU, at::kBFloat16);
-    at::autocast::set_autocast_enabled(at::kCPU, true);
+  explicit Autocast(c10::DeviceType device)
+      : device_(device),
+        enabled_(at::autocast::is_autocast_enabled(device)),
+        dtype_(at::autocast::get_autocast_dtype(device)) {
+    at::autocast::set_autocast_dtype(device, at::kBFloat16);
+    at::autocast::set_autocast_enabled(device, true);
   }
   ~Autocast() {
-    at::autocast::set_autocast_enabled(at::kCPU, enabled_);
-    at::autocast::set_autocast_dtype(at::kCPU, dtype_);
+    at::autocast::set_autocast_enabled(device_, enabled_);
+    at::autocast::set_autocast_dtype(device_, dtype_);
   }
   Autocast(const Autocast&) = delete;
   Autocast& operator=(const Autocast&) = delete;
 
  private:
+  const c10::DeviceType device_;
   const bool enabled_;
   const at::ScalarType dtype_;
 };
@@ -36,12 +38,13 @@ AutocastDenoiser::AutocastDenoiser(std::shared_ptr<const Denoiser> denoiser)
                 .has_convolutions = denoiser->has_convolutions(),
                 .autocast = true,
                 .max_rows = denoiser->max_rows(),
-                .file = denoiser->file()}),
+                .file = denoiser->file(),
+                .device = denoiser->device()}),
       denoiser_(std::move(denoiser)) {}
 
 absl::StatusOr<at::Tensor> AutocastDenoiser::Run(const at::Tensor& x, const at::Tensor& t,
                                                  absl::Span<const at::Tensor> further) const {
-  const Autocast autocast;
+  const Autocast autocast(device().type());
   return denoiser_->Run(x, t, further);
 }
 

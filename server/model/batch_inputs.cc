@@ -8,6 +8,7 @@
 #include "ATen/ops/zeros.h"
 #include "absl/strings/str_cat.h"
 #include "c10/core/InferenceMode.h"
+#include "server/model/device_call.h"
 #include "server/model/torch_error.h"
 
 namespace denoise {
@@ -30,16 +31,19 @@ at::ScalarType TypeOf(ElementType type) {
 
 }  // namespace
 
-BatchInputs::BatchInputs(const ModelInfo& info, Layout layout, bool integer_time, int64_t max_rows)
+BatchInputs::BatchInputs(const ModelInfo& info, const Denoiser& denoiser, bool integer_time,
+                         int64_t max_rows)
     : shape_(info.shape),
       inputs_(info.inputs),
-      layout_(layout),
+      layout_(denoiser.layout()),
+      device_(denoiser.device()),
       integer_time_(integer_time),
       max_rows_(max_rows) {
   const c10::InferenceMode inference;
-  x_ = EmptyInput({max_rows, shape_.channels, shape_.height, shape_.width}, layout).zero_();
-  t_ = at::zeros({max_rows}, integer_time ? at::kLong : at::kFloat);
-  y_ = at::zeros({max_rows}, at::kLong);
+  x_ = EmptyInput({max_rows, shape_.channels, shape_.height, shape_.width}, layout_, device_);
+  x_.zero_();
+  t_ = at::zeros({max_rows}, HostMemory(integer_time ? at::kLong : at::kFloat, device_));
+  y_ = at::zeros({max_rows}, HostMemory(at::kLong, device_));
   x_data_ = x_.mutable_data_ptr<float>();
   y_data_ = y_.mutable_data_ptr<int64_t>();
   if (integer_time) {
@@ -80,7 +84,7 @@ absl::Status BatchInputs::Begin(int64_t rows, const Condition& condition, Condit
   if (have < needed || (have > kKeptBytes && have / 2 > needed)) {
     to->tensor.reset();
     to->memory.reset();
-    to->memory = at::empty({rows * elements}, TypeOf(input.type));
+    to->memory = at::empty({rows * elements}, HostMemory(TypeOf(input.type), device_));
     to->data = static_cast<char*>(to->memory.mutable_data_ptr());
   }
   std::vector<int64_t> sizes = {rows};

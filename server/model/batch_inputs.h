@@ -26,8 +26,9 @@ struct FurtherInputs {
 // asked for, and is given back where a later batch needs far less. Not thread-safe.
 class BatchInputs {
  public:
-  // Every row starts as x = 0, t = 0, label 0. May throw, as LibTorch does, where memory runs out.
-  BatchInputs(const ModelInfo& info, Layout layout, bool integer_time, int64_t max_rows);
+  // In the layout, and in memory, that suits `denoiser`. Every row starts as x = 0, t = 0, label 0.
+  // May throw, as LibTorch does, where memory runs out.
+  BatchInputs(const ModelInfo& info, const Denoiser& denoiser, bool integer_time, int64_t max_rows);
 
   int64_t max_rows() const { return max_rows_; }
 
@@ -60,6 +61,7 @@ class BatchInputs {
   const SampleShape shape_;
   const std::vector<ModelInput> inputs_;
   const Layout layout_;
+  const c10::Device device_;
   const bool integer_time_;
   const int64_t max_rows_;
   at::Tensor x_;  // [max_rows, C, H, W]

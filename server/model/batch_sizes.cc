@@ -18,16 +18,19 @@ namespace {
 
 constexpr int64_t kSizes[] = {1,  2,  3,  4,  5,  6,  7,  8,  10, 12,
                               14, 16, 20, 24, 28, 32, 40, 48, 56, 64};
+constexpr int64_t kAcceleratorSizes[] = {1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256};
 constexpr double kNearBest = 0.97;
 // Calls of so many rows are run in any case where they take no longer than this.
 constexpr int64_t kCommonRows = 8;
 constexpr double kQuickCall = 0.05;
 constexpr double kMostSeconds = 0.8;
+constexpr double kMostAcceleratorSeconds = 10;
 
-// For time as a call takes it. With one thread its CPU time, so that neighbours on the machine, who
-// would pass for a slow batch size, are left out.
-clockid_t CallClock() {
-  return at::get_num_threads() == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC;
+// For time as a call takes it. With one thread of a CPU its CPU time, so that neighbours on the
+// machine, who would pass for a slow batch size, are left out.
+clockid_t CallClock(const Denoiser& denoiser) {
+  const bool alone = denoiser.device().is_cpu() && at::get_num_threads() == 1;
+  return alone ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC;
 }
 
 double Now(clockid_t clock) {
@@ -40,9 +43,10 @@ double Now(clockid_t clock) {
 absl::Status TimeCalls(const Denoiser& denoiser, const BatchInputs& inputs, int calls,
                        BatchTime* time) {
   for (int call = 0; call < calls; ++call) {
-    const double begin = Now(CallClock());
+    const clockid_t clock = CallClock(denoiser);
+    const double begin = Now(clock);
     if (const auto answer = inputs.Run(denoiser, time->rows); !answer.ok()) return answer.status();
-    time->seconds = std::min(time->seconds, Now(CallClock()) - begin);
+    time->seconds = std::min(time->seconds, Now(clock) - begin);
   }
   return absl::OkStatus();
 }
@@ -63,7 +67,9 @@ absl::StatusOr<Doubling> Double(const Denoiser& denoiser, const BatchInputs& inp
     if (rows > least && Now(clock) - begin > seconds) break;
     BatchTime time = {rows};
     // The first call of a size warms, and is never the quickest.
-    if (absl::Status status = TimeCalls(denoiser, inputs, 3, &time); !status.ok()) return status;
+    const absl::Status status = TimeCalls(denoiser, inputs, 3, &time);
+    if (absl::IsResourceExhausted(status) && rows > least) break;  // what fits is enough
+    if (!status.ok()) return status;
     doubling.tried = rows;
     const double speed = time.rows_per_second();
     const bool gains = speed * kNearBest > best;
@@ -99,9 +105,13 @@ bool MayBeGuided(const ModelInfo& info) {
 }
 
 absl::StatusOr<std::vector<int64_t>> CandidateSizes(const BatchSizeOptions& options,
-                                                    bool may_be_guided) {
+                                                    bool may_be_guided, bool accelerator) {
   std::vector<int64_t> sizes = options.sizes;
-  if (sizes.empty()) sizes.assign(std::begin(kSizes), std::end(kSizes));
+  if (sizes.empty() && accelerator) {
+    sizes.assign(std::begin(kAcceleratorSizes), std::end(kAcceleratorSizes));
+  } else if (sizes.empty()) {
+    sizes.assign(std::begin(kSizes), std::end(kSizes));
+  }
   if (options.max_rows > 0 && options.sizes.empty()) sizes.push_back(options.max_rows);
   std::sort(sizes.begin(), sizes.end());
   sizes.erase(std::unique(sizes.begin(), sizes.end()), sizes.end());
@@ -145,7 +155,7 @@ size_t LeastFor(const std::vector<BatchTime>& times, bool may_be_guided) {
 
 absl::StatusOr<int64_t> FindSaturation(const Denoiser& denoiser, const ModelInfo& info,
                                        int64_t most, double seconds) try {
-  BatchInputs inputs(info, denoiser.layout(), info.integer_time, most);
+  BatchInputs inputs(info, denoiser, info.integer_time, most);
   if (absl::Status status = Fill(info, most, &inputs); !status.ok()) return status;
   const absl::StatusOr<Doubling> doubling =
       Double(denoiser, inputs, 1, most, CLOCK_MONOTONIC, seconds);
@@ -159,7 +169,8 @@ absl::StatusOr<std::vector<BatchTime>> MeasureBatchSizes(const Denoiser& denoise
                                                          const ModelInfo& info,
                                                          const BatchSizeOptions& options) try {
   const bool may_be_guided = MayBeGuided(info);
-  absl::StatusOr<std::vector<int64_t>> sizes = CandidateSizes(options, may_be_guided);
+  absl::StatusOr<std::vector<int64_t>> sizes =
+      CandidateSizes(options, may_be_guided, !denoiser.device().is_cpu());
   if (!sizes.ok()) return sizes.status();
   if (sizes->back() > denoiser.max_rows()) {
     if (!options.free()) {
@@ -172,12 +183,13 @@ absl::StatusOr<std::vector<BatchTime>> MeasureBatchSizes(const Denoiser& denoise
   }
 
   const int64_t all = sizes->back();
-  BatchInputs inputs(info, denoiser.layout(), info.integer_time, all);
+  BatchInputs inputs(info, denoiser, info.integer_time, all);
   if (absl::Status status = Fill(info, all, &inputs); !status.ok()) return status;
   int64_t most = all;
   if (options.free()) {
     const absl::StatusOr<Doubling> doubling =
-        Double(denoiser, inputs, may_be_guided ? 2 : 1, most, CallClock(), kMostSeconds);
+        Double(denoiser, inputs, may_be_guided ? 2 : 1, most, CallClock(denoiser),
+               denoiser.device().is_cpu() ? kMostSeconds : kMostAcceleratorSeconds);
     if (!doubling.ok()) return doubling.status();
     most = doubling->tried;
   }

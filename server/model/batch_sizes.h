@@ -29,12 +29,13 @@ struct BatchSizeOptions {
 // given as what guidance leads away from.
 bool MayBeGuided(const ModelInfo& info);
 
-// The sizes to be measured, ascending: those given, up to max_rows; otherwise 1 to 8 and then
-// steps of a seventh to a quarter, up to max_rows (itself included) or 64. INVALID_ARGUMENT where
-// one is below 1, none is left, or the largest is 1 and a guided chain, which needs two rows in one
-// call, is possible.
+// The sizes to be measured, ascending: those given, up to max_rows; otherwise on a CPU 1 to 8 and
+// then steps of a seventh to a quarter, up to max_rows (itself included) or 64; on an accelerator,
+// which is saturated later and wants few sizes, 1, 2, 4, … 16 and then steps of a third to a half,
+// up to max_rows or 256. INVALID_ARGUMENT where one is below 1, none is left, or the largest is 1
+// and a guided chain, which needs two rows in one call, is possible.
 absl::StatusOr<std::vector<int64_t>> CandidateSizes(const BatchSizeOptions& options,
-                                                    bool may_be_guided);
+                                                    bool may_be_guided, bool accelerator = false);
 
 // How many of `times` to keep: up to the last of those sizes, 1, 2, 3 to 4, 5 to 8, 9 to 16 and so
 // on, whose best rows a second come within 3% of the best of all; past that a batch only makes
@@ -53,8 +54,8 @@ absl::StatusOr<int64_t> FindSaturation(const Denoiser& denoiser, const ModelInfo
 
 // Warms the denoiser at each candidate and times it: on the thread of an engine, while the others
 // are idle. Where the operator has left it to the server, only up to the size past which doubling
-// gains next to nothing. INVALID_ARGUMENT where the operator asks for more rows than the denoiser
-// takes. `info` with the examination's findings.
+// gains next to nothing or finds no memory. INVALID_ARGUMENT where the operator asks for more rows
+// than the denoiser takes. `info` with the examination's findings.
 absl::StatusOr<std::vector<BatchTime>> MeasureBatchSizes(const Denoiser& denoiser,
                                                          const ModelInfo& info,
                                                          const BatchSizeOptions& options);

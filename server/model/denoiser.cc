@@ -1,6 +1,7 @@
 #include "server/model/denoiser.h"
 
 #include "ATen/ops/empty.h"
+#include "server/model/device_call.h"
 
 namespace denoise {
 
@@ -23,9 +24,9 @@ std::string LayoutName(Layout layout) {
   return layout == Layout::kChannelsLast ? "channels_last" : "contiguous";
 }
 
-at::Tensor EmptyInput(at::IntArrayRef sizes, Layout layout) {
+at::Tensor EmptyInput(at::IntArrayRef sizes, Layout layout, c10::Device device) {
   return at::empty(
-      sizes, at::TensorOptions(at::kFloat)
+      sizes, HostMemory(at::kFloat, device)
                  .memory_format(layout == Layout::kChannelsLast ? at::MemoryFormat::ChannelsLast
                                                                 : at::MemoryFormat::Contiguous));
 }

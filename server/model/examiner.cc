@@ -28,7 +28,7 @@ Examiner::Examiner(const Denoiser& denoiser, const ModelInfo& info, const Exampl
     : denoiser_(denoiser),
       info_(info),
       rows_(rows),
-      inputs_(info, denoiser.layout(), integer_time, max_rows) {}
+      inputs_(info, denoiser, integer_time, max_rows) {}
 
 absl::Status Examiner::Refused(absl::string_view reason, absl::string_view mend) const {
   return absl::InvalidArgumentError(
@@ -81,13 +81,16 @@ absl::Status Examiner::Explain(const absl::Status& status, const std::vector<Pro
         absl::StrCat(std::string(denoiser_.file()), ": memory ran out ", Describe(probes)));
   }
   const std::string precision = PrecisionName(denoiser_.dtype());
+  const std::string device = denoiser_.device().is_cpu() ? "" : denoiser_.device().str();
   const std::string reason =
-      absl::StrCat("forward failed ", Describe(probes), " (", status.message(), ")");
+      absl::StrCat("forward failed ", device.empty() ? "" : absl::StrCat("on ", device, " "),
+                   Describe(probes), " (", status.message(), ")");
   if (precision != "float32") {
     return Refused(absl::StrCat(reason, ", its weights being ", precision),
-                   absl::StrCat("what it does must be possible in ", precision,
-                                " on this CPU, with x and float32 conditions cast to that and t "
-                                "left as it is: cast t in forward, or export it in float32"));
+                   absl::StrCat("what it does must be possible in ", precision, " on this ",
+                                device.empty() ? "CPU" : "device",
+                                ", with x and float32 conditions cast to that and t left as it is: "
+                                "cast t in forward, or export it in float32"));
   }
   return Refused(
       reason,
@@ -95,7 +98,8 @@ absl::Status Examiner::Explain(const absl::Status& status, const std::vector<Pro
                    info_.num_classes > 0 ? ", labels [N] int64" : "",
                    rows_.conditions() != nullptr ? ", conditions as model.json's inputs say" : "",
                    ", for any N, every t of the schedule and every class of "
-                   "model.json"));
+                   "model.json",
+                   device.empty() ? "" : ", and make its own tensors on x's device"));
 }
 
 absl::StatusOr<Answer> Examiner::Check(const at::Tensor& tensor,

@@ -36,9 +36,14 @@ absl::StatusOr<absl::string_view> ChooseExecutor(const DenoiserFiles& files,
 absl::StatusOr<std::unique_ptr<Denoiser>> LoadDenoiser(const DenoiserFiles& files,
                                                        const ModelInfo& model,
                                                        absl::string_view executor, Layout layout,
-                                                       int callers) {
-  if (executor == kAotInductor) return AotInductorDenoiser::Load(files.package, model, callers);
-  return TorchScriptDenoiser::Load(files.torchscript, layout, model.inputs);
+                                                       c10::Device device, int callers) {
+  if (executor == kTorchScript) {
+    return TorchScriptDenoiser::Load(files.torchscript, layout, model.inputs, device);
+  }
+  if (device.is_cpu()) return AotInductorDenoiser::Load(files.package, model, callers);
+  return absl::InvalidArgumentError(
+      absl::StrCat("--executor: denoiser.pt2 is compiled for CPUs and cannot run on ", device.str(),
+                   ": use denoiser.pt there"));
 }
 
 }  // namespace denoise

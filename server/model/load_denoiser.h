@@ -19,12 +19,13 @@ absl::StatusOr<absl::string_view> ChooseExecutor(const DenoiserFiles& files,
                                                  absl::string_view wish);
 
 // Loads the file that `executor` (as ChooseExecutor answers) runs. `layout` is TorchScript's; a
-// package has the one that it was compiled for, contiguous. `callers`: how many threads may call it
-// at once. Errors as TorchScriptDenoiser and AotInductorDenoiser have them.
+// package has the one that it was compiled for, contiguous, and runs on the CPU alone. `callers`:
+// how many threads may call it at once. Errors as TorchScriptDenoiser and AotInductorDenoiser have
+// them.
 absl::StatusOr<std::unique_ptr<Denoiser>> LoadDenoiser(const DenoiserFiles& files,
                                                        const ModelInfo& model,
                                                        absl::string_view executor, Layout layout,
-                                                       int callers);
+                                                       c10::Device device, int callers);
 
 }  // namespace denoise
 

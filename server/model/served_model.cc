@@ -20,6 +20,11 @@
 namespace denoise {
 namespace {
 
+// The CPU where there are none.
+c10::Device FirstOf(const std::vector<std::string>& devices) {
+  return devices.empty() ? c10::Device(c10::kCPU) : c10::Device(devices[0]);
+}
+
 absl::Status In(const std::string& folder, const absl::Status& status) {
   return absl::Status(status.code(), absl::StrCat(folder, ": ", status.message()));
 }
@@ -34,8 +39,10 @@ int MostCallers(const LoadOptions& options) {
 struct ServedModel::Module {
   // The call that others are held against; gone after Examine, unless it is the one that is run.
   std::shared_ptr<const Denoiser> plain;
-  std::vector<Variant> variants;             // during Examine
-  std::shared_ptr<const Denoiser> denoiser;  // the one that is run, after Examine
+  std::vector<Variant> variants;  // during Examine
+  // The one that is run, after Examine: on the CPU, or on the first device; and on those after it.
+  std::shared_ptr<const Denoiser> denoiser;
+  std::vector<std::shared_ptr<const Denoiser>> further;
 };
 
 absl::StatusOr<std::shared_ptr<ServedModel>> ServedModel::Load(const ModelFolder& folder,
@@ -53,8 +60,9 @@ absl::StatusOr<std::shared_ptr<ServedModel>> ServedModel::Load(const ModelFolder
       ChooseExecutor(files->denoisers, options.executor);
   if (!wished.ok()) return In(folder.path, wished.status());
   const absl::StatusOr<absl::string_view> executor = ChooseExecutor(files->denoisers, "auto");
-  absl::StatusOr<std::unique_ptr<Denoiser>> denoiser = LoadDenoiser(
-      files->denoisers, files->info, *executor, Layout::kContiguous, MostCallers(options));
+  absl::StatusOr<std::unique_ptr<Denoiser>> denoiser =
+      LoadDenoiser(files->denoisers, files->info, *executor, Layout::kContiguous,
+                   FirstOf(options.devices), MostCallers(options));
   if (!denoiser.ok()) return In(folder.path, denoiser.status());
   auto module = std::make_unique<Module>();
   module->plain = *std::move(denoiser);
@@ -91,9 +99,10 @@ absl::Status ServedModel::Examine() {
   module_->denoiser = VariantOf(module_->variants, way)->denoiser;
   module_->variants.clear();
   module_->plain.reset();
-  status = OnOwnThread(way.threads, [&] {
-    const absl::Status chosen = ChooseBatchSizes(&*choice);
-    return chosen.ok() ? ComparePackage() : chosen;
+  status = OnOwnThread(way.threads, [&]() -> absl::Status {
+    if (absl::Status done = ChooseBatchSizes(&*choice); !done.ok()) return done;
+    if (absl::Status done = ComparePackage(); !done.ok()) return done;
+    return LoadOnFurtherDevices(way);
   });
   if (!status.ok()) return In(folder_, status);
   ReleaseFreeMemory();
@@ -145,6 +154,7 @@ TuningKey ServedModel::CacheKey() const {
           {"cpu", machine.cpu},
           {"capability", machine.capability},
           {"cores", absl::StrCat(options_.cores)},
+          {"devices", absl::StrJoin(options_.devices, ",")},
           {"tune_for", options_.tune_for == TuneFor::kLatency ? "latency" : "throughput"},
           {"executor", options_.executor},
           {"layout", options_.layout},
@@ -230,7 +240,7 @@ absl::Status ServedModel::ComparePackage() {
   std::string what = "those to single rows";
   if (!files_.torchscript.empty()) {
     absl::StatusOr<std::unique_ptr<Denoiser>> script =
-        LoadDenoiser(files_, *info_, "torchscript", Layout::kContiguous, 1);
+        LoadDenoiser(files_, *info_, "torchscript", Layout::kContiguous, package.device(), 1);
     if (!script.ok()) return script.status();
     reference = *std::move(script);
     what = "those of denoiser.pt";
@@ -251,6 +261,29 @@ absl::Status ServedModel::ComparePackage() {
   return absl::OkStatus();
 }
 
+absl::Status ServedModel::LoadOnFurtherDevices(const TuningResult& way) {
+  const Denoiser& first = *module_->denoiser;
+  for (size_t i = 1; i < options_.devices.size(); ++i) {
+    const std::string& device = options_.devices[i];
+    absl::StatusOr<std::shared_ptr<const Denoiser>> other =
+        LoadVariant(files_, *info_, way, c10::Device(device));
+    if (!other.ok()) return other.status();
+    const absl::StatusOr<double> difference =
+        Difference(**other, first, *info_, info_->integer_time);
+    if (!difference.ok()) return difference.status();
+    const double allowed = options_.batch_invariant ? 0 : RoundingOf(first.precision());
+    if (!(*difference <= allowed)) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "--devices: ", device, " answers otherwise than ", options_.devices[0], " (by ",
+          *difference, " of the largest value)",
+          options_.batch_invariant ? ", which --batch-invariant does not allow" : "",
+          ": serve devices of one kind together, and others by a server of their own"));
+    }
+    module_->further.push_back(*std::move(other));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status ServedModel::Identify() {
   std::string bits;
   if (options_.batch_invariant) {
@@ -258,7 +291,10 @@ absl::Status ServedModel::Identify() {
     if (!probe.ok()) return probe.status();
     bits = *std::move(probe);
   }
-  info_->numerics_id = NumericsId(*info_, ThisMachine(), bits);
+  Machine machine = ThisMachine();
+  // Devices of one kind are taken to be equal here; with --batch-invariant the bits tell.
+  if (!options_.devices.empty()) machine.capability = module_->denoiser->device().str();
+  info_->numerics_id = NumericsId(*info_, machine, bits);
   return absl::OkStatus();
 }
 
@@ -276,8 +312,10 @@ absl::StatusOr<std::vector<BatchTime>> ServedModel::InvariantSizes() const {
       "other --batch-sizes, --layout or --threads 1, or serve it without the flag"));
 }
 
-absl::StatusOr<std::unique_ptr<Executor>> ServedModel::MakeExecutor() const {
-  return TorchExecutor::Make(info_, module_->denoiser);
+absl::StatusOr<std::unique_ptr<Executor>> ServedModel::MakeExecutor(int replica) const {
+  const std::vector<std::shared_ptr<const Denoiser>>& further = module_->further;
+  const bool first = replica == 0 || further.empty();
+  return TorchExecutor::Make(info_, first ? module_->denoiser : further[replica - 1]);
 }
 
 }  // namespace denoise

@@ -24,7 +24,8 @@ namespace denoise {
 // The operator's wishes.
 struct LoadOptions {
   // What is "auto" is tuned, and where nothing is tuned TorchScript where there is a denoiser.pt,
-  // channels_last where the model has convolutions and answers the same but for rounding.
+  // channels_last where the model has convolutions and answers the same but for rounding; on an
+  // accelerator only in 16 bits, which its matrix units take in that layout.
   std::string executor = "auto";       // or "torchscript", "aotinductor"
   std::string layout = "auto";         // or "contiguous", "channels_last"
   std::string precision = "float32";   // the weights' own; or "bfloat16"
@@ -36,6 +37,8 @@ struct LoadOptions {
   bool batch_invariant = false;
   // Whether the report is to say which sizes agree, also where that decides nothing.
   bool report_agreement = false;
+  // Accelerators, one a replica, as LibTorch writes them: "cuda:0". Empty: all on the CPU.
+  std::vector<std::string> devices{};
   // How many engines there are, and with how many threads each; 0: tuned, and where nothing is
   // tuned as PlansFor says for `cores`.
   int replicas = 1;
@@ -48,7 +51,7 @@ struct LoadOptions {
 };
 
 // Load, then Examine once, before there are engines; then MakeExecutor for each replica. The
-// weights are shared by all executors.
+// weights are on every device once, and shared by its executors.
 class ServedModel {
  public:
   // Reads the files and lets LibTorch load them; calls nothing of the model yet. Any thread, after
@@ -62,7 +65,8 @@ class ServedModel {
   // tuner.h) and at which batch sizes (batch_sizes.h, batch_invariance.h): about a second and
   // tune_seconds, a few more where bits are compared. On any thread, while no engine runs: it calls
   // the model on threads of its own, which have as many threads as the engines will have, so that
-  // what holds there holds on those, and which have ended when it returns.
+  // what holds there holds on those, and which have ended when it returns. Of further accelerators
+  // it is shown that they answer as the first, or it is INVALID_ARGUMENT.
   absl::Status Examine();
 
   // Complete after Examine.
@@ -74,9 +78,10 @@ class ServedModel {
   // What Examine would rather not have found: one line each.
   const std::vector<std::string>& warnings() const { return warnings_; }
 
-  // Makes an executor for the calling thread, which is an engine's (PrepareEngineThread), and warms
-  // it at every batch size. After Examine; from several threads at once if need be.
-  absl::StatusOr<std::unique_ptr<Executor>> MakeExecutor() const;
+  // Makes an executor for the calling thread, which is that replica's engine's
+  // (PrepareEngineThread), and warms it at every batch size. After Examine; from several threads at
+  // once if need be.
+  absl::StatusOr<std::unique_ptr<Executor>> MakeExecutor(int replica = 0) const;
 
  private:
   // What has LibTorch's types.
@@ -95,6 +100,7 @@ class ServedModel {
   absl::StatusOr<std::vector<BatchTime>> MeasureSizes();
   // Shows that a package is right at every batch size.
   absl::Status ComparePackage();
+  absl::Status LoadOnFurtherDevices(const TuningResult& way);
   absl::Status Identify();
   // Of the report's times, those whose sizes are run with --batch-invariant.
   absl::StatusOr<std::vector<BatchTime>> InvariantSizes() const;

@@ -43,7 +43,7 @@ TorchExecutor::TorchExecutor(std::shared_ptr<const ModelInfo> info,
       out_channels_(info_->shape.channels * (info_->learned_variance ? 2 : 1)),
       out_values_(info_->learned_variance ? 2 * values_ : values_),
       levels_{info_->value_min, info_->value_max, info_->levels},
-      inputs_(*info_, denoiser_->layout(), info_->integer_time, info_->batch_sizes.back()),
+      inputs_(*info_, *denoiser_, info_->integer_time, info_->batch_sizes.back()),
       x_t_(values_),
       initial_noise_(0) {
   const c10::InferenceMode inference;

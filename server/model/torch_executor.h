@@ -16,7 +16,8 @@
 
 namespace denoise {
 
-// On the CPU. See Executor for the contract; every function runs on the thread that made it.
+// The denoiser's call on its device, everything else on the CPU. See Executor for the contract;
+// every function runs on the thread that made it.
 class TorchExecutor : public Executor {
  public:
   // Makes one and warms it, by three calls at each of the model's batch sizes.

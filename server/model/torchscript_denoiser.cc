@@ -8,9 +8,12 @@
 #include "ATen/core/grad_mode.h"
 #include "ATen/ops/empty_like.h"
 #include "absl/strings/str_cat.h"
+#include "c10/core/DeviceGuard.h"
 #include "c10/core/InferenceMode.h"
+#include "server/model/device_call.h"
 #include "server/model/torch_error.h"
 #include "torch/csrc/jit/ir/ir.h"
+#include "torch/csrc/jit/passes/inliner.h"
 #include "torch/csrc/jit/serialization/import.h"
 
 namespace denoise {
@@ -74,6 +77,36 @@ bool HasConvolutions(const torch::jit::Module& module) {
   return false;
 }
 
+// Sets the constants that name another device. Returns whether there are any; with `set` false it
+// only looks.
+bool SetDevices(torch::jit::Block* block, c10::Device device, bool set) {
+  bool others = false;
+  for (torch::jit::Node* node : block->nodes()) {
+    if (node->kind() == torch::jit::prim::Constant &&
+        node->output()->type()->kind() == c10::TypeKind::DeviceObjType &&
+        c10::Device(node->s(torch::jit::attr::value)) != device) {
+      others = true;
+      if (set) node->s_(torch::jit::attr::value, device.str());
+    }
+    for (torch::jit::Block* inner : node->blocks()) {
+      if (SetDevices(inner, device, set)) others = true;
+    }
+  }
+  return others;
+}
+
+// Makes forward name `device` wherever it names one. Tracing writes down the device that a tensor
+// was made on (torch.arange in every embedding of time), and loading moves the weights alone.
+// Before freezing, which computes what is made of constants.
+void MoveConstants(const torch::jit::Module& module, c10::Device device) {
+  const std::shared_ptr<torch::jit::Graph> forward = module.get_method("forward").graph();
+  const std::shared_ptr<torch::jit::Graph> inlined = forward->copy();
+  torch::jit::Inline(*inlined);
+  if (!SetDevices(inlined->block(), device, /*set=*/false)) return;
+  torch::jit::Inline(*forward);
+  SetDevices(forward->block(), device, /*set=*/true);
+}
+
 void SetOrigin(torch::jit::Block* block, const torch::jit::InlinedCallStackPtr& origin) {
   for (torch::jit::Node* node : block->nodes()) {
     node->setCallStack(origin);
@@ -116,11 +149,13 @@ at::Tensor As(at::ScalarType dtype, const at::Tensor& tensor) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Denoiser>> TorchScriptDenoiser::Load(
-    const std::string& path, Layout layout, const std::vector<ModelInput>& inputs) {
+    const std::string& path, Layout layout, const std::vector<ModelInput>& inputs,
+    c10::Device device) {
   try {
     // Not InferenceMode: the weights' data could not be set then.
     const at::NoGradGuard no_grad;
-    torch::jit::Module module = torch::jit::load(path, c10::Device(c10::kCPU));
+    const c10::DeviceGuard guard(device);
+    torch::jit::Module module = torch::jit::load(path, device);
     module.eval();
     if (absl::Status status = CheckArguments(module, inputs); !status.ok()) return status;
     // Before freezing, which makes constants of the weights.
@@ -128,8 +163,12 @@ absl::StatusOr<std::unique_ptr<Denoiser>> TorchScriptDenoiser::Load(
     if (!dtype.ok()) return dtype.status();
     const bool has_convolutions = HasConvolutions(module);
     if (layout == Layout::kChannelsLast) MakeChannelsLast(module);
-    return std::unique_ptr<Denoiser>(new TorchScriptDenoiser(
-        Freeze(module), {.layout = layout, .dtype = *dtype, .has_convolutions = has_convolutions}));
+    MoveConstants(module, device);
+    return std::unique_ptr<Denoiser>(
+        new TorchScriptDenoiser(Freeze(module), {.layout = layout,
+                                                 .dtype = *dtype,
+                                                 .has_convolutions = has_convolutions,
+                                                 .device = device}));
   } catch (...) {
     const absl::Status status = CurrentExceptionStatus();
     if (absl::IsResourceExhausted(status)) return status;
@@ -143,14 +182,15 @@ absl::StatusOr<at::Tensor> TorchScriptDenoiser::Run(const at::Tensor& x, const a
                                                     absl::Span<const at::Tensor> further) const {
   try {
     const c10::InferenceMode inference;
+    DeviceCall call(device());
     std::vector<c10::IValue> arguments;
     arguments.reserve(3 + further.size());  // with self
-    arguments.emplace_back(As(dtype(), x));
-    arguments.emplace_back(t);
-    for (const at::Tensor& input : further) arguments.emplace_back(As(dtype(), input));
-    absl::StatusOr<at::Tensor> answer = TensorOf(forward_(std::move(arguments)));
+    arguments.emplace_back(As(dtype(), call.Up(x)));
+    arguments.emplace_back(call.Up(t));
+    for (const at::Tensor& input : further) arguments.emplace_back(As(dtype(), call.Up(input)));
+    const absl::StatusOr<at::Tensor> answer = TensorOf(forward_(std::move(arguments)));
     if (!answer.ok()) return answer.status();
-    return As(at::kFloat, *answer);
+    return call.Down(As(at::kFloat, *answer));
   } catch (...) {
     return CurrentExceptionStatus();
   }

@@ -15,12 +15,14 @@ namespace denoise {
 
 class TorchScriptDenoiser : public Denoiser {
  public:
-  // Reads, puts into eval mode and freezes. `inputs`: what forward takes after x and t.
-  // INVALID_ARGUMENT, in one line that says what would be right, where the file is no TorchScript
-  // module, its forward takes another number of arguments or its weights have a type that is not
-  // served; RESOURCE_EXHAUSTED where memory ran out.
+  // Reads, brings to `device`, puts into eval mode and freezes. `inputs`: what forward takes after
+  // x and t. Where forward itself names a device, as tracing makes it do, it is made to name this
+  // one. INVALID_ARGUMENT, in one line that says what would be right, where the file is no
+  // TorchScript module, its forward takes another number of arguments or its weights have a type
+  // that is not served; RESOURCE_EXHAUSTED where memory ran out.
   static absl::StatusOr<std::unique_ptr<Denoiser>> Load(const std::string& path, Layout layout,
-                                                        const std::vector<ModelInput>& inputs);
+                                                        const std::vector<ModelInput>& inputs,
+                                                        c10::Device device = c10::kCPU);
 
   // Forward's answer may be a tensor, or the one in a tuple's first place or under a dict's
   // "sample".

@@ -40,7 +40,7 @@ absl::Status Warm(const Denoiser& denoiser, const ModelInfo& info, int64_t rows,
 void RunPart(const Denoiser& denoiser, const ModelInfo& info, int64_t rows, double seconds,
              std::barrier<>* all, Part* part) {
   try {
-    BatchInputs inputs(info, denoiser.layout(), info.integer_time, rows);
+    BatchInputs inputs(info, denoiser, info.integer_time, rows);
     part->status = Warm(denoiser, info, rows, &inputs);
     all->arrive_and_wait();
     const Clock::time_point begin = Clock::now();

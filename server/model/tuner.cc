@@ -37,8 +37,10 @@ absl::StatusOr<std::vector<TuningResult>> Tune(const std::vector<Variant>& varia
                                                const ModelInfo& info, const TunerOptions& options) {
   const SystemClock clock;
   const SteadyTime begin = clock.Now();
+  // Of accelerators, one a replica, the first is measured and stands for all.
+  const bool accelerator = !variants[0].denoiser->device().is_cpu();
   const absl::StatusOr<std::vector<int64_t>> allowed =
-      CandidateSizes(options.sizes, MayBeGuided(info));
+      CandidateSizes(options.sizes, MayBeGuided(info), accelerator);
   if (!allowed.ok()) return allowed.status();
   const bool latency = options.purpose == TuneFor::kLatency;
   int64_t saturation = 1;
@@ -66,7 +68,8 @@ absl::StatusOr<std::vector<TuningResult>> Tune(const std::vector<Variant>& varia
   }
   const RunSlice run = [&](const TuningResult& way, double seconds) {
     return RunTrial(*VariantOf(variants, way)->denoiser, info,
-                    {latency ? 1 : way.replicas, way.threads}, way.batch_size, seconds);
+                    {latency || accelerator ? 1 : way.replicas, way.threads}, way.batch_size,
+                    seconds);
   };
   Compare(options.seconds - SecondsBetween(begin, clock.Now()), clock, run, &ways);
   return ways;

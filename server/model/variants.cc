@@ -24,10 +24,13 @@ std::shared_ptr<const Denoiser> InPrecision(std::shared_ptr<const Denoiser> deno
 }
 
 // The layouts that are to be tried, the preferred first.
-std::vector<Layout> Layouts(const std::string& wish, bool has_convolutions) {
-  if (wish == "channels_last") return {Layout::kChannelsLast};
-  if (wish == "contiguous" || !has_convolutions) return {Layout::kContiguous};
-  return {Layout::kChannelsLast, Layout::kContiguous};
+std::vector<Layout> Layouts(const VariantWishes& wishes, const Denoiser& plain) {
+  if (wishes.layout == "channels_last") return {Layout::kChannelsLast};
+  if (wishes.layout == "contiguous" || !plain.has_convolutions()) return {Layout::kContiguous};
+  const bool half = wishes.precision == "bfloat16" || plain.dtype() == at::kHalf ||
+                    plain.dtype() == at::kBFloat16;
+  if (plain.device().is_cpu() || half) return {Layout::kChannelsLast, Layout::kContiguous};
+  return {Layout::kContiguous, Layout::kChannelsLast};
 }
 
 class Maker {
@@ -89,11 +92,12 @@ class Maker {
 absl::Status AddScripts(const DenoiserFiles& files, const ModelInfo& info,
                         const VariantWishes& wishes, Maker* maker) {
   const std::shared_ptr<const Denoiser>& plain = maker->plain();
-  const std::vector<Layout> layouts = Layouts(wishes.layout, plain->has_convolutions());
+  const std::vector<Layout> layouts = Layouts(wishes, *plain);
   for (const Layout layout : layouts) {
     std::shared_ptr<const Denoiser> denoiser = plain;
     if (layout != plain->layout()) {
-      auto loaded = LoadDenoiser(files, info, kTorchScript, layout, wishes.callers);
+      auto loaded =
+          LoadDenoiser(files, info, kTorchScript, layout, plain->device(), wishes.callers);
       if (!loaded.ok()) return loaded.status();
       denoiser = *std::move(loaded);
     }
@@ -132,7 +136,8 @@ absl::Status AddPackage(const DenoiserFiles& files, const ModelInfo& info,
                         std::vector<std::string>* warnings, Maker* maker) {
   std::shared_ptr<const Denoiser> package = maker->plain();
   if (package->executor() != kAotInductor) {
-    auto loaded = LoadDenoiser(files, info, kAotInductor, Layout::kContiguous, wishes.callers);
+    auto loaded = LoadDenoiser(files, info, kAotInductor, Layout::kContiguous, package->device(),
+                               wishes.callers);
     if (!loaded.ok()) {
       if (only_one) return loaded.status();
       warnings->push_back(absl::StrCat("not used: ", loaded.status().message()));
@@ -152,8 +157,11 @@ absl::StatusOr<std::vector<Variant>> MakeVariants(const DenoiserFiles& files, co
                                                   std::shared_ptr<const Denoiser> plain,
                                                   const VariantWishes& wishes,
                                                   std::vector<std::string>* warnings) {
+  Machine machine = ThisMachine();
+  // What an accelerator can do it says itself.
+  machine.bfloat16 = machine.bfloat16 || !plain->device().is_cpu();
   if (absl::Status status =
-          CheckPrecision(wishes.precision, PrecisionName(plain->dtype()), ThisMachine());
+          CheckPrecision(wishes.precision, PrecisionName(plain->dtype()), machine);
       !status.ok()) {
     return status;
   }
@@ -167,6 +175,20 @@ absl::StatusOr<std::vector<Variant>> MakeVariants(const DenoiserFiles& files, co
     if (!status.ok()) return status;
   }
   return std::move(maker.variants());
+}
+
+absl::StatusOr<std::shared_ptr<const Denoiser>> LoadVariant(const DenoiserFiles& files,
+                                                            const ModelInfo& info,
+                                                            const TuningResult& way,
+                                                            c10::Device device) {
+  const Layout layout =
+      way.layout == LayoutName(Layout::kChannelsLast) ? Layout::kChannelsLast : Layout::kContiguous;
+  absl::StatusOr<std::unique_ptr<Denoiser>> loaded =
+      LoadDenoiser(files, info, way.executor, layout, device, /*callers=*/1);
+  if (!loaded.ok()) return loaded.status();
+  std::shared_ptr<const Denoiser> denoiser = *std::move(loaded);
+  if (PrecisionName(denoiser->precision()) == way.precision) return denoiser;
+  return InPrecision(std::move(denoiser), way.precision);
 }
 
 }  // namespace denoise

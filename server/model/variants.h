@@ -28,7 +28,8 @@ struct Variant {
 };
 
 // The variants that the wishes leave, the one that is run where nothing is measured first:
-// TorchScript where there is a denoiser.pt, channels_last where the model has convolutions.
+// TorchScript where there is a denoiser.pt, channels_last where the model has convolutions (on an
+// accelerator only in 16 bits).
 //
 // `plain`: the call that all others are held against, TorchScript, contiguous, in the weights' own
 // precision, or the package where there is nothing else; it has passed the examination, whose
@@ -42,6 +43,12 @@ absl::StatusOr<std::vector<Variant>> MakeVariants(const DenoiserFiles& files, co
                                                   std::shared_ptr<const Denoiser> plain,
                                                   const VariantWishes& wishes,
                                                   std::vector<std::string>* warnings);
+
+// The variant that a way runs, on another device and for one caller.
+absl::StatusOr<std::shared_ptr<const Denoiser>> LoadVariant(const DenoiserFiles& files,
+                                                            const ModelInfo& info,
+                                                            const TuningResult& way,
+                                                            c10::Device device);
 
 }  // namespace denoise
 

@@ -212,10 +212,45 @@ def test_autoscaler_scales_the_deployment_by_what_the_adapter_offers(base):
         assert re.fullmatch(pattern, metric["pods"]["metric"]["name"])
 
 
+def version() -> str:
+    return re.search(r"project\([^)]*VERSION ([\d.]+)", (ROOT / "CMakeLists.txt").read_text()).group(1)
+
+
+def container(objects: list[dict]) -> dict:
+    return one(objects, "Deployment")["spec"]["template"]["spec"]["containers"][0]
+
+
 def test_image_is_of_this_version(base):
-    version = re.search(r"project\([^)]*VERSION ([\d.]+)", (ROOT / "CMakeLists.txt").read_text()).group(1)
-    image = one(base, "Deployment")["spec"]["template"]["spec"]["containers"][0]["image"]
-    assert image == f"denoised:{version}"
+    assert container(base)["image"] == f"denoised:{version()}"
+
+
+@pytest.fixture
+def gpu():
+    return render(DEPLOY / "kubernetes" / "overlays" / "gpu")
+
+
+def test_gpu_servers_have_the_devices_that_they_name(gpu):
+    args = container(gpu)["args"]
+    devices = args[args.index("--devices") + 1].split(",")
+    resources = container(gpu)["resources"]
+    assert devices == [f"cuda:{i}" for i in range(int(resources["limits"]["nvidia.com/gpu"]))]
+    assert int(resources["limits"]["cpu"]) > len(devices), "an engine spins while it waits"
+
+
+def test_gpu_differs_from_base_in_its_devices_alone(base, gpu):
+    args = container(gpu)["args"]
+    place = args.index("--devices")
+    assert args[:place] + args[place + 2:] == container(base)["args"]
+    assert container(gpu)["image"] == f"denoised:{version()}-cuda"
+    assert (ROOT / "requirements" / "torch-cuda.txt").exists(), "what the Dockerfile's TORCH names"
+
+
+def test_gpu_servers_are_replaced_without_a_spare_device(gpu):
+    deployment = one(gpu, "Deployment")["spec"]
+    assert deployment["strategy"]["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": 1}
+    assert one(gpu, "HorizontalPodAutoscaler")["spec"]["minReplicas"] > 1, "one is away at times"
+    (toleration,) = deployment["template"]["spec"]["tolerations"]
+    assert toleration["key"] == "nvidia.com/gpu"
 
 
 # --- The viewer.

@@ -52,6 +52,9 @@ def refused(start_process):
         (("--max-waiting-per-tenant", "-1"), "--max-waiting-per-tenant"),
         (("--batching", "sometimes"), "sometimes"),
         (("--devices", "tpu"), "tpu"),
+        (("--devices", "cuda"), "cuda:0"),
+        (("--devices", "cpu,cuda:0"), "has cpu beside other devices"),
+        (("--devices", "cuda:0,cuda:0"), "cuda:0 twice"),
         (("--write-timeout", "soon"), "soon"),
         (("--listen", "nowhere"), "nowhere"),
         (("--listen", "127.0.0.1:99999"), "99999"),
@@ -63,6 +66,22 @@ def test_bad_flags(refused, flags, said):
     line = refused("--model", str(DIGITS), *flags)
     assert said in line
     assert "denoised --help" in line
+
+
+@pytest.mark.parametrize("how", [("--model",), ("--examine",)])
+def test_a_device_that_is_not_there(refused, how):
+    line = refused(*how, str(DIGITS), "--devices", "cuda:99", *ANYWHERE)
+    assert "--devices: cuda:99: " in line
+    # By whatever LibTorch and driver are here.
+    assert re.search("is built without cuda|no such device can be used|there (is|are) .*cuda:0", line), line
+    assert "/" not in line.replace("docs/cuda.md", ""), "no path, no address"
+
+
+def test_all_devices_are_the_cpu_where_there_are_no_others(start_server):
+    if torch.cuda.is_available():
+        pytest.skip("there are others")
+    server = start_server("--devices", "all", "--batch-sizes", "1,2,4")
+    assert sample(server.stub, sampler=dict(steps=2)).result
 
 
 def test_no_model(refused):

@@ -265,6 +265,32 @@ class FewClasses(nn.Module):
         return x + self.label(y).view(-1, 1, 1, 1) + t.to(torch.float32).view(-1, 1, 1, 1)
 
 
+class TimeEmbedded(nn.Module):
+    """An embedding of time whose frequencies are made where x is, as tracing then writes it down: on this device."""
+
+    def __init__(self):
+        super().__init__()
+        self.time = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
+        frequencies = torch.exp(-torch.arange(8, device=x.device, dtype=torch.float32))
+        time = self.time(torch.sin(t.to(torch.float32)[:, None] * frequencies))
+        return 0.5 * x + time[:, :, None, None] + y.to(torch.float32).view(-1, 1, 1, 1)
+
+
+class WrittenForCuda(nn.Module):
+    """Names a device, in a function of its own and under a condition."""
+
+    def offset(self, t: Tensor) -> Tensor:
+        shift = torch.arange(1, device="cuda:0").to(torch.float32) + t.to(torch.float32) / 1000.0
+        if bool((shift > 0.5).any()):
+            shift = shift + torch.zeros(1, device="cuda")
+        return shift
+
+    def forward(self, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
+        return 0.5 * x + (self.offset(t) + y.to(torch.float32)).view(-1, 1, 1, 1)
+
+
 def trace(module: nn.Module, shape: Shape) -> torch.jit.ScriptModule:
     example = (torch.randn(2, *shape), torch.tensor([3, 500]), torch.tensor([1, 2]))
     return torch.jit.trace(module, example, check_trace=False)
@@ -312,6 +338,8 @@ def main(out: pathlib.Path) -> None:
     save(out / "learned_variance", script(LearnedVariance()), [2, 3, 4], {}, learned_range)
     save(out / "learned_variance_of_classes", script(LearnedVarianceOfClasses()), [2, 3, 4], CLASSES, learned_range)
     save(out / "convolutions", script(Net(3, 3)), [3, 8, 8], CLASSES)
+    save(out / "traced_device", trace(TimeEmbedded(), [3, 8, 8]), [3, 8, 8], CLASSES)
+    save(out / "written_for_cuda", script(WrittenForCuda()), [3, 8, 8], CLASSES)
     save(out / "traced", trace(Net().eval(), grey), grey, CLASSES)
     save(out / "tuple", trace(InTuple().eval(), grey), grey, CLASSES)
     save(out / "dict", script(InDict()), grey, CLASSES)
