@@ -41,13 +41,13 @@ def overhead(run: Run) -> list[Figure]:
 
 
 # Requests' chains, and what a chain of DDIM on 28x28 must have: one register of floats.
-CHAINS = (0, 1024, 4096, 8192, 16384)
+CHAINS = (0, 1024, 4096, 16384, 32768, 65536)
 REGISTER_BYTES = 4 * 784
 
 
 def memory(run: Run) -> list[Figure]:
     """Resident memory against the number of chains."""
-    server = run.server("service", "--max-active", "32768", "--max-waiting", "8192", "--max-samples", "64")
+    server = run.server("service", "--max-active", "131072", "--max-waiting", "8192", "--max-samples", "64")
     calls, resident = [], {}
     for chains in CHAINS:
         while 64 * len(calls) < chains:
@@ -64,7 +64,7 @@ def memory(run: Run) -> list[Figure]:
     server.until_idle(within=60)
     server.stop()
     # From the first thousands on, which fit in memory that the allocator had kept.
-    slope = (resident[CHAINS[-1]] - resident[CHAINS[2]]) / (CHAINS[-1] - CHAINS[2])
+    slope = (resident[CHAINS[-1]] - resident[CHAINS[3]]) / (CHAINS[-1] - CHAINS[3])
     return [Figure("memory of a chain beyond its register", [slope - REGISTER_BYTES], "<= 1024", unit="bytes",
                    note=f"{resident[0] / 2**20:.0f} MiB without chains, {resident[CHAINS[-1]] / 2**20:.0f} with {CHAINS[-1]}")]
 
