@@ -2,9 +2,10 @@
 // fixed batch size. Runs one slice for each line on stdin, so that a script can take turns between
 // it and a server in the same run.
 //
-//   bare_loop MODEL_DIR LAYOUT REPLICAS THREADS BATCH SECONDS
+//   bare_loop MODEL_DIR LAYOUT PRECISION REPLICAS THREADS BATCH SECONDS
 //
-// LAYOUT: contiguous | channels_last. Prints the slice's denoiser rows a second.
+// LAYOUT: contiguous | channels_last. PRECISION: float32 | bfloat16, by autocast. Prints the
+// slice's denoiser rows a second.
 #include <malloc.h>
 
 #include <atomic>
@@ -17,6 +18,7 @@
 #include <vector>
 
 #include "ATen/Parallel.h"
+#include "ATen/autocast_mode.h"
 #include "torch/script.h"
 
 namespace {
@@ -35,9 +37,11 @@ torch::jit::Module Load(const std::string& path, bool channels_last) {
 }
 
 // Calls until `stop`; the number of calls.
-int64_t Loop(torch::jit::Module& module, bool channels_last, int threads, int64_t batch,
-             const std::atomic<bool>& stop) {
+int64_t Loop(torch::jit::Module& module, bool channels_last, bool bfloat16, int threads,
+             int64_t batch, const std::atomic<bool>& stop) {
   c10::InferenceMode guard;
+  at::autocast::set_autocast_dtype(at::kCPU, at::kBFloat16);
+  at::autocast::set_autocast_enabled(at::kCPU, bfloat16);  // of this thread
   at::set_num_threads(threads);
   at::Tensor x = at::randn({batch, 1, 28, 28});
   if (channels_last) x = at::empty_like(x, at::MemoryFormat::ChannelsLast).copy_(x);
@@ -58,17 +62,18 @@ int main(int argc, char** argv) {
   mallopt(M_MMAP_THRESHOLD, 1 << 30);
   mallopt(M_TRIM_THRESHOLD, INT_MAX);
   mallopt(M_TOP_PAD, 256 << 20);
-  if (argc != 7) {
-    std::cerr << "usage: bare_loop MODEL_DIR LAYOUT REPLICAS THREADS BATCH SECONDS\n";
+  if (argc != 8) {
+    std::cerr << "usage: bare_loop MODEL_DIR LAYOUT PRECISION REPLICAS THREADS BATCH SECONDS\n";
     return 64;
   }
   at::set_num_threads(1);
   torch::jit::getProfilingMode() = false;
   const bool channels_last = std::string(argv[2]) == "channels_last";
-  const int replicas = std::atoi(argv[3]);
-  const int threads = std::atoi(argv[4]);
-  const int64_t batch = std::atoll(argv[5]);
-  const std::chrono::duration<double> slice(std::atof(argv[6]));
+  const bool bfloat16 = std::string(argv[3]) == "bfloat16";
+  const int replicas = std::atoi(argv[4]);
+  const int threads = std::atoi(argv[5]);
+  const int64_t batch = std::atoll(argv[6]);
+  const std::chrono::duration<double> slice(std::atof(argv[7]));
   torch::jit::Module module = Load(std::string(argv[1]) + "/denoiser.pt", channels_last);
 
   // Threads of a replica live for a slice only, as OpenMP's teams do then; so warm each up inside,
@@ -82,10 +87,10 @@ int main(int argc, char** argv) {
     std::vector<std::thread> loops;
     for (int i = 0; i < replicas; ++i) {
       loops.emplace_back([&] {
-        Loop(module, channels_last, threads, batch, warm_stop);
+        Loop(module, channels_last, bfloat16, threads, batch, warm_stop);
         ++warm;
         go.wait(false);
-        calls += Loop(module, channels_last, threads, batch, stop);
+        calls += Loop(module, channels_last, bfloat16, threads, batch, stop);
       });
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(500));

@@ -1,57 +1,161 @@
-"""Rows a second of the service, as ratios measured in turns within one run.
+"""Rows a second: of the service beside bare LibTorch loops, of many clients beside one, of a mixture beside equals."""
 
-    python tests/benchmarks/throughput.py loop         against bare LibTorch loops, at saturation
-    python tests/benchmarks/throughput.py clients      16 clients against one, for each kind of batching
-    python tests/benchmarks/throughput.py mix          24 requests of 8 samplers, guided and not, and an Evaluate,
-                                                       against 24 equal requests
-    python tests/benchmarks/throughput.py invariance   a server with --batch-invariant against one without, at saturation
-
-Needs the programs of a build (DENOISE_BUILD, default ./build). Machines are noisy: what counts is the median of the
-ratios, and their spread says how much to believe it.
-"""
-
-import argparse
-import itertools
-import statistics
-import subprocess
-import sys
-import tempfile
 import threading
 import time
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
-from harness.api import pb  # noqa: E402
-from harness.paths import BIN, ROOT  # noqa: E402
-from harness.server import Server  # noqa: E402
+import grpc
 
-import grpc  # noqa: E402
+from figures import Figure, ratios, spread
+from load import BareLoop, Run, Server, bench, pb, rate
 
-MODEL = ROOT / "models" / "digits"
+# What a user would write: all cores in one call, and the batch at which that is quickest here.
+PLAIN_BATCHES = (8, 16, 32)
 
 
-class Load:
-    """Clients in a closed loop, each with a connection of its own, while the block runs."""
+def plain_loop(run: Run, cores: int) -> BareLoop:
+    """The plain loop at its best batch, so that no ratio is won by a bad opponent."""
+    loops = {batch: BareLoop(run.seconds, "contiguous", 1, cores, batch) for batch in PLAIN_BATCHES}
+    tries = {batch: [] for batch in loops}
+    for _ in range(3):
+        for batch, loop in loops.items():
+            tries[batch].append(loop.rate())
+    best = max(loops, key=lambda batch: sorted(tries[batch])[1])
+    run.say(f"plain loop: contiguous, 1 x {cores} threads, batches of {best}, the best of "
+            + ", ".join(f"{batch}: {spread(rates)}" for batch, rates in tries.items()))
+    for batch, loop in loops.items():
+        if batch != best:
+            loop.close()
+    return loops[best]
 
-    def __init__(self, server: Server, clients: int, samples: int, steps: list[int]):
-        self._server, self._samples = server, samples
-        self._steps = itertools.cycle(steps)
+
+def saturate(server: Server, seconds: float):
+    """Always at least two batches' worth of chains for each replica."""
+    batch, replicas = server.model.batch_sizes[-1], server.model.replicas
+    return rate(server, seconds, "--clients", str(2 * replicas), "--n", str(min(batch, 64)), "--steps", "10,20,50",
+                "--sampler", "ddim")
+
+
+def saturation(run: Run) -> list[Figure]:
+    """The service at saturation beside the same denoiser call in a loop, and beside the plain loop."""
+    server = run.tuned("service")
+    model = server.model
+    same = BareLoop(run.seconds, model.layout, model.replicas, model.threads, model.batch_sizes[-1])
+    plain = plain_loop(run, model.replicas * model.threads)
+    service, same_rates, plain_rates, cores = [], [], [], []
+    for turn in range(run.turns):
+        same_rates.append(same.rate())
+        plain_rates.append(plain.rate())
+        got = saturate(server, run.seconds)
+        service.append(got.rows)
+        cores.append(got.client_cores)
+        run.say(f"turn {turn + 1}: same call {same_rates[-1]:.0f}, plain loop {plain_rates[-1]:.0f}, service {got.rows:.0f} "
+                f"rows/s at batches of {got.batch:.2f}, client on {got.client_cores:.3f} cores")
+    for each in (same, plain):
+        each.close()
+    server.stop()
+    note = f"{spread(service)} rows/s"
+    figures = [Figure("service at saturation / plain loop", ratios(service, plain_rates), ">= 1.10", note=note)]
+    if model.executor == "torchscript":
+        figures.insert(0, Figure("service at saturation / same call in a loop", ratios(service, same_rates), ">= 0.97", note=note))
+    return figures
+
+
+def bfloat16(run: Run) -> list[Figure]:
+    """--precision bfloat16 beside the plain loop in float32."""
+    servers = {"torchscript": run.tuned("bfloat16", "--precision", "bfloat16", "--executor", "torchscript")}
+    model = servers["torchscript"].model
+    plain = plain_loop(run, model.replicas * model.threads)
+    rates = {name: [] for name in servers}
+    plain_rates = []
+    for turn in range(run.turns):
+        plain_rates.append(plain.rate())
+        for name, server in servers.items():
+            rates[name].append(saturate(server, run.seconds).rows)
+        run.say(f"turn {turn + 1}: plain loop {plain_rates[-1]:.0f}, "
+                + ", ".join(f"{name} {rates[name][-1]:.0f}" for name in servers) + " rows/s")
+    plain.close()
+    for server in servers.values():
+        server.stop()
+    targets = {"torchscript": ">= 1.55", "aotinductor": ">= 1.65"}
+    return [Figure(f"bfloat16 ({name}) / plain loop in float32", ratios(rates[name], plain_rates), targets[name],
+                   note=f"{spread(rates[name])} rows/s") for name in servers]
+
+
+def one_client(run: Run) -> list[Figure]:
+    """One client with one chain at a time beside the plain loop at batch 1."""
+    servers = {purpose: run.tuned(f"tuned for {purpose}", "--tune-for", purpose) for purpose in ("latency", "throughput")}
+    model = servers["throughput"].model
+    plain = BareLoop(run.seconds, "contiguous", 1, model.replicas * model.threads, 1)
+    rates = {purpose: [] for purpose in servers}
+    plain_rates = []
+    for turn in range(run.turns):
+        plain_rates.append(plain.rate())
+        for purpose, server in servers.items():
+            got = bench(server, "--clients", "1", "--n", "1", "--steps", "50", "--sampler", "ddim", "--duration",
+                        f"{run.seconds}s")
+            rates[purpose].append(got["rows_per_second"])
+        run.say(f"turn {turn + 1}: plain loop at batch 1 {plain_rates[-1]:.0f}, "
+                + ", ".join(f"tuned for {purpose} {rates[purpose][-1]:.0f}" for purpose in servers) + " rows/s")
+    plain.close()
+    for server in servers.values():
+        server.stop()
+    targets = {"latency": ">= 1.1", "throughput": ">= 0.8"}
+    return [Figure(f"one client, tuned for {purpose} / plain loop at batch 1", ratios(rates[purpose], plain_rates),
+                   targets[purpose], note=f"{spread(rates[purpose])} rows/s") for purpose in servers]
+
+
+def many_clients(run: Run) -> list[Figure]:
+    """16 clients of one chain each beside one, for each kind of batching."""
+    figures = []
+    mixed = ("--n", "1", "--steps", "10,20,50,100", "--sampler", "ddim")
+    for batching in ("step", "request", "none"):
+        server = run.server(f"--batching {batching}", "--batching", batching)
+        one, many, batches = [], [], []
+        for _ in range(run.turns):
+            one.append(rate(server, run.seconds, "--clients", "1", *mixed).rows)
+            got = rate(server, run.seconds, "--clients", "16", *mixed)
+            many.append(got.rows)
+            batches.append(got.batch)
+        server.stop()
+        figures.append(Figure(f"16 clients / 1, --batching {batching}", ratios(many, one),
+                              note=f"{spread(many)} rows/s at batches of {spread(batches)}"))
+    return figures
+
+
+EQUAL = pb.SampleRequest(
+    class_labels=[3], guidance_scale=1, sampler=pb.Sampler(kind=pb.Sampler.KIND_DDIM, steps=50)
+)
+SAMPLERS = ("DDIM", "DDPM", "EULER", "HEUN", "DPMPP_2M", "SDE_DPMPP_2M", "UNIPC", "LMS")
+MIXTURE = [
+    pb.SampleRequest(
+        class_labels=[i], guidance_scale=guidance,
+        sampler=pb.Sampler(kind=pb.Sampler.Kind.Value(f"KIND_{kind}"), steps=20 + 10 * i),
+    )
+    for i, kind in enumerate(SAMPLERS)
+    for guidance in (1, 2, 4)
+]
+LIKELIHOOD = pb.EvaluateRequest(
+    x_0=pb.Tensor(dtype=pb.DATA_TYPE_FLOAT32, shape=[1, 1, 28, 28], data=bytes(4 * 784)), class_labels=[3]
+)
+
+
+class Repeated:
+    """A client for each of `requests`, with a connection of its own, that repeats it while the block runs: what
+    `denoise bench` cannot mix."""
+
+    def __init__(self, server: Server, requests: list):
+        self._server, self._requests = server, requests
         self._stop = threading.Event()
         self._calls: dict[int, grpc.Call] = {}
-        self._threads = [threading.Thread(target=self._client, args=(i,)) for i in range(clients)]
+        self._threads = [threading.Thread(target=self._client, args=(i,)) for i in range(len(requests))]
 
     def _client(self, index: int) -> None:
-        stub = self._server.new_stub()
+        stub, request = self._server.new_stub(), self._requests[index]
+        call = stub.Evaluate if isinstance(request, pb.EvaluateRequest) else stub.Sample
         while not self._stop.is_set():
-            request = pb.SampleRequest(
-                num_samples=self._samples,
-                class_labels=[index % 10],
-                guidance_scale=1,
-                sampler=pb.Sampler(kind=pb.Sampler.KIND_DDIM, steps=next(self._steps)),
-            )
-            call = self._calls[index] = stub.Sample(request)
+            stream = self._calls[index] = call(request)
             try:
-                for _ in call:
+                for _ in stream:
                     pass
             except grpc.RpcError:
                 if not self._stop.is_set():
@@ -72,176 +176,35 @@ class Load:
         self._server.close()
 
 
-def rate(server: Server, clients: int, samples: int, steps: list[int], seconds: float):
-    """Denoiser rows a second, and rows of a mean batch."""
-    return measure(Load(server, clients, samples, steps), server, seconds)
+def mixture(run: Run) -> list[Figure]:
+    """24 requests of 8 samplers, guided and not, and an Evaluate beside 24 equal requests."""
+    server = run.server("service")
+    loads = {"equal": [EQUAL] * 24, "mixed": [*MIXTURE, LIKELIHOOD]}
+    rates, batches = {name: [] for name in loads}, {name: [] for name in loads}
+    for _ in range(run.turns):
+        for name, requests in loads.items():
+            with Repeated(server, requests):
+                time.sleep(1)  # every client's first request is under way
+                before, begin = server.metrics(), time.monotonic()
+                time.sleep(run.seconds)
+                after, end = server.metrics(), time.monotonic()
+            rows = after.total("rows_total") - before.total("rows_total")
+            rates[name].append(rows / (end - begin))
+            batches[name].append(rows / (after.total("batch_rows_count") - before.total("batch_rows_count")))
+    server.stop()
+    return [Figure("a mixture of samplers, guidance and an Evaluate / equal requests", ratios(rates["mixed"], rates["equal"]),
+                   note=f"batches of {spread(batches['mixed'])} and {spread(batches['equal'])}")]
 
 
-EQUAL = pb.SampleRequest(
-    class_labels=[3], guidance_scale=1, sampler=pb.Sampler(kind=pb.Sampler.KIND_DDIM, steps=50)
-)
-SAMPLERS = ("DDIM", "DDPM", "EULER", "HEUN", "DPMPP_2M", "SDE_DPMPP_2M", "UNIPC", "LMS")
-MIXTURE = [
-    pb.SampleRequest(
-        class_labels=[i], guidance_scale=guidance,
-        sampler=pb.Sampler(kind=pb.Sampler.Kind.Value(f"KIND_{kind}"), steps=20 + 10 * i),
-    )
-    for i, kind in enumerate(SAMPLERS)
-    for guidance in (1, 2, 4)
-]
-
-
-class MixedLoad(Load):
-    """A client for each of `requests`, which it repeats, and one for `evaluate` where that is given."""
-
-    def __init__(self, server: Server, requests: list, evaluate=None):
-        super().__init__(server, 0, 0, [0])
-        self._requests = requests + ([evaluate] if evaluate else [])
-        self._threads = [
-            threading.Thread(target=self._client, args=(i,)) for i in range(len(self._requests))
-        ]
-
-    def _client(self, index: int) -> None:
-        stub, request = self._server.new_stub(), self._requests[index]
-        call = stub.Evaluate if isinstance(request, pb.EvaluateRequest) else stub.Sample
-        while not self._stop.is_set():
-            stream = self._calls[index] = call(request)
-            try:
-                for _ in stream:
-                    pass
-            except grpc.RpcError:
-                if not self._stop.is_set():
-                    raise
-
-
-def measure(load: Load, server: Server, seconds: float):
-    """Denoiser rows a second under `load`, and rows of a mean batch."""
-    with load:
-        time.sleep(1)  # every client's first request is under way
-        before, begin = server.metrics(), time.monotonic()
-        time.sleep(seconds)
-        after, end = server.metrics(), time.monotonic()
-    rows = after.total("rows_total") - before.total("rows_total")
-    calls = after.total("batch_rows_count") - before.total("batch_rows_count")
-    return rows / (end - begin), rows / calls
-
-
-class BareLoop:
-    def __init__(self, layout: str, replicas: int, threads: int, batch: int, seconds: float):
-        self._process = subprocess.Popen(
-            [BIN / "bare_loop", MODEL, layout, str(replicas), str(threads), str(batch), str(seconds)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )
-
-    def rate(self) -> float:
-        self._process.stdin.write("go\n")
-        self._process.stdin.flush()
-        return float(self._process.stdout.readline())
-
-    def close(self) -> None:
-        self._process.stdin.close()
-        self._process.wait()
-
-
-def spread(values: list[float], digits: int) -> str:
-    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
-
-
-def compare_with_loops(arguments) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        server = Server(Path(folder), "--model", str(MODEL), "--max-samples", "64", *arguments.flags)
-        model = server.stub.GetModel(pb.GetModelRequest())
-        batch = model.batch_sizes[-1]
-        same = BareLoop(model.layout, model.replicas, model.threads, batch, arguments.seconds)
-        plain = BareLoop("contiguous", 1, model.replicas * model.threads, 16, arguments.seconds)
-        print(f"service: {model.replicas} x {model.threads} threads, {model.layout}, batches of up to {batch}")
-        clients = 2 * model.replicas
-        same_rates, plain_rates, rates = [], [], []
-        for turn in range(arguments.turns):
-            same_rates.append(same.rate())
-            plain_rates.append(plain.rate())
-            # Always two batches' worth of chains for each replica.
-            got, mean_batch = rate(server, clients, batch, [10, 20, 50], arguments.seconds)
-            rates.append(got)
-            print(f"  turn {turn + 1}: same call {same_rates[-1]:.0f}, plain loop {plain_rates[-1]:.0f}, "
-                  f"service {got:.0f} rows/s at batches of {mean_batch:.2f}", flush=True)
-        print("rows/s: same call", spread(same_rates, 0), " plain loop", spread(plain_rates, 0),
-              " service", spread(rates, 0))
-        print("service / same call: ", spread([a / b for a, b in zip(rates, same_rates)], 3))
-        print("service / plain loop:", spread([a / b for a, b in zip(rates, plain_rates)], 3))
-        same.close()
-        plain.close()
+def invariance(run: Run) -> list[Figure]:
+    """A server with --batch-invariant beside one without, at saturation."""
+    servers = [run.server("free"), run.server("invariant", "--batch-invariant")]
+    rates = {server: [] for server in servers}
+    for turn in range(run.turns):
+        for server in servers if turn % 2 == 0 else reversed(servers):
+            rates[server].append(rate(server, run.seconds, "--clients", "4", "--n", "16", "--steps", "10,20,50",
+                                      "--sampler", "ddim").rows)
+    for server in servers:
         server.stop()
-
-
-def compare_clients(arguments) -> None:
-    steps = [10, 20, 50, 100]
-    for batching in ("step", "request", "none"):
-        with tempfile.TemporaryDirectory() as folder:
-            server = Server(Path(folder), "--model", str(MODEL), "--batching", batching, *arguments.flags)
-            one, many, batches = [], [], []
-            for _ in range(arguments.turns):
-                one.append(rate(server, 1, 1, steps, arguments.seconds)[0])
-                got, mean_batch = rate(server, 16, 1, steps, arguments.seconds)
-                many.append(got)
-                batches.append(mean_batch)
-            print(f"{batching:8} 1 client {spread(one, 0)} rows/s, 16 clients {spread(many, 0)} rows/s at batches of "
-                  f"{spread(batches, 2)}; ratio {spread([a / b for a, b in zip(many, one)], 2)}", flush=True)
-            server.stop()
-
-
-def compare_mixture(arguments) -> None:
-    x_0 = pb.Tensor(dtype=pb.DATA_TYPE_FLOAT32, shape=[1, 1, 28, 28], data=bytes(4 * 784))
-    likelihood = pb.EvaluateRequest(x_0=x_0, class_labels=[3])
-    with tempfile.TemporaryDirectory() as folder:
-        server = Server(Path(folder), "--model", str(MODEL), *arguments.flags)
-        equal, mixed, equal_batches, mixed_batches = [], [], [], []
-        for turn in range(arguments.turns):
-            got, batch = measure(MixedLoad(server, [EQUAL] * 24), server, arguments.seconds)
-            equal.append(got)
-            equal_batches.append(batch)
-            got, batch = measure(MixedLoad(server, MIXTURE, likelihood), server, arguments.seconds)
-            mixed.append(got)
-            mixed_batches.append(batch)
-            print(f"  turn {turn + 1}: equal {equal[-1]:.0f} rows/s at {equal_batches[-1]:.2f}, "
-                  f"mixed {mixed[-1]:.0f} at {mixed_batches[-1]:.2f}", flush=True)
-        print("24 equal requests:", spread(equal, 0), "rows/s at batches of", spread(equal_batches, 2))
-        print("the mixture:      ", spread(mixed, 0), "rows/s at batches of", spread(mixed_batches, 2))
-        print("mixture / equal:  ", spread([a / b for a, b in zip(mixed, equal)], 3))
-        server.stop()
-
-
-def compare_invariance(arguments) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        start = lambda name, *flags: Server(Path(folder, name), "--model", str(MODEL), *flags, *arguments.flags)
-        free, invariant = start("free"), start("invariant", "--batch-invariant")
-        rates = {free: [], invariant: []}
-        for server in rates:
-            model = server.stub.GetModel(pb.GetModelRequest())
-            print(f"{model.replicas} x {model.threads} threads, {model.layout}, batches of {list(model.batch_sizes)}")
-        for turn in range(arguments.turns):
-            for server in rates if turn % 2 == 0 else reversed(rates):
-                # Always two batches' worth of chains for each replica.
-                rates[server].append(rate(server, 4, 16, [10, 20, 50], arguments.seconds)[0])
-            print(f"  turn {turn + 1}: {rates[free][-1]:.0f} rows/s, invariant {rates[invariant][-1]:.0f}", flush=True)
-        print("rows/s: free", spread(rates[free], 0), " invariant", spread(rates[invariant], 0))
-        print("invariant / free:", spread([a / b for a, b in zip(rates[invariant], rates[free])], 3))
-        for server in rates:
-            server.stop()
-
-
-COMPARISONS = {
-    "loop": compare_with_loops,
-    "clients": compare_clients,
-    "mix": compare_mixture,
-    "invariance": compare_invariance,
-}
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=list(COMPARISONS))
-    parser.add_argument("--turns", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=4, help="of a slice")
-    parser.add_argument("--flags", nargs=argparse.REMAINDER, default=[], help="further flags of denoised; last")
-    parsed = parser.parse_args()
-    COMPARISONS[parsed.what](parsed)
+    free, invariant = (rates[server] for server in servers)
+    return [Figure("--batch-invariant / without", ratios(invariant, free), note=f"{spread(invariant)} rows/s")]
