@@ -576,6 +576,14 @@ BAD = {
     "an option that does nothing": (
         "digits.sample", lambda: sample_inputs(sampler=b"heun", eta=0.5), "INVALID_ARGUMENT", 'inputs["eta"]',
     ),
+    "a great many samples": (
+        "digits.sample", lambda: [made("num_samples", np.array([2**32 - 1], np.uint32), "UINT32")],
+        "INVALID_ARGUMENT", 'inputs["num_samples"]: 4294967295 is not in 1..64',
+    ),
+    "more steps than a number holds": (
+        "digits.sample", lambda: [made("steps", np.array([2**63], np.uint64), "UINT64")],
+        "INVALID_ARGUMENT", 'inputs["steps"]: 9223372036854775808 is not in 0..4294967295',
+    ),
     "labels for nobody": (
         "digits.sample", lambda: [
             *sample_inputs(label=(1, 2)), made("num_samples", np.array([3], np.uint32), "UINT32")
