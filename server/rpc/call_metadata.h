@@ -12,7 +12,8 @@
 
 namespace denoise {
 
-// Its key; answers carry it too, in their initial metadata.
+// Its key; answers carry it too, in their trailing metadata: once a caller has had initial
+// metadata, gRPC no longer retries by itself.
 inline constexpr char kRequestId[] = "x-request-id";
 
 // A new id, 32 hexadecimal digits, random.

@@ -56,7 +56,7 @@ grpc::ServerWriteReactor<Event>* DiffusionService::StartStream(const char* metho
   calls_in_flight_.fetch_add(1, std::memory_order_relaxed);
   CallRecord record = NewRecord(method);
   absl::StatusOr<Validated> validated = Validate(*context, message, &record);
-  context->AddInitialMetadata(kRequestId, record.id);
+  context->AddTrailingMetadata(kRequestId, record.id);
   return StreamReactor<Event>::Start(
       &backend_, context, std::move(record), std::move(validated),
       [this] { calls_in_flight_.fetch_sub(1, std::memory_order_relaxed); });
@@ -81,7 +81,7 @@ grpc::ServerUnaryReactor* DiffusionService::FinishUnary(grpc::CallbackServerCont
                                                         const CallRecord& record,
                                                         const absl::Status& status) {
   RecordCall(record, status, backend_.clock->Now(), backend_.metrics);
-  context->AddInitialMetadata(kRequestId, record.id);
+  context->AddTrailingMetadata(kRequestId, record.id);
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   reactor->Finish(ToGrpc(status));
   return reactor;

@@ -1,5 +1,5 @@
-"""On-boarding: models/import_diffusers.py and models/export.py, from a folder or a module to samples that
-are what diffusers draws itself."""
+"""On-boarding a diffusers pipeline: models/import_diffusers.py, from its folder to samples that are what
+diffusers draws itself."""
 
 import json
 import sys
@@ -9,14 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from harness.api import pb, sample, tensor
-from harness.models import SCHEDULER, GaussianDenoiser
-from harness.paths import DENOISED, DIGITS, ROOT
+from harness.api import sample, tensor
+from harness.paths import DENOISED, ROOT
 from harness.reference import draw, generators
 
 sys.path.insert(0, str(ROOT / "models"))
 import import_diffusers  # noqa: E402
-from export import ExportError, export_module  # noqa: E402
 
 SHAPE = (1, 16, 16)
 SIZES = dict(
@@ -47,7 +45,7 @@ def pipelines(tmp_path_factory):
     unets = {
         "plain": diffusers.UNet2DModel(**SIZES, **BLOCKS),
         "classes": diffusers.UNet2DModel(**SIZES, **ONE_BLOCK, num_class_embeds=NULL + 1),
-        "text": diffusers.UNet2DConditionModel(**SIZES, **CROSS_BLOCK, cross_attention_dim=WIDTH),
+        "text": diffusers.UNet2DConditionModel(**SIZES, **CROSS_BLOCK, cross_attention_dim=WIDTH, num_class_embeds=3),
     }
     # v, since ε of random weights divides their rounding by the first α, which is 0.006.
     plain = diffusers.DDIMScheduler(prediction_type="v_prediction")
@@ -113,8 +111,10 @@ def test_model_json_says_what_the_pipeline_is(pipelines, imported):
     assert (classes["default_guidance_scale"], classes["default_steps"]) == (3, 20)
     assert described["text"]["name"] == "captioned"
     assert described["text"]["inputs"] == [
-        {"name": "encoder_hidden_states", "kind": "condition", "dtype": "float32", "shape": [-1, WIDTH]}
+        {"name": "encoder_hidden_states", "kind": "condition", "dtype": "float32", "shape": [-1, WIDTH]},
+        {"name": "class_labels", "kind": "class_labels"},
     ]
+    assert described["text"]["num_classes"] == 3
     for name in described:
         theirs = source / name / "scheduler" / "scheduler_config.json"
         assert (imported / name / "scheduler_config.json").read_bytes() == theirs.read_bytes()
@@ -158,14 +158,28 @@ def test_class_labels_and_guidance(server, pipelines):
 def test_hidden_states_are_a_condition(server, pipelines, tokens):
     unets, source = pipelines
     states = torch.randn((2, tokens, WIDTH), generator=torch.Generator().manual_seed(tokens))
+    labels = torch.tensor([2, 0])
     wanted = ddim(
-        lambda x, t: unets["text"](x, t.expand(len(x)), states).sample, of_folder(source / "text"), seed=4, n=2
+        lambda x, t: unets["text"](x, t.expand(len(x)), states, class_labels=labels).sample,
+        of_folder(source / "text"), seed=4, n=2,
     )
     got = sample(
         server.stub, model="captioned", num_samples=2, seed=4, sampler=dict(kind="KIND_DDIM", steps=STEPS),
-        conditions={"encoder_hidden_states": tensor(states.numpy())},
+        conditions={"encoder_hidden_states": tensor(states.numpy())}, class_labels=labels.tolist(),
     ).samples
     np.testing.assert_allclose(got, wanted, atol=TOLERANCE * max(1, np.abs(wanted).max()))
+
+
+def test_older_pipelines_are_one_folder(pipelines, imported, tmp_path):
+    _, source = pipelines
+    (tmp_path / "old").mkdir()
+    for file in [*(source / "plain" / "unet").iterdir(), *(source / "plain" / "scheduler").iterdir()]:
+        (tmp_path / "old" / file.name).symlink_to(file)
+    assert import_diffusers.main([str(tmp_path / "old"), str(tmp_path / "out")]) == 0
+    same = [torch.jit.load(str(folder / "denoiser.pt")) for folder in (tmp_path / "out", imported / "plain")]
+    x, times = torch.randn(2, *SHAPE), torch.tensor([3.0, 700.0])
+    with torch.no_grad():
+        torch.testing.assert_close(same[0](x, times), same[1](x, times))
 
 
 # --- What is refused, in one line.
@@ -236,156 +250,3 @@ def test_what_is_there_is_kept(pipelines, imported, capsys):
     before = (imported / "plain" / "denoiser.pt").read_bytes()
     assert "--force" in refusal(capsys, str(source / "plain"), str(imported / "plain"))
     assert (imported / "plain" / "denoiser.pt").read_bytes() == before
-
-
-# --- A plain module.
-
-
-class Answers(torch.nn.Module):
-    """The Gaussian denoiser, answering in one of the ways that modules answer."""
-
-    def __init__(self, how):
-        super().__init__()
-        self.inner = GaussianDenoiser()
-        self.how = how
-
-    def forward(self, x, t):
-        return self.how(self.inner(x, t))
-
-
-def test_plain_modules(start_server, tmp_path):
-    answers = {"tensor": lambda a: a, "tuple": lambda a: (a,), "dict": lambda a: {"sample": a}}
-    models = []
-    for name, how in answers.items():
-        export_module(
-            Answers(how), tmp_path / name, sample_shape=(3, 8, 8), scheduler_config=SCHEDULER, default_steps=5
-        )
-        models += ["--model", str(tmp_path / name)]
-    server = start_server(*models, "--devices", "cpu:1", "--batch-sizes", "1,4", model=None)
-    assert {model.default_steps for model in server.stub.ListModels(pb.ListModelsRequest(), timeout=10).models} == {5}
-    drawn = [sample(server.stub, model=name, seed=1, num_samples=2).samples for name in answers]
-    assert np.isfinite(drawn[0]).all()
-    assert all(np.array_equal(each, drawn[0]) for each in drawn[1:])
-
-
-class Scaled(torch.nn.Module):
-    """Has a condition with a null, before its labels."""
-
-    def forward(self, x, t, scale, y):
-        return x * (scale + y.view(-1, 1) + t.view(-1, 1) / 1000).view(-1, 1, 1, 1)
-
-
-def test_inputs_in_their_order(start_server, tmp_path):
-    inputs = [
-        {"name": "scale", "kind": "condition", "dtype": "float32", "shape": [1], "null": 0},
-        {"name": "label", "kind": "class_labels"},
-    ]
-    folder = export_module(
-        Scaled(), tmp_path / "scaled", sample_shape=(1, 4, 4), scheduler_config=SCHEDULER, num_classes=2,
-        inputs=inputs,
-    )
-    assert json.loads((folder / "model.json").read_text())["inputs"] == inputs
-    server = start_server("--devices", "cpu:1", "--batch-sizes", "1,4", model=folder)
-    model = server.stub.GetModel(pb.GetModelRequest(), timeout=10)
-    assert [each.name for each in model.inputs] == ["scale", "label"]
-
-
-def test_a_scripted_module_is_saved_as_it_is(tmp_path):
-    module = torch.jit.script(GaussianDenoiser().eval())
-    folder = export_module(module, tmp_path / "m", sample_shape=(3, 8, 8), scheduler_config=SCHEDULER)
-    saved = torch.jit.load(str(folder / "denoiser.pt"))
-    x, t = torch.randn(5, 3, 8, 8), torch.arange(5)
-    assert torch.equal(saved(x, t), module(x, t))
-
-
-def test_schedulers_are_taken_in_three_ways(tmp_path):
-    scheduler = diffusers.DDIMScheduler(beta_schedule="squaredcos_cap_v2")
-    scheduler.save_pretrained(tmp_path)
-    file = tmp_path / "scheduler_config.json"
-    ways = {"itself": scheduler, "file": file, "dict": json.loads(file.read_text())}
-    for name, way in ways.items():
-        export_module(GaussianDenoiser(), tmp_path / name, sample_shape=(3, 8, 8), scheduler_config=way)
-        written = json.loads((tmp_path / name / "scheduler_config.json").read_text())
-        assert written == ways["dict"], name
-    with pytest.raises(ExportError, match="_class_name"):
-        nameless = {key: value for key, value in ways["dict"].items() if key != "_class_name"}
-        export_module(GaussianDenoiser(), tmp_path / "m", sample_shape=(3, 8, 8), scheduler_config=nameless)
-
-
-class CountsRows(torch.nn.Module):
-    def forward(self, x, t):
-        rows = int(t.shape[0])  # a Python number, which the trace keeps
-        return x * torch.arange(rows).view(-1, 1, 1, 1)
-
-
-class Branches(torch.nn.Module):
-    def forward(self, x, t):
-        return x if float(x.sum()) > 0 else -x
-
-
-class TakesOneTime(torch.nn.Module):
-    def forward(self, x, t):
-        return x * t.item()
-
-
-class AnswersAnother(torch.nn.Module):
-    def forward(self, x, t):
-        return x.mean(dim=1)
-
-
-class AnswersText(torch.nn.Module):
-    def forward(self, x, t):
-        return "x"
-
-
-@pytest.mark.parametrize(
-    "module,said",
-    [
-        (CountsRows(), "Python number"),
-        (Branches(), "branches on values"),
-        (TakesOneTime(), "cannot be called"),
-        (AnswersAnother(), "must be"),
-        (AnswersText(), "answers a str"),
-        (torch.nn.Linear(8, 8), "cannot be called"),
-    ],
-    ids=lambda value: type(value).__name__ if isinstance(value, torch.nn.Module) else "",
-)
-def test_modules_that_cannot_be_served(tmp_path, module, said):
-    with pytest.raises(ExportError, match=said) as refused:
-        export_module(module, tmp_path / "m", sample_shape=(3, 8, 8), scheduler_config=SCHEDULER)
-    assert "\n" not in str(refused.value)
-    assert not (tmp_path / "m" / "model.json").exists()
-
-
-@pytest.mark.parametrize(
-    "inputs,classes,said",
-    [
-        ([{"name": "a", "kind": "text"}], 0, "kind"),
-        ([{"name": "a", "kind": "condition", "dtype": "float16", "shape": []}], 0, "dtype"),
-        ([{"name": "a", "kind": "condition", "dtype": "int64", "shape": []}], 3, "class_labels"),
-    ],
-)
-def test_inputs_that_make_no_sense(tmp_path, inputs, classes, said):
-    with pytest.raises(ExportError, match=said):
-        export_module(
-            GaussianDenoiser(), tmp_path / "m", sample_shape=(3, 8, 8), scheduler_config=SCHEDULER,
-            inputs=inputs, num_classes=classes,
-        )
-
-
-def test_the_bundled_model_exported_anew_is_the_same(tmp_path):
-    """export_module on the module of models/digits gives what its own script saved."""
-    saved = torch.jit.load(str(DIGITS / "denoiser.pt")).eval()
-    sys.path.insert(0, str(ROOT / "models" / "digits"))
-    from denoiser import Denoiser
-
-    module = Denoiser()
-    module.load_state_dict(saved.state_dict())
-    folder = export_module(
-        module, tmp_path / "again", sample_shape=(1, 28, 28), num_classes=10, null_class=10,
-        scheduler_config=DIGITS / "scheduler_config.json",
-    )
-    again = torch.jit.load(str(folder / "denoiser.pt"))
-    x, t, y = torch.randn(4, 1, 28, 28), torch.tensor([0.0, 10, 500.5, 999]), torch.tensor([0, 3, 9, 10])
-    with torch.no_grad():
-        torch.testing.assert_close(again(x, t, y), saved(x, t, y), atol=1e-5, rtol=1e-5)
