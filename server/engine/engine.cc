@@ -44,9 +44,29 @@ absl::Status Engine::AddModel(ExecutorFactory factory) {
     absl::StatusOr<std::unique_ptr<Executor>> executor = factory();
     if (!executor.ok()) return executor.status();
     const ModelInfo& model = (*executor)->model();
-    batch_sizes_.push_back(model.batch_sizes);
     const ModelMetrics metrics = metrics_->ForModel(model.name);
-    models_.push_back({*std::move(executor), metrics});
+    // The number of a model that has gone is given away again.
+    size_t number = 0;
+    while (number < models_.size() && models_[number].executor != nullptr) ++number;
+    models_.resize(std::max(models_.size(), number + 1));
+    batch_sizes_.resize(models_.size());
+    batch_sizes_[number] = model.batch_sizes;
+    models_[number] = {*std::move(executor), metrics};
+    return absl::OkStatus();
+  });
+}
+
+absl::Status Engine::RemoveModel(uint64_t id) {
+  return Run([this, id]() -> absl::Status {
+    const int number = ModelNumber(id);
+    if (number < 0) return absl::NotFoundError(absl::StrCat("there is no model of id ", id));
+    for (const Chain& chain : chains_) {
+      if (chain.model == number) {
+        return absl::FailedPreconditionError("chains of the model still run");
+      }
+    }
+    models_[number] = {};
+    batch_sizes_[number].clear();
     return absl::OkStatus();
   });
 }
@@ -107,8 +127,10 @@ void Engine::Admit() {
   size_t room = options_.max_active - std::min(options_.max_active, chains_.size());
   if (options_.batching == Batching::kRequest) {
     // As many chains as the largest batch of the first model holds, and only into an empty engine.
-    const int64_t largest =
-        batch_sizes_.empty() || batch_sizes_[0].empty() ? 1 : batch_sizes_[0].back();
+    int64_t largest = 1;
+    for (auto sizes = batch_sizes_.rbegin(); sizes != batch_sizes_.rend(); ++sizes) {
+      if (!sizes->empty()) largest = sizes->back();
+    }
     room = chains_.empty() ? std::min<size_t>(room, largest) : 0;
   }
   // Also without room, because the queue shares chains out by how many each engine has.
@@ -121,10 +143,10 @@ void Engine::Admit() {
   }
 }
 
-int Engine::ModelNumber(const ModelInfo& model) const {
+int Engine::ModelNumber(uint64_t id) const {
   for (size_t i = 0; i < models_.size(); ++i) {
-    const ModelInfo& mine = models_[i].executor->model();
-    if (mine.name == model.name && mine.version == model.version) return static_cast<int>(i);
+    const Executor* executor = models_[i].executor.get();
+    if (executor != nullptr && executor->model().id == id) return static_cast<int>(i);
   }
   return -1;
 }
@@ -137,7 +159,7 @@ void Engine::StartChains(const ChainRange& range) {
     stream.Fail(absl::DeadlineExceededError("the deadline passed while the request was waiting"));
     return;
   }
-  const int model = ModelNumber(*request.model);
+  const int model = ModelNumber(request.model->id);
   if (model < 0) {
     stream.Fail(absl::InternalError(absl::StrCat("the model ", request.model->name, " version ",
                                                  request.model->version, " is not loaded here")));
