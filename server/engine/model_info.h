@@ -66,7 +66,7 @@ struct ModelInfo {
   bool integer_time = false;          // t must be int64: samplers with fractional times are refused
   std::string layout;                 // "contiguous", "channels_last"
   std::string precision = "float32";  // of the weights: or float16, bfloat16, float64
-  std::string executor = "torchscript";
+  std::string executor = "torchscript";  // what carries the denoiser out
   // Batch sizes that are run, ascending; denoiser_seconds[i] is the measured time of one call at
   // batch_sizes[i] on one replica while the others are idle.
   std::vector<int64_t> batch_sizes;

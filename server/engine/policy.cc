@@ -9,7 +9,8 @@ Rank Policy::RankOf(const Standing& standing, uint64_t rows_left, SteadyTime now
   if (age >= options_.max_wait) {
     return {std::numeric_limits<int>::min(), SteadyTime::min(), 0, standing.sequence};
   }
-  Rank rank{-standing.priority, standing.deadline, 0, standing.sequence};
+  Rank rank{-standing.priority, SteadyTime::max(), 0, standing.sequence};
+  if (standing.deadline - standing.arrival < options_.max_wait) rank.deadline = standing.deadline;
   switch (options_.order) {
     case Order::kFcfs:
       break;

@@ -47,7 +47,9 @@ struct Rank {
 
 // Pure: no clock, no threads. By priority, then the earliest deadline, then the order. Whatever
 // is older than `max_wait` goes before all that is not, and the oldest of it first. So nothing
-// starves: what comes later than max_wait after a request never goes before it for long.
+// starves: what comes later than max_wait after a request never goes before it for long. A
+// deadline later than that counts as none: many clients give one of a minute to whatever they do,
+// and the order would never be asked.
 class Policy {
  public:
   struct Options {

@@ -1,16 +1,13 @@
-// The denoiser: a frozen TorchScript module.
+// The denoiser, as the rest of this layer sees it.
 #ifndef DENOISE_SERVER_MODEL_DENOISER_H_
 #define DENOISE_SERVER_MODEL_DENOISER_H_
 
-#include <memory>
 #include <string>
-#include <vector>
 
 #include "ATen/core/Tensor.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
-#include "server/engine/model_info.h"
-#include "torch/csrc/jit/api/module.h"
 
 namespace denoise {
 
@@ -25,44 +22,39 @@ at::Tensor EmptyInput(at::IntArrayRef sizes, Layout layout);
 // "float32", "float16", "bfloat16", "float64": the types of weights that are served.
 std::string PrecisionName(at::ScalarType dtype);
 
-// Immutable. Run() may be called from several threads at once, which share the weights.
+// What rows are run on: forward(x, t, further…), whatever carries it out. Immutable: Run() may be
+// called from several threads at once, which share the weights.
 class Denoiser {
  public:
-  // Reads, puts into eval mode and freezes. `inputs`: what forward takes after x and t.
-  // INVALID_ARGUMENT, in one line that says what would be right, where the file is no TorchScript
-  // module, its forward takes another number of arguments or its weights have a type that is not
-  // served; RESOURCE_EXHAUSTED where memory ran out.
-  static absl::StatusOr<std::unique_ptr<Denoiser>> Load(const std::string& path, Layout layout,
-                                                        const std::vector<ModelInput>& inputs);
+  virtual ~Denoiser() = default;
 
-  // forward(x, t, further…). x: [N, C, H, W] float32, made by EmptyInput(…, layout()) so that the
-  // call is quick; t: [N] float32 or int64; further: [N, …], one an input, in their order. x and
-  // those that are float32 are cast to the weights' type. Answers what forward does, as float32
-  // where it has floating point of another type: a tensor, or the one in a tuple's first place or
-  // under a dict's "sample", unchecked. INTERNAL where forward threw or answered something else,
-  // RESOURCE_EXHAUSTED where memory ran out; messages are fit for callers.
-  absl::StatusOr<at::Tensor> Run(const at::Tensor& x, const at::Tensor& t,
-                                 absl::Span<const at::Tensor> further) const;
+  // x: [N, C, H, W] float32, made by EmptyInput(…, layout()) so that the call is quick; t: [N]
+  // float32 or int64; further: [N, …], one an input, in their order. x and those that are float32
+  // are cast to the weights' type. Answers what forward does, as float32 where it has floating
+  // point of another type, unchecked. INTERNAL where forward threw or answered something else than
+  // a tensor, RESOURCE_EXHAUSTED where memory ran out; messages are fit for callers.
+  virtual absl::StatusOr<at::Tensor> Run(const at::Tensor& x, const at::Tensor& t,
+                                         absl::Span<const at::Tensor> further) const = 0;
 
-  Layout layout() const { return layout_; }
+  // What carries it out: "torchscript".
+  virtual absl::string_view executor() const = 0;
+
+  Layout layout() const { return traits_.layout; }
   // Of the weights: float32, float16, bfloat16 or float64. Where there are several, that of most.
-  at::ScalarType dtype() const { return dtype_; }
+  at::ScalarType dtype() const { return traits_.dtype; }
   // Whether any weight is 4-D, so that the layout makes a difference.
-  bool has_convolutions() const { return has_convolutions_; }
+  bool has_convolutions() const { return traits_.has_convolutions; }
+
+ protected:
+  struct Traits {
+    Layout layout = Layout::kContiguous;
+    at::ScalarType dtype = at::kFloat;
+    bool has_convolutions = false;
+  };
+  explicit Denoiser(const Traits& traits) : traits_(traits) {}
 
  private:
-  Denoiser(torch::jit::Module module, Layout layout, at::ScalarType dtype, bool has_convolutions)
-      : module_(std::move(module)),
-        forward_(module_.get_method("forward")),
-        layout_(layout),
-        dtype_(dtype),
-        has_convolutions_(has_convolutions) {}
-
-  const torch::jit::Module module_;
-  const torch::jit::Method forward_;
-  const Layout layout_;
-  const at::ScalarType dtype_;
-  const bool has_convolutions_;
+  const Traits traits_;
 };
 
 }  // namespace denoise

@@ -6,9 +6,9 @@
 #include "absl/strings/str_join.h"
 #include "server/model/batch_invariance.h"
 #include "server/model/batch_sizes.h"
-#include "server/model/denoiser.h"
 #include "server/model/examination.h"
 #include "server/model/torch_executor.h"
+#include "server/model/torchscript_denoiser.h"
 
 namespace denoise {
 namespace {
@@ -32,7 +32,7 @@ absl::StatusOr<std::shared_ptr<ServedModel>> ServedModel::Load(const ModelFolder
   }
   absl::StatusOr<ModelFiles> files = LoadModelFolder(folder);
   if (!files.ok()) return files.status();
-  absl::StatusOr<std::unique_ptr<Denoiser>> denoiser = Denoiser::Load(
+  absl::StatusOr<std::unique_ptr<Denoiser>> denoiser = TorchScriptDenoiser::Load(
       files->denoiser,
       options.layout == "channels_last" ? Layout::kChannelsLast : Layout::kContiguous,
       files->info.inputs);
@@ -64,6 +64,7 @@ absl::Status ServedModel::Examine() {
   info_->learned_variance = findings->learned_variance;
   info_->integer_time = findings->integer_time;
   info_->precision = PrecisionName(module_->denoiser->dtype());
+  info_->executor = std::string(module_->denoiser->executor());
 
   if (absl::Status status = ChooseLayout(); !status.ok()) return In(folder_, status);
   if (absl::Status status = ChooseBatchSizes(); !status.ok()) return In(folder_, status);
@@ -74,7 +75,7 @@ absl::Status ServedModel::ChooseLayout() {
   std::shared_ptr<const Denoiser>& denoiser = module_->denoiser;
   if (options_.layout == "auto" && denoiser->has_convolutions()) {
     absl::StatusOr<std::unique_ptr<Denoiser>> other =
-        Denoiser::Load(path_, Layout::kChannelsLast, info_->inputs);
+        TorchScriptDenoiser::Load(path_, Layout::kChannelsLast, info_->inputs);
     if (!other.ok()) return other.status();
     const absl::StatusOr<double> difference =
         Difference(**other, *denoiser, *info_, info_->integer_time);

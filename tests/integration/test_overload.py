@@ -49,15 +49,18 @@ def test_a_deadline_that_cannot_be_met_is_refused_at_once(server):
 
 def test_a_deadline_that_passes_while_active_frees_the_chains(server):
     before = server.metrics()
-    # They fill every batch, so that what is less urgent is active and gets no turn.
-    running = [server.stub.Sample(request(n=64), timeout=CALL_TIMEOUT) for _ in range(2)]
-    server.until(lambda m: m.total("chains_active") == 128)
-    failure = failing(server.stub.Sample, request(steps=10, n=4, priority=-1), timeout=0.5)
-    assert failure.code == grpc.StatusCode.DEADLINE_EXCEEDED
-    server.until(lambda m: m.total("chains_active") == 128)
-    server.until_counted(1, before, code="DEADLINE_EXCEEDED")
-    for call in running:
-        call.cancel()
+    # They fill every batch, so that what is less urgent is active and gets no turn. With time
+    # enough to be taken in also where the machine was found slow.
+    running = [server.stub.Sample(request(n=64), timeout=20 * CALL_TIMEOUT) for _ in range(2)]
+    try:
+        server.until(lambda m: m.total("chains_active") == 128)
+        failure = failing(server.stub.Sample, request(steps=10, n=4, priority=-1), timeout=0.5)
+        assert failure.code == grpc.StatusCode.DEADLINE_EXCEEDED
+        server.until(lambda m: m.total("chains_active") == 128)
+        server.until_counted(1, before, code="DEADLINE_EXCEEDED")
+    finally:
+        for call in running:
+            call.cancel()
     server.until_idle(within=2)
 
 

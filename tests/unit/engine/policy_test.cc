@@ -42,6 +42,14 @@ TEST_P(EveryOrder, ThenTheEarliestDeadline) {
   EXPECT_TRUE(Before(Arrived(4, 1, 1), soon)) << "priority counts for more";
 }
 
+TEST_P(EveryOrder, ADeadlinePastMaxWaitIsNone) {
+  Standing patient = Arrived(2, 1);
+  patient.deadline = patient.arrival + seconds(10);
+  EXPECT_FALSE(Before(patient, Arrived(1, 1)));
+  patient.deadline -= std::chrono::nanoseconds(1);
+  EXPECT_TRUE(Before(patient, Arrived(1, 1)));
+}
+
 TEST_P(EveryOrder, EqualsGoAsTheyCame) {
   EXPECT_TRUE(Before(Arrived(1, 3), Arrived(2, 3)));
   EXPECT_FALSE(Before(Arrived(2, 3), Arrived(1, 3)));

@@ -112,7 +112,7 @@ TEST_P(Starvation, NothingWaitsMuchLongerThanMaxWait) {
   int rival = 0;
   const std::function<void(Request*)> kinds[] = {
       [](Request* request) { request->priority = 1; },
-      [](Request* request) { request->deadline = request->arrival + std::chrono::hours(1); },
+      [](Request* request) { request->deadline = request->arrival + 99 * kTick; },
       [&](Request* request) {
         request->priority = 1;
         request->tenant = absl::StrCat(rival++);
