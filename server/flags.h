@@ -22,6 +22,7 @@ struct Flags {
   // Addresses, HOST:PORT; port 0: any. An empty metrics_listen: no metrics.
   std::string listen = "127.0.0.1:8500";
   std::string metrics_listen = "127.0.0.1:8501";
+  std::string admin_listen;  // empty: no ModelAdmin
 
   // Devices and how the denoiser is called.
   std::string devices = "cpu";  // "cpu" or "cpu:N"
