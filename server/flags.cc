@@ -39,6 +39,18 @@ CLI::Validator Duration() {
 // Bytes, with K, M or G for powers of 1024.
 CLI::Validator Bytes() { return CLI::AsSizeValue(false).description("BYTES"); }
 
+// Who reaches ModelAdmin may do as they like with the models, so it is not for other machines.
+CLI::Validator Loopback() {
+  return CLI::Validator(
+      [](std::string& text) -> std::string {
+        static const std::regex kLoopback(R"((127(\.\d{1,3}){3}|\[::1\]|localhost):\d+)");
+        if (std::regex_match(text, kLoopback)) return "";
+        return "'" + text + "' is open to other machines: write 127.0.0.1:PORT, and reach it by a "
+               "tunnel or from a container of the same pod";
+      },
+      "");
+}
+
 CLI::Validator HostPort() {
   return CLI::Validator(
       [](std::string& text) -> std::string {
@@ -92,6 +104,9 @@ std::variant<Flags, int> ParseFlags(int argc, char** argv) {
   add("--listen", flags.listen, "gRPC", addresses)->check(HostPort());
   add("--metrics-listen", flags.metrics_listen, "Prometheus metrics; empty: none", addresses)
       ->check(HostPort() | CLI::IsMember({""}));
+  add("--admin-listen", flags.admin_listen,
+      "gRPC service ModelAdmin, of this machine alone; empty: none", addresses)
+      ->check(HostPort() & Loopback() | CLI::IsMember({""}));
   app.add_flag(
          "--shared-memory", flags.shared_memory,
          "Let callers of the Open Inference Protocol pass tensors through POSIX shared memory "

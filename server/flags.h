@@ -24,6 +24,7 @@ struct Flags {
   // Addresses, HOST:PORT; port 0: any. An empty metrics_listen: no metrics.
   std::string listen = "127.0.0.1:8500";
   std::string metrics_listen = "127.0.0.1:8501";
+  std::string admin_listen;  // empty: no ModelAdmin
   // Whether callers of the Open Inference Protocol may register shared memory of this machine.
   bool shared_memory = false;
 

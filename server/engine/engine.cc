@@ -48,10 +48,32 @@ absl::Status Engine::AddModel(ExecutorFactory factory) {
     absl::StatusOr<std::unique_ptr<Executor>> executor = factory();
     if (!executor.ok()) return executor.status();
     const ModelInfo& model = (*executor)->model();
-    batch_sizes_.push_back(model.batch_sizes);
-    batch_seconds_.push_back(model.denoiser_seconds);
     const ModelMetrics metrics = metrics_->ForModel(model.name);
-    models_.push_back({*std::move(executor), metrics});
+    // The number of a model that has gone is given away again.
+    size_t number = 0;
+    while (number < models_.size() && models_[number].executor != nullptr) ++number;
+    models_.resize(std::max(models_.size(), number + 1));
+    batch_sizes_.resize(models_.size());
+    batch_seconds_.resize(models_.size());
+    batch_sizes_[number] = model.batch_sizes;
+    batch_seconds_[number] = model.denoiser_seconds;
+    models_[number] = {*std::move(executor), metrics};
+    return absl::OkStatus();
+  });
+}
+
+absl::Status Engine::RemoveModel(uint64_t id) {
+  return Run([this, id]() -> absl::Status {
+    const int number = ModelNumber(id);
+    if (number < 0) return absl::NotFoundError(absl::StrCat("there is no model of id ", id));
+    for (const Chain& chain : chains_) {
+      if (chain.model == number) {
+        return absl::FailedPreconditionError("chains of the model still run");
+      }
+    }
+    models_[number] = {};
+    batch_sizes_[number].clear();
+    batch_seconds_[number].clear();
     return absl::OkStatus();
   });
 }
@@ -122,8 +144,10 @@ void Engine::Admit() {
   size_t room = options_.max_active - std::min(options_.max_active, chains_.size());
   if (options_.batching == Batching::kRequest) {
     // As many chains as the largest batch of the first model holds, and only into an empty engine.
-    const int64_t largest =
-        batch_sizes_.empty() || batch_sizes_[0].empty() ? 1 : batch_sizes_[0].back();
+    int64_t largest = 1;
+    for (auto sizes = batch_sizes_.rbegin(); sizes != batch_sizes_.rend(); ++sizes) {
+      if (!sizes->empty()) largest = sizes->back();
+    }
     room = chains_.empty() ? std::min<size_t>(room, largest) : 0;
   }
   // Also without room, because the queue shares chains out by how many each engine has.
@@ -137,15 +161,22 @@ void Engine::Admit() {
   }
 }
 
+int Engine::ModelNumber(uint64_t id) const {
+  for (size_t i = 0; i < models_.size(); ++i) {
+    const Executor* executor = models_[i].executor.get();
+    if (executor != nullptr && executor->model().id == id) return static_cast<int>(i);
+  }
+  return -1;
+}
+
 int Engine::ModelOf(const Request& request) const {
   const ModelInfo& model = *request.model;
-  for (size_t i = 0; i < models_.size(); ++i) {
-    const ModelInfo& mine = models_[i].executor->model();
-    if (mine.name == model.name && mine.version == model.version) return static_cast<int>(i);
+  const int number = ModelNumber(model.id);
+  if (number < 0) {
+    request.stream->Fail(absl::InternalError(
+        absl::StrCat("the model ", model.name, " version ", model.version, " is not loaded here")));
   }
-  request.stream->Fail(absl::InternalError(
-      absl::StrCat("the model ", model.name, " version ", model.version, " is not loaded here")));
-  return -1;
+  return number;
 }
 
 bool Engine::Place(Chain& chain, const absl::StatusOr<SlotId>& slot) {

@@ -52,6 +52,9 @@ class Engine {
   absl::Status Run(std::function<absl::Status()> work);
   // Makes an executor on the engine's thread; from then on its model's chains are run.
   absl::Status AddModel(ExecutorFactory factory);
+  // Destroys the executor of the model with this ModelInfo::id, of which no request must be left.
+  // NOT_FOUND, or FAILED_PRECONDITION where one is.
+  absl::Status RemoveModel(uint64_t id);
   // There may be something to do.
   void Wake();
   // Ends the requests of the chains still active with UNAVAILABLE and joins the thread.
@@ -89,6 +92,7 @@ class Engine {
   void Advance(const RowTask& task, RowBatch::Outcome& outcome);
   void Fail(Chain& chain, const RowTask& task, const RowBatch::Outcome& outcome);
   void CountLoad();
+  int ModelNumber(uint64_t id) const;         // -1: none
   int ModelOf(const Request& request) const;  // -1: the request has failed
 
   const Options options_;
@@ -100,7 +104,7 @@ class Engine {
 
   // Of the engine's thread alone.
   BatchPlanner planner_;
-  std::vector<Served> models_;
+  std::vector<Served> models_;                     // without an executor: one that has gone
   std::vector<std::vector<int64_t>> batch_sizes_;  // by model
   std::vector<std::vector<double>> batch_seconds_;
   std::vector<Chain> chains_;

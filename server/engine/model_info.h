@@ -57,6 +57,8 @@ struct TuningResult {
 
 // Immutable once the model is served; shared by shared_ptr<const ModelInfo>.
 struct ModelInfo {
+  // Of this load of it: a model that is loaded anew under its old name and version has another.
+  uint64_t id = 0;
   // From model.json and the folder's name.
   std::string name;
   int64_t version = 1;

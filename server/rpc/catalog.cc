@@ -17,6 +17,11 @@ void Catalog::Add(std::shared_ptr<const ModelInfo> model, ModelStatus status) {
   entries_[std::move(key)] = {std::move(model), status};
 }
 
+void Catalog::Remove(const std::string& name, int64_t version) {
+  MutexLock lock(mutex_);
+  entries_.erase({name, version});
+}
+
 absl::StatusOr<CatalogEntry> Catalog::Find(absl::string_view name, int64_t version) const {
   if (version < 0) {
     return FieldError("model_version",

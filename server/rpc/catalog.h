@@ -29,6 +29,8 @@ class Catalog {
  public:
   // Adds the model, or replaces the one of its name and version.
   void Add(std::shared_ptr<const ModelInfo> model, ModelStatus status = ModelStatus::kServing);
+  // Takes out the model of that name and version, if it is there.
+  void Remove(const std::string& name, int64_t version);
 
   // The model called `name` (empty: the only name there is) with this version (0: the newest of
   // those that are served, else the newest). NOT_FOUND, saying what there is; a FieldError "model"

@@ -244,7 +244,7 @@ absl::StatusOr<Validated> RequestValidator::Validate(
 
   const absl::StatusOr<SamplerOptions> options = OptionsOf(message, *model);
   if (!options.ok()) return options.status();
-  absl::StatusOr<std::shared_ptr<const Table>> table = tables_->Get(model, *options);
+  absl::StatusOr<std::shared_ptr<const Table>> table = tables_->Get(*model, *options);
   if (!table.ok()) return table.status();
   request.table = *std::move(table);
   if (model->integer_time && request.table->fractional_times) {

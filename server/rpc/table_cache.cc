@@ -3,8 +3,8 @@
 namespace denoise {
 
 absl::StatusOr<std::shared_ptr<const Table>> TableCache::Get(
-    const std::shared_ptr<const ModelInfo>& model, const SamplerOptions& options) {
-  const Key key(model.get(), options);
+    const ModelInfo& model, const SamplerOptions& options) {
+  const Key key(model.id, options);
   {
     MutexLock lock(mutex_);
     if (const auto it = index_.find(key); it != index_.end()) {
@@ -13,7 +13,7 @@ absl::StatusOr<std::shared_ptr<const Table>> TableCache::Get(
     }
   }
   absl::StatusOr<Table> made =
-      MakeTable(model->config, model->schedule, model->learned_variance, options);
+      MakeTable(model.config, model.schedule, model.learned_variance, options);
   if (!made.ok()) return made.status();
   auto table = std::make_shared<const Table>(*std::move(made));
   if (table->rows.size() > max_rows_) return table;
@@ -21,7 +21,7 @@ absl::StatusOr<std::shared_ptr<const Table>> TableCache::Get(
   MutexLock lock(mutex_);
   // Another thread may have made it meanwhile; theirs is as good.
   if (const auto it = index_.find(key); it != index_.end()) return it->second->table;
-  entries_.push_front({key, model, table});
+  entries_.push_front({key, table});
   index_.emplace(key, entries_.begin());
   rows_ += table->rows.size();
   while (rows_ > max_rows_) {

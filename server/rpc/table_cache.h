@@ -3,6 +3,7 @@
 #define DENOISE_SERVER_RPC_TABLE_CACHE_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <list>
 #include <memory>
 #include <utility>
@@ -24,18 +25,17 @@ class TableCache {
   explicit TableCache(size_t max_rows = 1 << 16) : max_rows_(max_rows) {}
 
   // The table of this model for `options`, which name steps or timesteps. Errors as MakeTable's.
-  absl::StatusOr<std::shared_ptr<const Table>> Get(const std::shared_ptr<const ModelInfo>& model,
+  absl::StatusOr<std::shared_ptr<const Table>> Get(const ModelInfo& model,
                                                    const SamplerOptions& options);
 
   size_t rows() const;
 
  private:
-  // By identity: a model that was loaded anew under its old name has other tables. An entry keeps
-  // its model, so that no other can come to lie at its address.
-  using Key = std::pair<const ModelInfo*, SamplerOptions>;
+  // By the model's id: one that was loaded anew under its old name has other tables. Entries of
+  // models that are gone grow old.
+  using Key = std::pair<uint64_t, SamplerOptions>;
   struct Entry {
     Key key;
-    std::shared_ptr<const ModelInfo> model;
     std::shared_ptr<const Table> table;
   };
 

@@ -2,6 +2,8 @@
 #ifndef DENOISE_TESTS_UNIT_RPC_TEST_MODEL_H_
 #define DENOISE_TESTS_UNIT_RPC_TEST_MODEL_H_
 
+#include <atomic>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -81,7 +83,10 @@ inline ModelInfo Conditioned() {
   return model;
 }
 
+// As loaded: with an id of its own.
 inline std::shared_ptr<const ModelInfo> Shared(ModelInfo model) {
+  static std::atomic<uint64_t> loaded{0};
+  model.id = ++loaded;
   return std::make_shared<const ModelInfo>(std::move(model));
 }
 
