@@ -45,7 +45,8 @@ CLI::Validator Loopback() {
       [](std::string& text) -> std::string {
         static const std::regex kLoopback(R"((127(\.\d{1,3}){3}|\[::1\]|localhost):\d+)");
         if (std::regex_match(text, kLoopback)) return "";
-        return "'" + text + "' is open to other machines: write 127.0.0.1:PORT, and reach it by a "
+        return "'" + text +
+               "' is open to other machines: write 127.0.0.1:PORT, and reach it by a "
                "tunnel or from a container of the same pod";
       },
       "");

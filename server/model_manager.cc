@@ -7,6 +7,7 @@
 #include "server/diffusion/scheduler_config.h"
 #include "server/engine/shutting_down.h"
 #include "server/model/torch_runtime.h"
+#include "server/tuning_table.h"
 #include "spdlog/spdlog.h"
 
 namespace denoise {
@@ -142,9 +143,10 @@ absl::StatusOr<LoadedModel> ModelManager::LoadFolder(const ModelFolder& folder) 
   for (const std::string& remark : (*model)->remarks()) spdlog::info("{}", remark);
   if (absl::Status status = (*model)->Examine(); !status.ok()) return status;
   for (const std::string& warning : (*model)->warnings()) spdlog::warn("{}", warning);
-  for (Engine* engine : host_.engines) {
-    const absl::Status warm =
-        (*model)->Warm([engine](const Errand& errand) { return engine->Run(errand); });
+  for (size_t i = 0; i < host_.engines.size(); ++i) {
+    const absl::Status warm = (*model)->Warm(
+        [engine = host_.engines[i]](const Errand& errand) { return engine->Run(errand); },
+        static_cast<int>(i));
     if (!warm.ok()) return warm;
   }
   return LoadedModel{*std::move(model), folder, SecondsBetween(begin, host_.clock->Now())};
@@ -153,9 +155,9 @@ absl::StatusOr<LoadedModel> ModelManager::LoadFolder(const ModelFolder& folder) 
 absl::Status ModelManager::Add(const LoadedModel& loaded) {
   const SteadyTime begin = host_.clock->Now();
   const std::shared_ptr<const ModelInfo> info = loaded.model->info();
-  for (Engine* engine : host_.engines) {
-    const absl::Status status =
-        engine->AddModel([model = loaded.model] { return model->MakeExecutor(); });
+  for (size_t i = 0; i < host_.engines.size(); ++i) {
+    const absl::Status status = host_.engines[i]->AddModel(
+        [model = loaded.model, i] { return model->MakeExecutor(static_cast<int>(i)); });
     if (!status.ok()) {
       // Those that have it already; the others say NOT_FOUND.
       for (Engine* other : host_.engines) other->RemoveModel(info->id).IgnoreError();
@@ -166,6 +168,14 @@ absl::Status ModelManager::Add(const LoadedModel& loaded) {
   folders_.insert_or_assign(Key(info->name, info->version), loaded.folder);
   host_.metrics->ModelLoaded(info->name, seconds);
   host_.catalog->Add(Lease(info));
+  spdlog::info(
+      "model {} version {}: {}x{}x{}, {}, {}, {}, {} replicas of {} threads, batches of {} rows{}, "
+      "numerics {}, loaded in {:.1f} s\n{}",
+      info->name, info->version, info->shape.channels, info->shape.height, info->shape.width,
+      std::string(Name(info->config.prediction)), info->precision, info->layout, info->replicas,
+      info->threads, absl::StrJoin(info->batch_sizes, ", "),
+      info->batch_invariant ? ", which agree bit for bit" : "", info->numerics_id, seconds,
+      TuningTable(*info));
   return absl::OkStatus();
 }
 
@@ -195,7 +205,7 @@ void ModelManager::Retire(const std::shared_ptr<const ModelInfo>& model) {
                    std::string(status.message()));
     }
   }
-  ReturnFreeMemory();
+  ReleaseFreeMemory();
   spdlog::info("model {} version {}: the last of its requests has ended, and it has gone",
                model->name, model->version);
   const auto unloading = unloading_.find(model->id);

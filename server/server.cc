@@ -17,6 +17,7 @@
 #include "server/metrics/metrics.h"
 #include "server/model/served_model.h"
 #include "server/model/torch_runtime.h"
+#include "server/model_manager.h"
 #include "server/replicas.h"
 #include "server/rpc/catalog.h"
 #include "server/rpc/diffusion_service.h"
@@ -24,7 +25,6 @@
 #include "server/rpc/inference/inference_service.h"
 #include "server/rpc/token_file.h"
 #include "server/rpc/writer_pool.h"
-#include "server/tuning_table.h"
 #include "spdlog/spdlog.h"
 
 namespace denoise {
@@ -55,23 +55,19 @@ struct Server::Parts {
   ~Parts() { metrics.SetRequestsWaiting(nullptr); }
 
   absl::Status CheckCredentials();
-  // A model that is examined, and not yet on the engines.
-  struct Loaded {
-    std::shared_ptr<ServedModel> model;
-    double seconds = 0;  // that it took
-  };
-
   // Loads, examines and tunes; before there are engines, which would disturb the measuring.
   absl::Status LoadModels(const std::vector<ModelFolder>& folders);
-  absl::StatusOr<Loaded> LoadModel(const ModelFolder& folder, const LoadOptions& options);
+  absl::StatusOr<LoadedModel> LoadModel(const ModelFolder& folder, const LoadOptions& options);
   absl::Status StartEngines();
-  absl::Status AddModel(const Loaded& loaded);
+  absl::Status StartManager();
   absl::Status OpenPorts();
+  absl::Status OpenAdminPort();
 
   const Flags flags;
   Devices devices;
   const TuningCache tuning_cache;
-  std::vector<Loaded> models;
+  LoadOptions load_options;  // of the models after the first
+  std::vector<LoadedModel> models;
   SystemClock clock;
   Metrics metrics;
   std::unique_ptr<TokenFile> tokens;
@@ -79,10 +75,13 @@ struct Server::Parts {
   std::unique_ptr<WaitingQueue> queue;
   std::unique_ptr<ChainExchange> exchange;
   std::vector<std::unique_ptr<Engine>> engines;
+  std::unique_ptr<ModelManager> manager;
   std::unique_ptr<WriterPool> writers;
   std::unique_ptr<DiffusionService> service;
   std::unique_ptr<InferenceService> inference;
   std::unique_ptr<GrpcServer> grpc;
+  std::unique_ptr<ModelAdminService> admin;
+  std::unique_ptr<GrpcServer> admin_grpc;
   int metrics_port = 0;
 };
 
@@ -104,10 +103,10 @@ absl::Status Server::Parts::LoadModels(const std::vector<ModelFolder>& folders) 
   LoadOptions options =
       OptionsOf(flags, devices, flags.tune_cache.empty() ? nullptr : &tuning_cache);
   for (const ModelFolder& folder : folders) {
-    absl::StatusOr<Loaded> loaded = LoadModel(folder, options);
+    absl::StatusOr<LoadedModel> loaded = LoadModel(folder, options);
     if (!loaded.ok()) return loaded.status();
     const std::shared_ptr<const ModelInfo> info = loaded->model->info();
-    for (const Loaded& other : models) {
+    for (const LoadedModel& other : models) {
       if (other.model->info()->name == info->name &&
           other.model->info()->version == info->version) {
         return absl::InvalidArgumentError(
@@ -121,15 +120,15 @@ absl::Status Server::Parts::LoadModels(const std::vector<ModelFolder>& folders) 
   return absl::OkStatus();
 }
 
-absl::StatusOr<Server::Parts::Loaded> Server::Parts::LoadModel(const ModelFolder& folder,
-                                                               const LoadOptions& options) {
+absl::StatusOr<LoadedModel> Server::Parts::LoadModel(const ModelFolder& folder,
+                                                     const LoadOptions& options) {
   const SteadyTime begin = clock.Now();
   auto model = ServedModel::Load(folder, options);
   if (!model.ok()) return model.status();
   for (const std::string& remark : (*model)->remarks()) spdlog::info("{}", remark);
   if (absl::Status status = (*model)->Examine(); !status.ok()) return status;
   for (const std::string& warning : (*model)->warnings()) spdlog::warn("{}", warning);
-  return Loaded{*std::move(model), SecondsBetween(begin, clock.Now())};
+  return LoadedModel{*std::move(model), folder, SecondsBetween(begin, clock.Now())};
 }
 
 absl::Status Server::Parts::StartEngines() {
@@ -171,25 +170,20 @@ absl::Status Server::Parts::StartEngines() {
   return absl::OkStatus();
 }
 
-absl::Status Server::Parts::AddModel(const Loaded& loaded) {
-  const SteadyTime begin = clock.Now();
-  for (size_t i = 0; i < engines.size(); ++i) {
-    const absl::Status status = engines[i]->AddModel(
-        [model = loaded.model, i] { return model->MakeExecutor(static_cast<int>(i)); });
-    if (!status.ok()) return status;
+absl::Status Server::Parts::StartManager() {
+  ModelManager::Host host;
+  host.catalog = &catalog;
+  for (const auto& engine : engines) host.engines.push_back(engine.get());
+  host.metrics = &metrics;
+  host.clock = &clock;
+  host.set_serving = [this](const std::string& model, bool serving) {
+    grpc->SetModelServing(model, serving);
+  };
+  manager = std::make_unique<ModelManager>(std::move(host), load_options, flags.model_repository);
+  for (const LoadedModel& loaded : models) {
+    if (absl::Status status = manager->Add(loaded); !status.ok()) return status;
   }
-  const std::shared_ptr<const ModelInfo> info = loaded.model->info();
-  const double seconds = loaded.seconds + SecondsBetween(begin, clock.Now());
-  metrics.ModelLoaded(info->name, seconds);
-  catalog.Add(info);
-  spdlog::info(
-      "model {} version {}: {}x{}x{}, {}, {}, {}, {} replicas of {} threads, batches of {} rows{}, "
-      "numerics {}, loaded in {:.1f} s\n{}",
-      info->name, info->version, info->shape.channels, info->shape.height, info->shape.width,
-      std::string(Name(info->config.prediction)), info->precision, info->layout, info->replicas,
-      info->threads, absl::StrJoin(info->batch_sizes, ", "),
-      info->batch_invariant ? ", which agree bit for bit" : "", info->numerics_id, seconds,
-      TuningTable(*info));
+  models.clear();  // the manager's from here on, and gone when they are unloaded
   return absl::OkStatus();
 }
 
@@ -210,18 +204,18 @@ absl::Status Server::Parts::OpenPorts() {
   backend.wake_engines = [this] {
     for (const auto& engine : engines) engine->Wake();
   };
-  size_t largest_batch = 1;
-  for (const auto& model : catalog.All()) {
-    largest_batch = std::max<size_t>(largest_batch, model->batch_sizes.back());
-  }
-  const size_t room = std::min<size_t>(largest_batch * engines.size(), flags.max_active);
-  backend.rows_ahead = [this, room]() -> uint64_t {
+  backend.rows_ahead = [this]() -> uint64_t {
+    size_t largest_batch = 1;
+    for (const auto& model : catalog.All()) {
+      largest_batch = std::max<size_t>(largest_batch, model->batch_sizes.back());
+    }
     size_t chains = 0;
     uint64_t rows = 0;
     for (const auto& engine : engines) {
       chains += engine->chains_active();
       rows += engine->rows_left();
     }
+    const size_t room = std::min<size_t>(largest_batch * engines.size(), flags.max_active);
     return chains < room ? 0 : rows;
   };
   inference = std::make_unique<InferenceService>(backend, flags.shared_memory);
@@ -240,8 +234,25 @@ absl::Status Server::Parts::OpenPorts() {
   auto started = GrpcServer::Start(options, {service.get(), inference.get()});
   if (!started.ok()) return OfFlag("--listen", started.status());
   grpc = *std::move(started);
+  if (!flags.admin_listen.empty()) {
+    if (absl::Status status = OpenAdminPort(); !status.ok()) return status;
+  }
   for (const auto& model : catalog.All()) grpc->SetModelServing(model->name, true);
   grpc->SetServing(true);
+  return absl::OkStatus();
+}
+
+// After the port for callers, of whose health its operations tell.
+absl::Status Server::Parts::OpenAdminPort() {
+  admin = std::make_unique<ModelAdminService>(manager.get(), &metrics, &clock);
+  GrpcServer::Options options;
+  options.address = flags.admin_listen;
+  auto started = GrpcServer::Start(options, {admin.get()});
+  if (!started.ok()) return OfFlag("--admin-listen", started.status());
+  admin_grpc = *std::move(started);
+  admin_grpc->SetServing(true);
+  spdlog::info("ModelAdmin on {}:{}", flags.admin_listen.substr(0, flags.admin_listen.rfind(':')),
+               admin_grpc->port());
   return absl::OkStatus();
 }
 
@@ -252,9 +263,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Flags& flags) {
   if (absl::Status status = parts->CheckCredentials(); !status.ok()) return status;
   if (absl::Status status = parts->LoadModels(*folders); !status.ok()) return status;
   if (absl::Status status = parts->StartEngines(); !status.ok()) return status;
-  for (const Parts::Loaded& loaded : parts->models) {
-    if (absl::Status status = parts->AddModel(loaded); !status.ok()) return status;
-  }
+  if (absl::Status status = parts->StartManager(); !status.ok()) return status;
   if (absl::Status status = parts->OpenPorts(); !status.ok()) return status;
   return std::unique_ptr<Server>(new Server(std::move(parts)));
 }
@@ -293,6 +302,10 @@ int Server::calls_in_flight() const {
 
 void Server::Stop() {
   StopAdmitting();
+  parts_->manager->Stop();
+  if (parts_->admin_grpc) {
+    parts_->admin_grpc->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(2));
+  }
   // Engines first: what still runs ends with UNAVAILABLE by them, and not as cancelled by gRPC.
   for (const auto& engine : parts_->engines) engine->Stop();
   for (const auto& request : parts_->queue->TakeAll()) {

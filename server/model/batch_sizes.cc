@@ -25,6 +25,8 @@ constexpr int64_t kCommonRows = 8;
 constexpr double kQuickCall = 0.05;
 constexpr double kMostSeconds = 0.8;
 constexpr double kMostAcceleratorSeconds = 10;
+// Calls that are carried wait for the ticks of others in between.
+constexpr double kCarriedShare = 5;
 
 // For time as a call takes it. With one thread of a CPU its CPU time, so that neighbours on the
 // machine, who would pass for a slow batch size, are left out.
@@ -39,14 +41,18 @@ double Now(clockid_t clock) {
   return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
 }
 
-// Calls `calls` times and lowers `time->seconds` to the quickest.
+// Calls `calls` times, each an errand of its own, and lowers `time->seconds` to the quickest.
 absl::Status TimeCalls(const Denoiser& denoiser, const BatchInputs& inputs, int calls,
-                       BatchTime* time) {
+                       const Carrier& carrier, BatchTime* time) {
   for (int call = 0; call < calls; ++call) {
-    const clockid_t clock = CallClock(denoiser);
-    const double begin = Now(clock);
-    if (const auto answer = inputs.Run(denoiser, time->rows); !answer.ok()) return answer.status();
-    time->seconds = std::min(time->seconds, Now(clock) - begin);
+    const absl::Status status = Carry(carrier, [&] {
+      const clockid_t clock = CallClock(denoiser);
+      const double begin = Now(clock);
+      const absl::Status called = inputs.Run(denoiser, time->rows).status();
+      if (called.ok()) time->seconds = std::min(time->seconds, Now(clock) - begin);
+      return called;
+    });
+    if (!status.ok()) return status;
   }
   return absl::OkStatus();
 }
@@ -59,7 +65,8 @@ struct Doubling {
 
 // Ends, from `least` rows on, once it has taken `seconds` by the given clock.
 absl::StatusOr<Doubling> Double(const Denoiser& denoiser, const BatchInputs& inputs, int64_t least,
-                                int64_t most, clockid_t clock, double seconds) {
+                                int64_t most, const Carrier& carrier, clockid_t clock,
+                                double seconds) {
   const double begin = Now(clock);
   double best = 0;
   Doubling doubling;
@@ -67,7 +74,7 @@ absl::StatusOr<Doubling> Double(const Denoiser& denoiser, const BatchInputs& inp
     if (rows > least && Now(clock) - begin > seconds) break;
     BatchTime time = {rows};
     // The first call of a size warms, and is never the quickest.
-    const absl::Status status = TimeCalls(denoiser, inputs, 3, &time);
+    const absl::Status status = TimeCalls(denoiser, inputs, 3, carrier, &time);
     if (absl::IsResourceExhausted(status) && rows > least) break;  // what fits is enough
     if (!status.ok()) return status;
     doubling.tried = rows;
@@ -158,7 +165,7 @@ absl::StatusOr<int64_t> FindSaturation(const Denoiser& denoiser, const ModelInfo
   BatchInputs inputs(info, denoiser, info.integer_time, most);
   if (absl::Status status = Fill(info, most, &inputs); !status.ok()) return status;
   const absl::StatusOr<Doubling> doubling =
-      Double(denoiser, inputs, 1, most, CLOCK_MONOTONIC, seconds);
+      Double(denoiser, inputs, 1, most, /*carrier=*/nullptr, CLOCK_MONOTONIC, seconds);
   if (!doubling.ok()) return doubling.status();
   return doubling->saturation;
 } catch (...) {
@@ -187,9 +194,11 @@ absl::StatusOr<std::vector<BatchTime>> MeasureBatchSizes(const Denoiser& denoise
   if (absl::Status status = Fill(info, all, &inputs); !status.ok()) return status;
   int64_t most = all;
   if (options.free()) {
+    double seconds = denoiser.device().is_cpu() ? kMostSeconds : kMostAcceleratorSeconds;
+    if (options.carrier) seconds *= kCarriedShare;
     const absl::StatusOr<Doubling> doubling =
-        Double(denoiser, inputs, may_be_guided ? 2 : 1, most, CallClock(denoiser),
-               denoiser.device().is_cpu() ? kMostSeconds : kMostAcceleratorSeconds);
+        Double(denoiser, inputs, may_be_guided ? 2 : 1, most, options.carrier,
+               options.carrier ? CLOCK_MONOTONIC : CallClock(denoiser), seconds);
     if (!doubling.ok()) return doubling.status();
     most = doubling->tried;
   }
@@ -200,7 +209,8 @@ absl::StatusOr<std::vector<BatchTime>> MeasureBatchSizes(const Denoiser& denoise
   // In two rounds, because what disturbs a measurement lasts for a while.
   for (int round = 0; round < 2; ++round) {
     for (BatchTime& time : times) {
-      if (absl::Status status = TimeCalls(denoiser, inputs, 2, &time); !status.ok()) return status;
+      absl::Status status = TimeCalls(denoiser, inputs, 2, options.carrier, &time);
+      if (!status.ok()) return status;
     }
   }
   return times;

@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "server/engine/model_info.h"
 #include "server/model/batch_time.h"
+#include "server/model/carrier.h"
 
 namespace denoise {
 
@@ -20,6 +21,9 @@ inline constexpr int64_t kSurelyMeasured = 16;
 struct BatchSizeOptions {
   int64_t max_rows = 0;          // 0: where the device is saturated
   std::vector<int64_t> sizes{};  // empty: chosen here
+
+  // Where the denoiser is called, and timed; null: on the calling thread.
+  Carrier carrier = nullptr;
 
   // Whether the sizes are the server's to choose.
   bool free() const { return sizes.empty() && max_rows == 0; }

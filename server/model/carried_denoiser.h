@@ -2,40 +2,36 @@
 #ifndef DENOISE_SERVER_MODEL_CARRIED_DENOISER_H_
 #define DENOISE_SERVER_MODEL_CARRIED_DENOISER_H_
 
-#include <memory>
 #include <utility>
 
+#include "server/model/carrier.h"
 #include "server/model/denoiser.h"
-#include "server/model/served_model.h"
 
 namespace denoise {
 
-// For the examination of a model while an engine runs others: a call at a time is carried to the
-// engine's thread (LibTorch is called on no other) and the engine goes on with its chains between
-// two of them.
+// For the examination of a model while an engine runs others.
 class CarriedDenoiser : public Denoiser {
  public:
-  CarriedDenoiser(std::shared_ptr<const Denoiser> denoiser, Carrier carrier)
-      : Denoiser({denoiser->layout(), denoiser->dtype(), denoiser->has_convolutions()}),
-        denoiser_(std::move(denoiser)),
-        carrier_(std::move(carrier)) {}
+  // `denoiser` outlives it.
+  CarriedDenoiser(const Denoiser& denoiser, Carrier carrier)
+      : Denoiser(denoiser), denoiser_(denoiser), carrier_(std::move(carrier)) {}
 
   // As the denoiser's own, and what the carrier answers where it does not come to that.
   absl::StatusOr<at::Tensor> Run(const at::Tensor& x, const at::Tensor& t,
                                  absl::Span<const at::Tensor> further) const override {
     absl::StatusOr<at::Tensor> answer = absl::InternalError("the denoiser was not called");
-    const absl::Status carried = carrier_([&] {
-      answer = denoiser_->Run(x, t, further);
+    const absl::Status carried = Carry(carrier_, [&] {
+      answer = denoiser_.Run(x, t, further);
       return absl::OkStatus();
     });
     if (!carried.ok()) return carried;
     return answer;
   }
 
-  absl::string_view executor() const override { return denoiser_->executor(); }
+  absl::string_view executor() const override { return denoiser_.executor(); }
 
  private:
-  const std::shared_ptr<const Denoiser> denoiser_;
+  const Denoiser& denoiser_;
   const Carrier carrier_;
 };
 

@@ -72,6 +72,8 @@ class Denoiser {
     c10::Device device = c10::kCPU;
   };
   explicit Denoiser(const Traits& traits) : traits_(traits) {}
+  // With the traits of another, which it calls.
+  Denoiser(const Denoiser& other) = default;
 
  private:
   const Traits traits_;

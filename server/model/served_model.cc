@@ -1,12 +1,15 @@
 #include "server/model/served_model.h"
 
 #include <algorithm>
+#include <atomic>
+#include <cstdint>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "server/model/batch_invariance.h"
 #include "server/model/batch_sizes.h"
+#include "server/model/carried_denoiser.h"
 #include "server/model/examination.h"
 #include "server/model/load_denoiser.h"
 #include "server/model/machine.h"
@@ -16,6 +19,7 @@
 #include "server/model/torch_runtime.h"
 #include "server/model/tuner.h"
 #include "server/model/variants.h"
+#include "server/model/warm_up.h"
 
 namespace denoise {
 namespace {
@@ -77,14 +81,19 @@ ServedModel::ServedModel(LoadOptions options, std::string folder, ModelFiles fil
       files_(std::move(files.denoisers)),
       remarks_(std::move(files.remarks)),
       info_(std::make_shared<ModelInfo>(std::move(files.info))),
-      module_(std::move(module)) {}
+      module_(std::move(module)) {
+  static std::atomic<uint64_t> loads{0};
+  info_->id = ++loads;
+}
 
 ServedModel::~ServedModel() = default;
 
 absl::Status ServedModel::Examine() {
   const std::vector<Plan> plans =
       PlansFor(options_.tune_for, options_.cores, options_.replicas, options_.threads);
-  absl::Status status = OnOwnThread(plans[0].threads, [this] { return ExaminePlain(); });
+  // With a carrier the model's calls are not made on these threads.
+  const auto threads = [this](const Plan& plan) { return options_.carrier ? 1 : plan.threads; };
+  absl::Status status = OnOwnThread(threads(plans[0]), [this] { return ExaminePlain(); });
   if (!status.ok()) return In(folder_, status);
   absl::StatusOr<TunedChoice> choice = Choose(plans);
   if (!choice.ok()) return In(folder_, choice.status());
@@ -99,7 +108,7 @@ absl::Status ServedModel::Examine() {
   module_->denoiser = VariantOf(module_->variants, way)->denoiser;
   module_->variants.clear();
   module_->plain.reset();
-  status = OnOwnThread(way.threads, [&]() -> absl::Status {
+  status = OnOwnThread(threads({way.replicas, way.threads}), [&]() -> absl::Status {
     if (absl::Status done = ChooseBatchSizes(&*choice); !done.ok()) return done;
     if (absl::Status done = ComparePackage(); !done.ok()) return done;
     return LoadOnFurtherDevices(way);
@@ -111,13 +120,15 @@ absl::Status ServedModel::Examine() {
 
 absl::Status ServedModel::ExaminePlain() {
   const absl::StatusOr<Findings> findings =
-      denoise::Examine(*module_->plain, *info_, &report_.tests);
+      denoise::Examine(CarriedDenoiser(*module_->plain, options_.carrier), *info_, &report_.tests);
   if (!findings.ok()) return findings.status();
   info_->learned_variance = findings->learned_variance;
   info_->integer_time = findings->integer_time;
-  absl::StatusOr<std::vector<Variant>> variants = MakeVariants(
-      files_, *info_, module_->plain,
-      {options_.executor, options_.layout, options_.precision, MostCallers(options_)}, &warnings_);
+  absl::StatusOr<std::vector<Variant>> variants =
+      MakeVariants(files_, *info_, module_->plain,
+                   {options_.executor, options_.layout, options_.precision, MostCallers(options_),
+                    options_.carrier},
+                   &warnings_);
   if (!variants.ok()) return variants.status();
   module_->variants = *std::move(variants);
   return absl::OkStatus();
@@ -128,7 +139,7 @@ absl::StatusOr<TunedChoice> ServedModel::Choose(const std::vector<Plan>& plans) 
   const bool free = module_->variants.size() * plans.size() > 1;
   if (free && !options_.batch_invariant) {
     if (std::optional<TunedChoice> cached = FromCache(plans)) return *std::move(cached);
-    if (options_.tune_seconds > 0) {
+    if (options_.tune_seconds > 0 && !options_.carrier) {
       absl::StatusOr<std::vector<TuningResult>> ways =
           Tune(module_->variants, *info_,
                {options_.tune_for,
@@ -218,7 +229,7 @@ absl::Status ServedModel::ChooseBatchSizes(TunedChoice* choice) {
 
 absl::StatusOr<std::vector<BatchTime>> ServedModel::MeasureSizes() {
   const Denoiser& denoiser = *module_->denoiser;
-  const BatchSizeOptions wishes = {options_.max_batch_rows, options_.batch_sizes};
+  const BatchSizeOptions wishes = {options_.max_batch_rows, options_.batch_sizes, options_.carrier};
   absl::StatusOr<std::vector<BatchTime>> times = MeasureBatchSizes(denoiser, *info_, wishes);
   if (!times.ok()) return times.status();
   report_.times = *times;
@@ -226,7 +237,8 @@ absl::StatusOr<std::vector<BatchTime>> ServedModel::MeasureSizes() {
     std::vector<int64_t> sizes;
     sizes.reserve(times->size());
     for (const BatchTime& time : *times) sizes.push_back(time.rows);
-    absl::StatusOr<std::vector<int>> agreement = FindAgreement(denoiser, *info_, sizes);
+    absl::StatusOr<std::vector<int>> agreement =
+        FindAgreement(CarriedDenoiser(denoiser, options_.carrier), *info_, sizes);
     if (!agreement.ok()) return agreement.status();
     report_.agreement = *std::move(agreement);
   }
@@ -251,7 +263,8 @@ absl::Status ServedModel::ComparePackage() {
     what = "those of denoiser.pt";
   }
   const absl::StatusOr<SizeDifference> worst =
-      CompareSizes(package, *reference, *info_, info_->batch_sizes);
+      CompareSizes(CarriedDenoiser(package, options_.carrier),
+                   CarriedDenoiser(*reference, options_.carrier), *info_, info_->batch_sizes);
   if (!worst.ok()) return worst.status();
   const std::string apart =
       absl::StrCat("apart by ", worst->difference, " of their size from ", what);
@@ -274,7 +287,8 @@ absl::Status ServedModel::LoadOnFurtherDevices(const TuningResult& way) {
         LoadVariant(files_, *info_, way, c10::Device(device));
     if (!other.ok()) return other.status();
     const absl::StatusOr<double> difference =
-        Difference(**other, first, *info_, info_->integer_time);
+        Difference(CarriedDenoiser(**other, options_.carrier),
+                   CarriedDenoiser(first, options_.carrier), *info_, info_->integer_time);
     if (!difference.ok()) return difference.status();
     const double allowed = options_.batch_invariant ? 0 : RoundingOf(first.precision());
     if (!(*difference <= allowed)) {
@@ -292,7 +306,8 @@ absl::Status ServedModel::LoadOnFurtherDevices(const TuningResult& way) {
 absl::Status ServedModel::Identify() {
   std::string bits;
   if (options_.batch_invariant) {
-    absl::StatusOr<std::string> probe = ProbeBits(*module_->denoiser, *info_);
+    absl::StatusOr<std::string> probe =
+        ProbeBits(CarriedDenoiser(*module_->denoiser, options_.carrier), *info_);
     if (!probe.ok()) return probe.status();
     bits = *std::move(probe);
   }
@@ -317,10 +332,22 @@ absl::StatusOr<std::vector<BatchTime>> ServedModel::InvariantSizes() const {
       "other --batch-sizes, --layout or --threads 1, or serve it without the flag"));
 }
 
+const std::shared_ptr<const Denoiser>& ServedModel::DenoiserOf(int replica) const {
+  const bool first = replica == 0 || module_->further.empty();
+  return first ? module_->denoiser : module_->further[replica - 1];
+}
+
+absl::Status ServedModel::Warm(const Carrier& carrier, int replica) const {
+  return WarmUp(*DenoiserOf(replica), *info_, carrier);
+}
+
 absl::StatusOr<std::unique_ptr<Executor>> ServedModel::MakeExecutor(int replica) const {
-  const std::vector<std::shared_ptr<const Denoiser>>& further = module_->further;
-  const bool first = replica == 0 || further.empty();
-  return TorchExecutor::Make(info_, first ? module_->denoiser : further[replica - 1]);
+  absl::StatusOr<std::unique_ptr<Executor>> executor =
+      TorchExecutor::Make(info_, DenoiserOf(replica));
+  if (executor.ok() && !options_.carrier) {
+    if (absl::Status status = Warm(nullptr, replica); !status.ok()) return status;
+  }
+  return executor;
 }
 
 }  // namespace denoise

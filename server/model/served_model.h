@@ -14,6 +14,7 @@
 #include "server/engine/executor.h"
 #include "server/engine/model_info.h"
 #include "server/model/batch_time.h"
+#include "server/model/carrier.h"
 #include "server/model/examination_report.h"
 #include "server/model/model_files.h"
 #include "server/model/tuning.h"
@@ -46,9 +47,14 @@ struct LoadOptions {
   int cores = 1;
   TuneFor tune_for = TuneFor::kThroughput;
   double tune_seconds = 0;  // 0: nothing is tuned
+  // Where the model is called while others are served; nothing is tuned then. Null: nothing is
+  // served yet, and the model is called on threads made for that.
+  Carrier carrier = nullptr;
   // Where not null, what it knows is used in place of tuning, and it learns what was tuned.
   const TuningCache* tuning_cache = nullptr;
 };
+
+class Denoiser;
 
 // Load, then Examine once, before there are engines; then MakeExecutor for each replica. The
 // weights are on every device once, and shared by its executors.
@@ -65,8 +71,9 @@ class ServedModel {
   // tuner.h) and at which batch sizes (batch_sizes.h, batch_invariance.h): about a second and
   // tune_seconds, a few more where bits are compared. On any thread, while no engine runs: it calls
   // the model on threads of its own, which have as many threads as the engines will have, so that
-  // what holds there holds on those, and which have ended when it returns. Of further accelerators
-  // it is shown that they answer as the first, or it is INVALID_ARGUMENT.
+  // what holds there holds on those, and which have ended when it returns; or by options.carrier,
+  // on any thread that no engine waits for. Of further accelerators it is shown that they answer as
+  // the first, or it is INVALID_ARGUMENT.
   absl::Status Examine();
 
   // Complete after Examine.
@@ -78,9 +85,13 @@ class ServedModel {
   // What Examine would rather not have found: one line each.
   const std::vector<std::string>& warnings() const { return warnings_; }
 
+  // Calls the model at every batch size, by the carrier, on the engine that will run that replica.
+  // After Examine.
+  absl::Status Warm(const Carrier& carrier, int replica = 0) const;
+
   // Makes an executor for the calling thread, which is that replica's engine's
-  // (PrepareEngineThread), and warms it at every batch size. After Examine; from several threads at
-  // once if need be.
+  // (PrepareEngineThread), and warms it, unless Warm has been left to do so (options.carrier).
+  // After Examine; from several threads at once if need be.
   absl::StatusOr<std::unique_ptr<Executor>> MakeExecutor(int replica = 0) const;
 
  private:
@@ -90,6 +101,7 @@ class ServedModel {
   ServedModel(LoadOptions options, std::string folder, ModelFiles files,
               std::unique_ptr<Module> module);
 
+  const std::shared_ptr<const Denoiser>& DenoiserOf(int replica) const;
   absl::Status ExaminePlain();
   // The way that is run, and what was measured of others.
   absl::StatusOr<TunedChoice> Choose(const std::vector<Plan>& plans);

@@ -10,7 +10,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "c10/core/InferenceMode.h"
-#include "server/model/example_rows.h"
 #include "server/model/torch_error.h"
 
 namespace denoise {
@@ -54,26 +53,9 @@ TorchExecutor::TorchExecutor(std::shared_ptr<const ModelInfo> info,
 
 absl::StatusOr<std::unique_ptr<Executor>> TorchExecutor::Make(
     std::shared_ptr<const ModelInfo> info, std::shared_ptr<const Denoiser> denoiser) try {
-  std::unique_ptr<TorchExecutor> executor(new TorchExecutor(std::move(info), std::move(denoiser)));
-  if (absl::Status status = executor->Warm(); !status.ok()) return status;
-  return executor;
+  return std::unique_ptr<Executor>(new TorchExecutor(std::move(info), std::move(denoiser)));
 } catch (...) {
   return CurrentExceptionStatus();
-}
-
-absl::Status TorchExecutor::Warm() {
-  constexpr int kCalls = 3;
-  const ExampleRows examples(*info_);
-  const int64_t most = info_->batch_sizes.back();
-  if (absl::Status status = inputs_.Begin(most, examples.conditions()); !status.ok()) return status;
-  inputs_.Set(0, examples.picture(0), 0, {.conditions = examples.conditions()});
-  inputs_.Pad(1, most);
-  for (const int64_t rows : info_->batch_sizes) {
-    for (int call = 0; call < kCalls; ++call) {
-      if (const auto answer = inputs_.Run(*denoiser_, rows); !answer.ok()) return answer.status();
-    }
-  }
-  return absl::OkStatus();
 }
 
 absl::StatusOr<SlotId> TorchExecutor::Start(const ChainStart& start) try {

@@ -20,7 +20,7 @@ namespace denoise {
 // every function runs on the thread that made it.
 class TorchExecutor : public Executor {
  public:
-  // Makes one and warms it, by three calls at each of the model's batch sizes.
+  // RESOURCE_EXHAUSTED where memory ran out.
   static absl::StatusOr<std::unique_ptr<Executor>> Make(std::shared_ptr<const ModelInfo> info,
                                                         std::shared_ptr<const Denoiser> denoiser);
 
@@ -50,7 +50,6 @@ class TorchExecutor : public Executor {
   TorchExecutor(std::shared_ptr<const ModelInfo> info, std::shared_ptr<const Denoiser> denoiser);
 
   SlotId Keep(Slot slot);  // throws where there is no memory
-  absl::Status Warm();
   absl::Status Check(absl::Span<const RowTask> tasks, int64_t rows, int64_t padded_rows) const;
   absl::Status PrepareTerms(absl::Span<const RowTask> tasks);
   // What the denoiser is given for a task, [C·H·W]; valid until the next call.

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/model/autocast_denoiser.h"
+#include "server/model/carried_denoiser.h"
 #include "server/model/examination.h"
 #include "server/model/load_denoiser.h"
 #include "server/model/machine.h"
@@ -40,6 +41,7 @@ class Maker {
       : info_(info),
         plain_(std::move(plain)),
         like_(InPrecision(plain_, wishes.precision)),
+        carrier_(wishes.carrier),
         warnings_(warnings) {}
 
   // Adds the denoiser, `what` in words, unless it answers otherwise or not at all and is one of
@@ -78,12 +80,14 @@ class Maker {
  private:
   absl::StatusOr<double> Apart(const Denoiser& a, const Denoiser& b) const {
     if (&a == &b) return 0.0;
-    return Difference(a, b, info_, info_.integer_time);
+    return Difference(CarriedDenoiser(a, carrier_), CarriedDenoiser(b, carrier_), info_,
+                      info_.integer_time);
   }
 
   const ModelInfo& info_;
   const std::shared_ptr<const Denoiser> plain_;
   const std::shared_ptr<const Denoiser> like_;  // plain, in the wished precision
+  const Carrier carrier_;
   std::vector<std::string>* const warnings_;
   std::vector<Variant> variants_;
 };

@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "server/engine/model_info.h"
+#include "server/model/carrier.h"
 #include "server/model/denoiser.h"
 #include "server/model/model_files.h"
 
@@ -19,6 +20,7 @@ struct VariantWishes {
   std::string layout = "auto";        // or "contiguous", "channels_last"
   std::string precision = "float32";  // the weights' own; or "bfloat16"
   int callers = 1;                    // threads that may call a denoiser at once
+  Carrier carrier = nullptr;          // where denoisers are called; null: on the calling thread
 };
 
 struct Variant {
@@ -37,8 +39,8 @@ struct Variant {
 // Where the operator has left a choice, variants are left out that are in another precision than
 // wished for, cannot be loaded or called, or differ by more than rounding from the plain call (in
 // bfloat16, from the same call in bfloat16); where not, what differs is told in `warnings`, as is a
-// package that cannot be loaded. INVALID_ARGUMENT where a wish cannot be fulfilled. Calls the
-// denoisers: on the thread of an engine.
+// package that cannot be loaded. INVALID_ARGUMENT where a wish cannot be fulfilled. Without a
+// carrier, on the thread of an engine.
 absl::StatusOr<std::vector<Variant>> MakeVariants(const DenoiserFiles& files, const ModelInfo& info,
                                                   std::shared_ptr<const Denoiser> plain,
                                                   const VariantWishes& wishes,

@@ -1,0 +1,18 @@
+// The first calls of a denoiser, which are slow.
+#ifndef DENOISE_SERVER_MODEL_WARM_UP_H_
+#define DENOISE_SERVER_MODEL_WARM_UP_H_
+
+#include "absl/status/status.h"
+#include "server/engine/model_info.h"
+#include "server/model/carrier.h"
+#include "server/model/denoiser.h"
+
+namespace denoise {
+
+// Three calls at each of info's batch sizes, each an errand of `carrier`'s: to the thread of the
+// engine that is to call it.
+absl::Status WarmUp(const Denoiser& denoiser, const ModelInfo& info, const Carrier& carrier);
+
+}  // namespace denoise
+
+#endif  // DENOISE_SERVER_MODEL_WARM_UP_H_
