@@ -16,6 +16,7 @@ namespace {
 std::vector<Probe> Probes(const ModelInfo& info) {
   const auto last_t = static_cast<double>(info.config.num_train_timesteps() - 1);
   std::vector<Probe> probes;
+  probes.reserve(ExampleRows::kRows);
   for (int i = 0; i < ExampleRows::kRows; ++i) {
     probes.push_back({i, std::floor(last_t * i / (ExampleRows::kRows - 1)),
                       info.num_classes > 0 ? i % info.num_classes : 0, static_cast<uint32_t>(i)});
