@@ -100,8 +100,8 @@ absl::Status Server::Parts::LoadModels(const std::vector<ModelFolder>& folders) 
   if (!found.ok()) return found.status();
   devices = *std::move(found);
   if (!devices.accelerators.empty()) PrepareAccelerators(flags.batch_invariant);
-  LoadOptions options =
-      OptionsOf(flags, devices, flags.tune_cache.empty() ? nullptr : &tuning_cache);
+  LoadOptions& options = load_options;
+  options = OptionsOf(flags, devices, flags.tune_cache.empty() ? nullptr : &tuning_cache);
   for (const ModelFolder& folder : folders) {
     absl::StatusOr<LoadedModel> loaded = LoadModel(folder, options);
     if (!loaded.ok()) return loaded.status();
