@@ -31,9 +31,9 @@ inline namespace client_v1 {
 // for an answer that breaks the protocol.
 class Client {
  public:
-  // `address` is HOST:PORT, dns:///NAME:PORT, or several as ipv4:A:1,B:2; among several, the first
-  // that answers is used. INVALID_ARGUMENT for one that cannot be; UNAVAILABLE if nothing answers
-  // within options.connect_timeout.
+  // `address` is HOST:PORT, dns:///NAME:PORT, or several as ipv4:A:1,B:2; options.balancing says
+  // who of several is used. INVALID_ARGUMENT for one that cannot be; UNAVAILABLE if nothing answers
+  // (or, under kRoundRobin, nothing that serves) within options.connect_timeout.
   static absl::StatusOr<Client> Connect(const std::string& address,
                                         const ClientOptions& options = {});
 

@@ -317,7 +317,11 @@ TEST_F(RetryTest, StatesOfDiffuseComeOnce) {
     Accepted accepted;
     accepted.seed = 5;
     script.events.push_back(accepted);
-    for (uint32_t step : {1, 2, 3}) script.events.push_back(State{.step = step});
+    for (uint32_t step : {1, 2, 3}) {
+      State state;
+      state.step = step;
+      script.events.push_back(state);
+    }
     if (++attempts == 1) {
       script.events.resize(3);
       script.status = kGone;
@@ -346,7 +350,11 @@ TEST_F(RetryTest, TermsOfEvaluateComeOnce) {
     Accepted accepted;
     accepted.seed = 5;
     script.events.push_back(accepted);
-    for (uint32_t t : {9, 4, 0}) script.events.push_back(Term{.timestep = t});
+    for (uint32_t t : {9, 4, 0}) {
+      Term term;
+      term.timestep = t;
+      script.events.push_back(term);
+    }
     script.events.push_back(Likelihood{});
     if (++attempts == 1) {
       script.events.resize(2);
