@@ -14,6 +14,8 @@ HAS_BFLOAT16 = any(
     flag in open("/proc/cpuinfo").read().split() for flag in ("avx512_bf16", "amx_bf16", "bf16")
 )
 needs_bfloat16 = pytest.mark.skipif(not HAS_BFLOAT16, reason="this CPU has no bfloat16")
+# Enough to measure two layouts on a busy machine, which teams of threads take long on.
+SHORT = ("--tune-seconds", "1", "--threads", "1")
 
 
 def model_of(server) -> pb.Model:
@@ -68,7 +70,7 @@ def test_a_tuned_server_says_what_it_chose_and_why(start_server, tmp_path, repor
 @pytest.mark.parametrize("damage", ["truncated", "another machine", "something else"])
 def test_a_cache_that_cannot_be_used(start_server, tmp_path, damage):
     cache = tmp_path / "cache.json"
-    flags = ("--tune-seconds", "1", "--tune-cache", str(cache))
+    flags = (*SHORT, "--tune-cache", str(cache))
     start_server(*flags).stop()
     text = cache.read_text()
     if damage == "truncated":
@@ -92,7 +94,7 @@ def test_a_cache_that_cannot_be_used(start_server, tmp_path, damage):
 
 def test_a_cache_that_cannot_be_written(start_server, tmp_path):
     cache = tmp_path / "nowhere" / "cache.json"
-    server = start_server("--tune-seconds", "1", "--tune-cache", str(cache))
+    server = start_server(*SHORT, "--tune-cache", str(cache))
     assert f"--tune-cache {cache}: it cannot be written" in server.stderr
     assert len(model_of(server).tuning) > 1
 
@@ -100,13 +102,13 @@ def test_a_cache_that_cannot_be_written(start_server, tmp_path):
 def test_flags_fix_their_part(start_server):
     model = model_of(start_server("--tune-seconds", "1", "--threads", "1", "--layout", "contiguous"))
     assert {(way.layout, way.threads) for way in model.tuning} == {("contiguous", 1)}
-    model = model_of(start_server("--tune-seconds", "1", "--devices", "cpu:1"))
+    model = model_of(start_server("--devices", "cpu:1", *SHORT))
     assert {way.replicas for way in model.tuning} == {1}
     assert {way.layout for way in model.tuning} == {"contiguous", "channels_last"}
 
 
 def test_for_latency(start_server):
-    model = model_of(start_server("--tune-seconds", "1", "--tune-for", "latency"))
+    model = model_of(start_server("--tune-seconds", "3", "--tune-for", "latency"))
     assert {way.batch_size for way in model.tuning} == {1}
     untuned = model_of(start_server("--tune-for", "latency"))
     assert untuned.replicas == 1 and untuned.threads == len(os.sched_getaffinity(0))
