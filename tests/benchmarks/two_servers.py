@@ -58,12 +58,10 @@ class Load:
             sampler=pb.Sampler(kind=pb.Sampler.KIND_DDIM, steps=50),
         )
         while not self._stop.is_set():
-            call = self._stub.Sample(request, wait_for_ready=True)
             try:
-                for _ in call:
-                    if self._stop.is_set():
-                        call.cancel()
-            except grpc.RpcError:
+                for _ in self._stub.Sample(request, wait_for_ready=True):
+                    pass
+            except (grpc.RpcError, ValueError):  # a closed channel's calls are cancelled, and new ones are ValueErrors
                 if not self._stop.is_set():
                     raise
 
@@ -74,9 +72,9 @@ class Load:
 
     def __exit__(self, *_):
         self._stop.set()
+        self._channel.close()  # which cancels what is under way
         for thread in self._threads:
             thread.join()
-        self._channel.close()
         for server in self._servers:
             server.until_idle(within=30)
 
