@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
@@ -100,8 +101,11 @@ def main(arguments) -> None:
     cores = sorted(os.sched_getaffinity(0))[:2]
     if len(cores) < 2:
         sys.exit("two_servers: two servers want a core each, and this process has one")
-    with tempfile.TemporaryDirectory() as folder:
-        servers = [start(Path(folder) / str(core), core) for core in cores]
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        servers = []
+        for core in cores:
+            servers.append(start(Path(folder) / str(core), core))
+            stack.callback(servers[-1].kill)
         ones, twos, shares, clients = [], [], [], []
         for turn in range(arguments.turns):
             one = servers[turn % 2]

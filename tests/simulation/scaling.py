@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import svg
@@ -233,11 +234,12 @@ def check(arguments) -> None:
     smaller = min(capacity(2, "step"), capacity(2, "request"))
     rows = []
     for batching in ("step", "request"):
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
             server = Server(
                 Path(folder), "--model", str(MODEL), "--devices", "cpu:2", "--threads", "1", "--batching", batching,
                 "--batch-sizes", ",".join(map(str, curve["batch_sizes"])),
             )
+            stack.callback(server.kill)
             for share in (0.5, 0.7):
                 load = share * smaller
                 real = json.loads(subprocess.run(
