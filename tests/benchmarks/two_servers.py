@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
@@ -58,12 +59,10 @@ class Load:
             sampler=pb.Sampler(kind=pb.Sampler.KIND_DDIM, steps=50),
         )
         while not self._stop.is_set():
-            call = self._stub.Sample(request, wait_for_ready=True)
             try:
-                for _ in call:
-                    if self._stop.is_set():
-                        call.cancel()
-            except grpc.RpcError:
+                for _ in self._stub.Sample(request, wait_for_ready=True):
+                    pass
+            except (grpc.RpcError, ValueError):  # a closed channel's calls are cancelled, and new ones are ValueErrors
                 if not self._stop.is_set():
                     raise
 
@@ -74,9 +73,9 @@ class Load:
 
     def __exit__(self, *_):
         self._stop.set()
+        self._channel.close()  # which cancels what is under way
         for thread in self._threads:
             thread.join()
-        self._channel.close()
         for server in self._servers:
             server.until_idle(within=30)
 
@@ -102,8 +101,11 @@ def main(arguments) -> None:
     cores = sorted(os.sched_getaffinity(0))[:2]
     if len(cores) < 2:
         sys.exit("two_servers: two servers want a core each, and this process has one")
-    with tempfile.TemporaryDirectory() as folder:
-        servers = [start(Path(folder) / str(core), core) for core in cores]
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        servers = []
+        for core in cores:
+            servers.append(start(Path(folder) / str(core), core))
+            stack.callback(servers[-1].kill)
         ones, twos, shares, clients = [], [], [], []
         for turn in range(arguments.turns):
             one = servers[turn % 2]

@@ -25,6 +25,7 @@ class Panel:
     lines: list[Line]
     x_ticks: list[float] = field(default_factory=list)
     x_is_log: bool = False  # y always is
+    legend_is_low: bool = False  # at the bottom right, else at the top left
 
 
 def text(x: float, y: float, content: str, anchor: str = "middle", extra: str = "") -> str:
@@ -53,13 +54,16 @@ def draw_panel(panel: Panel) -> str:
     middle = (TOP + bottom) / 2
     parts.append(text(14, middle, panel.y_name, extra=f'transform="rotate(-90 14 {middle:.1f})"'))
 
+    legend_x, legend_y = LEFT + 10, TOP + 12
+    if panel.legend_is_low:
+        legend_x, legend_y = LEFT + 150, bottom - LEGEND * len(panel.lines)
     for i, line in enumerate(panel.lines):
         path = "M" + "L".join(f"{x_of(x):.1f} {y_of(y):.1f}" for x, y in line.points)
         stroke = f'stroke="{line.colour}" stroke-width="2" stroke-dasharray="{line.dash or "none"}"'
         parts.append(f'<path d="{path}" fill="none" {stroke}/>')
-        y = TOP + 12 + LEGEND * i
-        parts.append(f'<path d="M{LEFT + 10} {y}h26" {stroke}/>')
-        parts.append(text(LEFT + 42, y + 4, line.name, "start"))
+        y = legend_y + LEGEND * i
+        parts.append(f'<path d="M{legend_x} {y}h26" {stroke}/>')
+        parts.append(text(legend_x + 32, y + 4, line.name, "start"))
     return "\n".join(parts)
 
 
