@@ -14,7 +14,8 @@ namespace {
 
 absl::Status NotWrittenSo(absl::string_view text) {
   return absl::InvalidArgumentError(absl::StrCat(
-      "'", text, "' is not served: write cpu (a replica a core), cpu:N (N replicas), cuda:0 or ",
+      "'", text,
+      "' is not served: write cpu (as many replicas as measured best), cpu:N, cuda:0 or ",
       "cuda:0,cuda:1 (an engine on each), or all (every CUDA device, else cpu)"));
 }
 
@@ -33,8 +34,9 @@ absl::Status NotThere(const std::string& device, const Accelerators& there) {
     reason = absl::StrCat("this LibTorch is built without ", kind,
                           ": build denoised with one that has it (docs/cuda.md), or write cpu");
   } else if (there.count == 0) {
-    reason = absl::StrCat("LibTorch is built for it, but no such device can be used (", there.why_none,
-                          "): install its driver and let this process reach it, or write cpu");
+    reason =
+        absl::StrCat("LibTorch is built for it, but no such device can be used (", there.why_none,
+                     "): install its driver and let this process reach it, or write cpu");
   } else {
     reason = absl::StrCat("there is no such device: there ", there.count == 1 ? "is " : "are ",
                           Count(kind, there.count));

@@ -8,8 +8,8 @@
 #include "absl/strings/str_join.h"
 #include "server/devices.h"
 #include "server/model/served_model.h"
-#include "server/model/torch_runtime.h"
 #include "server/replicas.h"
+#include "server/tuning_table.h"
 #include "spdlog/fmt/fmt.h"
 
 namespace denoise {
@@ -72,6 +72,11 @@ std::string AgreementName(int number) {
   return number < 26 ? std::string(1, static_cast<char>('A' + number)) : absl::StrCat(number);
 }
 
+void WriteTuning(const ModelInfo& info, std::ostream& out) {
+  out << (info.tuning.size() > 1 ? "tuning\n" : "runs as\n") << TuningTable(info) << "\n";
+  Line(out, "numerics id", info.numerics_id);
+}
+
 void WriteSpeed(const ServedModel& model, const Devices& devices, std::ostream& out) {
   const ModelInfo& info = *model.info();
   const ExaminationReport& report = model.report();
@@ -80,7 +85,7 @@ void WriteSpeed(const ServedModel& model, const Devices& devices, std::ostream& 
           ? devices.accelerators[0]
           : absl::StrCat("one replica of ",
                          info.threads == 1 ? "one thread" : absl::StrCat(info.threads, " threads"));
-  out << fmt::format("calls, {}, {}\n", info.layout, replica);
+  out << fmt::format("calls, {}, {}, {}\n", info.layout, info.precision, replica);
   out << "  rows        ms   rows/s   run   agree bit for bit\n";
   for (size_t i = 0; i < report.times.size(); ++i) {
     const BatchTime& time = report.times[i];
@@ -95,19 +100,22 @@ void WriteSpeed(const ServedModel& model, const Devices& devices, std::ostream& 
 }  // namespace
 
 absl::Status ExamineModel(const Flags& flags, std::ostream& out) {
+  const TuningCache cache(flags.tune_cache);
   const auto devices = FindDevices(flags.devices);
   if (!devices.ok()) return devices.status();
   if (!devices->accelerators.empty()) PrepareAccelerators(flags.batch_invariant);
-  const Replicas replicas = ChooseReplicas(flags, *devices);
-  PrepareEngineThread(replicas.threads);
-  LoadOptions options = OptionsOf(flags, *devices, replicas);
+  LoadOptions options = OptionsOf(flags, *devices, flags.tune_cache.empty() ? nullptr : &cache);
   options.report_agreement = true;
   const auto model = ServedModel::Load({flags.examine, "", 1}, options);
   if (!model.ok()) return model.status();
   WriteFiles(**model, out);
   absl::Status status = (*model)->Examine();
   WriteTests((*model)->report(), out);
-  if (status.ok()) WriteSpeed(**model, *devices, out);
+  if (status.ok()) {
+    for (const std::string& warning : (*model)->warnings()) Line(out, "warning", warning);
+    WriteTuning(*(*model)->info(), out);
+    WriteSpeed(**model, *devices, out);
+  }
   out.flush();
   return status;
 }

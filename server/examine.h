@@ -10,8 +10,8 @@
 namespace denoise {
 
 // Loads flags.examine as the server would and writes to `out` what was read, what each test found,
-// how fast each batch size is and which agree bit for bit. The error where the server would refuse
-// the model, after what was found until then. On a thread that then calls no denoiser any more.
+// what tuning measured, how fast each batch size is and which agree bit for bit. The error where
+// the server would refuse the model, after what was found until then. On any thread.
 absl::Status ExamineModel(const Flags& flags, std::ostream& out);
 
 }  // namespace denoise

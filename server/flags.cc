@@ -95,14 +95,23 @@ std::variant<Flags, int> ParseFlags(int argc, char** argv) {
 
   const char* devices = "Devices and batching";
   add("--devices", flags.devices,
-      "cpu: a replica a core; cpu:N: N replicas; cuda:0,cuda:1: an engine on each; all: every CUDA "
-      "device, else cpu",
+      "cpu: as many replicas as measured best; cpu:N: N; cuda:0,cuda:1: an engine on each; all: "
+      "every CUDA device, else cpu",
       devices)
       ->check(DeviceList());
-  add("--threads", flags.threads, "Threads of a replica; 0: the cores shared out evenly", devices)
+  add("--threads", flags.threads, "Threads of a replica; 0: as measured best", devices)
       ->check(CLI::Range(0, 1024));
-  add("--layout", flags.layout, "Memory layout of weights and activations", devices)
+  add("--executor", flags.executor, "What carries the denoiser out; auto: as measured best",
+      devices)
+      ->check(CLI::IsMember({"auto", "torchscript"}));
+  add("--layout", flags.layout, "Memory layout of weights and activations; auto: as measured best",
+      devices)
       ->check(CLI::IsMember({"auto", "contiguous", "channels_last"}));
+  add("--precision", flags.precision,
+      "float32: as the weights are; bfloat16: convolutions and matrix products in bfloat16, 1.6 "
+      "times as fast where the CPU has AVX512_BF16 or AMX",
+      devices)
+      ->check(CLI::IsMember({"float32", "bfloat16"}));
   add("--max-batch-rows", flags.max_batch_rows,
       "Most rows of a denoiser call; 0: where the device is saturated, as measured at load",
       devices)
@@ -137,6 +146,16 @@ std::variant<Flags, int> ParseFlags(int argc, char** argv) {
   add("--max-wait", flags.max_wait_seconds,
       "A request that is older goes first, whatever its priority", devices)
       ->transform(Duration());
+
+  const char* tuning = "Tuning at load";
+  add("--tune-for", flags.tune_for,
+      "throughput: most rows a second; latency: the quickest single row", tuning)
+      ->check(CLI::IsMember({"throughput", "latency"}));
+  add("--tune-seconds", flags.tune_seconds,
+      "Time for each model to measure what the flags leave open; 0: fixed rules instead", tuning)
+      ->transform(Duration());
+  add("--tune-cache", flags.tune_cache,
+      "File that keeps what was measured, so that the next start need not", tuning);
 
   const char* limits = "Limits";
   add("--max-waiting", flags.max_waiting, "Requests that may wait", limits)

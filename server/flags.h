@@ -24,15 +24,22 @@ struct Flags {
   std::string metrics_listen = "127.0.0.1:8501";
 
   // Devices and how the denoiser is called.
-  std::string devices = "cpu";  // see devices.h
-  int threads = 0;              // of a replica; 0: one, or all cores for one replica
-  std::string layout = "auto";  // auto, contiguous, channels_last
-  int64_t max_batch_rows = 0;   // 0: where the device is saturated
+  std::string devices = "cpu";        // see devices.h
+  int threads = 0;                    // of a replica; 0: tuned
+  std::string executor = "auto";      // auto, torchscript
+  std::string layout = "auto";        // auto, contiguous, channels_last
+  std::string precision = "float32";  // the weights' own; or bfloat16
+  int64_t max_batch_rows = 0;         // 0: where the device is saturated
   std::vector<int64_t> batch_sizes;
   bool batch_invariant = false;  // only sizes that agree bit for bit
   Batching batching = Batching::kStep;
   Order policy = Order::kFcfs;
   double max_wait_seconds = 30;
+
+  // Tuning: measuring at load which of all that the flags leave open is quickest.
+  std::string tune_for = "throughput";  // or latency
+  double tune_seconds = 3;              // of each model; 0: fixed rules instead
+  std::string tune_cache;               // file; empty: none
 
   // Limits.
   uint32_t max_waiting = 256;           // requests

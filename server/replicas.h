@@ -1,25 +1,25 @@
-// How many engines there are, and with how many threads.
+// How the flags want models loaded, and how many engines there are.
 #ifndef DENOISE_SERVER_REPLICAS_H_
 #define DENOISE_SERVER_REPLICAS_H_
 
 #include "server/devices.h"
+#include "server/engine/model_info.h"
 #include "server/flags.h"
 #include "server/model/served_model.h"
+#include "server/model/tuning_cache.h"
 
 namespace denoise {
 
-struct Replicas {
-  int count = 1;
-  int threads = 1;  // of each
-};
+// Of the first model: what the flags leave open is to be tuned. `cache`: null, or outlives the
+// models.
+LoadOptions OptionsOf(const Flags& flags, const Devices& devices, const TuningCache* cache);
 
-// One for each accelerator. On the CPU a replica of one thread for each core that the process may
-// use, unless the flags say otherwise: that gives the most rows a second. Warns in the log where
-// there are more threads than cores.
-Replicas ChooseReplicas(const Flags& flags, const Devices& devices);
+// Makes later models be loaded for the engines that `first` was tuned for: how many engines there
+// are is the process's, not a model's.
+void FixReplicas(const ModelInfo& first, LoadOptions* options);
 
-// How the flags want models loaded.
-LoadOptions OptionsOf(const Flags& flags, const Devices& devices, const Replicas& replicas);
+// Warns in the log where there are more threads than cores.
+void WarnOfTooManyThreads(int replicas, int threads);
 
 }  // namespace denoise
 

@@ -20,6 +20,7 @@
 #include "server/rpc/diffusion_service.h"
 #include "server/rpc/grpc_server.h"
 #include "server/rpc/writer_pool.h"
+#include "server/tuning_table.h"
 #include "spdlog/spdlog.h"
 
 namespace denoise {
@@ -45,17 +46,27 @@ absl::StatusOr<std::vector<ModelFolder>> Folders(const Flags& flags) {
 
 // In the order in which they are made; destroyed the other way round.
 struct Server::Parts {
-  explicit Parts(const Flags& flags) : flags(flags) {}
+  explicit Parts(const Flags& flags) : flags(flags), tuning_cache(flags.tune_cache) {}
   // A scrape may come while the queue goes.
   ~Parts() { metrics.SetRequestsWaiting(nullptr); }
 
+  // A model that is examined, and not yet on the engines.
+  struct Loaded {
+    std::shared_ptr<ServedModel> model;
+    double seconds = 0;  // that it took
+  };
+
+  // Loads, examines and tunes; before there are engines, which would disturb the measuring.
+  absl::Status LoadModels(const std::vector<ModelFolder>& folders);
+  absl::StatusOr<Loaded> LoadModel(const ModelFolder& folder, const LoadOptions& options);
   absl::Status StartEngines();
-  absl::Status LoadModel(const ModelFolder& folder);
+  absl::Status AddModel(const Loaded& loaded);
   absl::Status OpenPorts();
 
   const Flags flags;
   Devices devices;
-  Replicas replicas;
+  const TuningCache tuning_cache;
+  std::vector<Loaded> models;
   SystemClock clock;
   Metrics metrics;
   Catalog catalog;
@@ -67,12 +78,46 @@ struct Server::Parts {
   int metrics_port = 0;
 };
 
-absl::Status Server::Parts::StartEngines() {
+absl::Status Server::Parts::LoadModels(const std::vector<ModelFolder>& folders) {
   auto found = FindDevices(flags.devices);
   if (!found.ok()) return found.status();
   devices = *std::move(found);
   if (!devices.accelerators.empty()) PrepareAccelerators(flags.batch_invariant);
-  replicas = ChooseReplicas(flags, devices);
+  LoadOptions options =
+      OptionsOf(flags, devices, flags.tune_cache.empty() ? nullptr : &tuning_cache);
+  for (const ModelFolder& folder : folders) {
+    absl::StatusOr<Loaded> loaded = LoadModel(folder, options);
+    if (!loaded.ok()) return loaded.status();
+    const std::shared_ptr<const ModelInfo> info = loaded->model->info();
+    for (const Loaded& other : models) {
+      if (other.model->info()->name == info->name &&
+          other.model->info()->version == info->version) {
+        return absl::InvalidArgumentError(
+            absl::StrCat(folder.path, ": the model ", info->name, " version ", info->version,
+                         " is there twice: change the name in model.json or the version's folder"));
+      }
+    }
+    if (models.empty()) FixReplicas(*info, &options);
+    models.push_back(*std::move(loaded));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Server::Parts::Loaded> Server::Parts::LoadModel(const ModelFolder& folder,
+                                                               const LoadOptions& options) {
+  const SteadyTime begin = clock.Now();
+  auto model = ServedModel::Load(folder, options);
+  if (!model.ok()) return model.status();
+  for (const std::string& remark : (*model)->remarks()) spdlog::info("{}", remark);
+  if (absl::Status status = (*model)->Examine(); !status.ok()) return status;
+  for (const std::string& warning : (*model)->warnings()) spdlog::warn("{}", warning);
+  return Loaded{*std::move(model), SecondsBetween(begin, clock.Now())};
+}
+
+absl::Status Server::Parts::StartEngines() {
+  const int replicas = models.empty() ? 1 : models[0].model->info()->replicas;
+  const int threads = models.empty() ? 1 : models[0].model->info()->threads;
+  WarnOfTooManyThreads(replicas, threads);
   Policy::Options policy;
   policy.order = flags.policy;
   // Of more than a year it is as much as never.
@@ -81,18 +126,18 @@ absl::Status Server::Parts::StartEngines() {
   queue = std::make_unique<WaitingQueue>(
       WaitingQueue::Options{.max_waiting = flags.max_waiting,
                             .max_waiting_per_tenant = flags.max_waiting_per_tenant,
-                            .engines = replicas.count,
+                            .engines = replicas,
                             .policy = Policy(policy)});
   metrics.SetRequestsWaiting([this] { return static_cast<double>(queue->requests_waiting()); });
-  for (int i = 0; i < replicas.count; ++i) {
+  for (int i = 0; i < replicas; ++i) {
     Engine::Options options;
     options.index = i;
     options.device = devices.label(i);
     options.batching = flags.batching;
     options.policy = Policy(policy);
-    options.max_active = (flags.max_active + replicas.count - 1) / replicas.count;
+    options.max_active = (flags.max_active + replicas - 1) / replicas;
     engines.push_back(std::make_unique<Engine>(options, queue.get(), &metrics, &clock));
-    const absl::Status prepared = engines.back()->Run([threads = replicas.threads] {
+    const absl::Status prepared = engines.back()->Run([threads] {
       PrepareEngineThread(threads);
       return absl::OkStatus();
     });
@@ -101,37 +146,25 @@ absl::Status Server::Parts::StartEngines() {
   return absl::OkStatus();
 }
 
-absl::Status Server::Parts::LoadModel(const ModelFolder& folder) {
+absl::Status Server::Parts::AddModel(const Loaded& loaded) {
   const SteadyTime begin = clock.Now();
-  auto model = ServedModel::Load(folder, OptionsOf(flags, devices, replicas));
-  if (!model.ok()) return model.status();
-  for (const std::string& remark : (*model)->remarks()) spdlog::info("{}", remark);
-
-  // Every call of the model on an engine's thread, the first ones too.
-  absl::Status status = engines[0]->Run([&model] { return (*model)->Examine(); });
-  if (!status.ok()) return status;
-  const std::shared_ptr<const ModelInfo> info = (*model)->info();
-  for (const auto& other : catalog.All()) {
-    if (other->name == info->name && other->version == info->version) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(folder.path, ": the model ", info->name, " version ", info->version,
-                       " is there twice: change the name in model.json or the version's folder"));
-    }
-  }
-  for (int i = 0; i < replicas.count; ++i) {
-    status = engines[i]->AddModel([model = *model, i] { return model->MakeExecutor(i); });
+  for (size_t i = 0; i < engines.size(); ++i) {
+    const absl::Status status = engines[i]->AddModel(
+        [model = loaded.model, i] { return model->MakeExecutor(static_cast<int>(i)); });
     if (!status.ok()) return status;
   }
-  const double seconds = SecondsBetween(begin, clock.Now());
+  const std::shared_ptr<const ModelInfo> info = loaded.model->info();
+  const double seconds = loaded.seconds + SecondsBetween(begin, clock.Now());
   metrics.ModelLoaded(info->name, seconds);
   catalog.Add(info);
   spdlog::info(
       "model {} version {}: {}x{}x{}, {}, {}, {}, {} replicas of {} threads, batches of {} rows{}, "
-      "loaded in {:.1f} s",
+      "numerics {}, loaded in {:.1f} s\n{}",
       info->name, info->version, info->shape.channels, info->shape.height, info->shape.width,
-      std::string(Name(info->config.prediction)), info->precision, info->layout, replicas.count,
-      replicas.threads, absl::StrJoin(info->batch_sizes, ", "),
-      info->batch_invariant ? ", which agree bit for bit" : "", seconds);
+      std::string(Name(info->config.prediction)), info->precision, info->layout, info->replicas,
+      info->threads, absl::StrJoin(info->batch_sizes, ", "),
+      info->batch_invariant ? ", which agree bit for bit" : "", info->numerics_id, seconds,
+      TuningTable(*info));
   return absl::OkStatus();
 }
 
@@ -187,9 +220,10 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Flags& flags) {
   auto folders = Folders(flags);
   if (!folders.ok()) return folders.status();
   auto parts = std::make_unique<Parts>(flags);
+  if (absl::Status status = parts->LoadModels(*folders); !status.ok()) return status;
   if (absl::Status status = parts->StartEngines(); !status.ok()) return status;
-  for (const ModelFolder& folder : *folders) {
-    if (absl::Status status = parts->LoadModel(folder); !status.ok()) return status;
+  for (const Parts::Loaded& loaded : parts->models) {
+    if (absl::Status status = parts->AddModel(loaded); !status.ok()) return status;
   }
   if (absl::Status status = parts->OpenPorts(); !status.ok()) return status;
   return std::unique_ptr<Server>(new Server(std::move(parts)));

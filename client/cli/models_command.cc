@@ -1,11 +1,25 @@
 #include "client/cli/models_command.h"
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "client/cli/exit_codes.h"
 
 namespace denoise::cli {
 namespace {
+
+nlohmann::json ToJson(const TuningResult& way) {
+  return {{"executor", way.executor},
+          {"layout", way.layout},
+          {"precision", way.precision},
+          {"replicas", way.replicas},
+          {"threads", way.threads},
+          {"batch_size", way.batch_size},
+          {"rows_per_second", way.rows_per_second},
+          {"call_seconds", way.call_seconds},
+          {"relative_error", way.relative_error},
+          {"chosen", way.chosen}};
+}
 
 nlohmann::json ToJson(const Model& model) {
   nlohmann::json inputs = nlohmann::json::array();
@@ -37,9 +51,26 @@ nlohmann::json ToJson(const Model& model) {
       {"threads", model.threads},
       {"batch_sizes", model.batch_sizes},
       {"sha256", model.sha256},
+      {"tuning", nlohmann::json::array()},
+      {"numerics_id", model.numerics_id},
   };
+  for (const TuningResult& way : model.tuning) json["tuning"].push_back(ToJson(way));
   if (model.null_class) json["null_class"] = *model.null_class;
   return json;
+}
+
+// A line for each way that the server compared, beneath "runs as".
+std::string DescribeTuning(const Model& model) {
+  std::string text;
+  for (const TuningResult& way : model.tuning) {
+    absl::StrAppendFormat(&text, "\n  %-8s %s %s %s, %u x %u, %u rows: %.0f rows/s, %.2f ms a call",
+                          text.empty() ? "tuning" : "", way.executor, way.precision, way.layout,
+                          way.replicas, way.threads, way.batch_size, way.rows_per_second,
+                          1e3 * way.call_seconds);
+    if (way.relative_error > 0) absl::StrAppendFormat(&text, ", error %.1e", way.relative_error);
+    if (way.chosen && model.tuning.size() > 1) text += ", chosen";
+  }
+  return text;
 }
 
 std::string Describe(const Model& model) {
@@ -61,7 +92,8 @@ std::string Describe(const Model& model) {
       model.scheduler, ", predicts ", model.prediction_type, "\n  defaults ", model.default_steps,
       " steps, guidance ", model.default_guidance_scale, "\n  runs as  ", model.executor, " ",
       model.precision, " ", model.layout, ", ", model.replicas, " replicas of ", model.threads,
-      " threads, batches of ", absl::StrJoin(model.batch_sizes, ", "));
+      " threads, batches of ", absl::StrJoin(model.batch_sizes, ", "), DescribeTuning(model),
+      "\n  numerics ", model.numerics_id);
 }
 
 }  // namespace

@@ -38,7 +38,8 @@ absl::StatusOr<Accepted> DecodeAccepted(const v1::Accepted& wire) {
                   .timesteps = {wire.timesteps().begin(), wire.timesteps().end()},
                   .alpha_bars = {wire.alpha_bars().begin(), wire.alpha_bars().end()},
                   .queue_position = wire.queue_position(),
-                  .estimated_wait = *wait};
+                  .estimated_wait = *wait,
+                  .numerics_id = wire.numerics_id()};
 }
 
 absl::Status CheckCount(const char* field, size_t count, size_t expected) {
@@ -162,7 +163,21 @@ absl::StatusOr<Model> DecodeModel(const v1::Model& wire) {
               .replicas = wire.replicas(),
               .threads = wire.threads(),
               .batch_sizes = {wire.batch_sizes().begin(), wire.batch_sizes().end()},
-              .sha256 = wire.sha256()};
+              .sha256 = wire.sha256(),
+              .tuning = {},
+              .numerics_id = wire.numerics_id()};
+  for (const v1::TuningResult& way : wire.tuning()) {
+    model.tuning.push_back({.executor = way.executor(),
+                            .layout = way.layout(),
+                            .precision = way.precision(),
+                            .replicas = way.replicas(),
+                            .threads = way.threads(),
+                            .batch_size = way.batch_size(),
+                            .rows_per_second = way.rows_per_second(),
+                            .call_seconds = way.call_seconds(),
+                            .relative_error = way.relative_error(),
+                            .chosen = way.chosen()});
+  }
   switch (wire.status()) {
     case v1::Model::STATUS_LOADING:
       model.status = Model::Status::kLoading;

@@ -37,6 +37,24 @@ struct ModelInput {
   std::optional<std::vector<double>> null_value;
 };
 
+// A way to run the model, and what it measured when the model was loaded.
+struct TuningResult {
+  std::string executor;   // "torchscript"
+  std::string layout;     // "contiguous", "channels_last"
+  std::string precision;  // as ModelInfo's
+  int replicas = 1;
+  int threads = 1;  // of each
+  int64_t batch_size = 0;
+  // With --tune-for throughput of all replicas together, with latency of one alone that runs one
+  // row a call. Medians of slices of time in which the ways took turns.
+  double rows_per_second = 0;
+  double call_seconds = 0;
+  // max|a-b| / max|b| of its answers a to those of the plain call b (TorchScript, contiguous, the
+  // weights' own precision), on example rows.
+  double relative_error = 0;
+  bool chosen = false;
+};
+
 // Immutable once the model is served; shared by shared_ptr<const ModelInfo>.
 struct ModelInfo {
   // From model.json and the folder's name.
@@ -60,10 +78,12 @@ struct ModelInfo {
   NoiseSchedule schedule{{}};
 
   // Found by the examination.
-  bool learned_variance = false;      // the denoiser gives 2C channels
-  bool integer_time = false;          // t must be int64: samplers with fractional times are refused
-  std::string layout;                 // "contiguous", "channels_last"
-  std::string precision = "float32";  // of the weights: or float16, bfloat16, float64
+  bool learned_variance = false;  // the denoiser gives 2C channels
+  bool integer_time = false;      // t must be int64: samplers with fractional times are refused
+  std::string layout;             // "contiguous", "channels_last"
+  // That the weights are computed in: their own, float32, float16, bfloat16 or float64, or bfloat16
+  // under autocast.
+  std::string precision = "float32";
   std::string executor = "torchscript";  // what carries the denoiser out
   // Batch sizes that are run, ascending; denoiser_seconds[i] is the measured time of one call at
   // batch_sizes[i] on one replica while the others are idle.
@@ -73,6 +93,11 @@ struct ModelInfo {
   bool batch_invariant = false;
   int replicas = 1;
   int threads = 1;
+  // The ways that were compared, the one that is run marked as chosen: one alone where nothing was
+  // tuned, whose rows a second are then what one replica measured alone times the replicas.
+  std::vector<TuningResult> tuning;
+  // Equal on servers whose answers are equal: see server/model/numerics_id.h.
+  std::string numerics_id;
 };
 
 }  // namespace denoise

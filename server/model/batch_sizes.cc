@@ -1,6 +1,8 @@
 #include "server/model/batch_sizes.h"
 
 #include <algorithm>
+#include <bit>
+#include <cstdint>
 #include <ctime>
 #include <utility>
 
@@ -16,17 +18,25 @@ namespace {
 
 constexpr int64_t kSizes[] = {1,  2,  3,  4,  5,  6,  7,  8,  10, 12,
                               14, 16, 20, 24, 28, 32, 40, 48, 56, 64};
-constexpr int64_t kAcceleratorSizes[] = {1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256};
 constexpr double kNearBest = 0.97;
+// Calls of so many rows are run in any case where they take no longer than this.
+constexpr int64_t kCommonRows = 8;
+constexpr double kQuickCall = 0.05;
 constexpr double kMostSeconds = 0.8;
+// An accelerator is large, and cuDNN tries its kernels at the first call of each size.
+constexpr int64_t kAcceleratorSizes[] = {1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256};
 constexpr double kMostAcceleratorSeconds = 10;
 
-// Time as a call takes it. With one thread of a CPU its CPU time, so that neighbours on the
+// For time as a call takes it. With one thread of a CPU its CPU time, so that neighbours on the
 // machine, who would pass for a slow batch size, are left out.
-double Now(const Denoiser& denoiser) {
+clockid_t CallClock(const Denoiser& denoiser) {
   const bool alone = denoiser.device().is_cpu() && at::get_num_threads() == 1;
+  return alone ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC;
+}
+
+double Now(clockid_t clock) {
   timespec time;
-  clock_gettime(alone ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &time);
+  clock_gettime(clock, &time);
   return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
 }
 
@@ -34,36 +44,56 @@ double Now(const Denoiser& denoiser) {
 absl::Status TimeCalls(const Denoiser& denoiser, const BatchInputs& inputs, int calls,
                        BatchTime* time) {
   for (int call = 0; call < calls; ++call) {
-    const double begin = Now(denoiser);
+    const clockid_t clock = CallClock(denoiser);
+    const double begin = Now(clock);
     if (const auto answer = inputs.Run(denoiser, time->rows); !answer.ok()) return answer.status();
-    time->seconds = std::min(time->seconds, Now(denoiser) - begin);
+    time->seconds = std::min(time->seconds, Now(clock) - begin);
   }
   return absl::OkStatus();
 }
 
-// The first size, of 1, 2, 4, … up to `most`, after which doubling gains next to nothing; with
-// `wide` the last that was tried.
-absl::StatusOr<int64_t> Saturation(const Denoiser& denoiser, const BatchInputs& inputs,
-                                   int64_t least, int64_t most, bool wide) {
-  const double most_seconds = denoiser.device().is_cpu() ? kMostSeconds : kMostAcceleratorSeconds;
-  const double begin = Now(denoiser);
+// What doubling from 1 to `most` found.
+struct Doubling {
+  int64_t saturation = 1;  // past it doubling gains next to nothing
+  int64_t tried = 1;       // the last size that was timed
+};
+
+// Ends, from `least` rows on, once it has taken `seconds` by the given clock.
+absl::StatusOr<Doubling> Double(const Denoiser& denoiser, const BatchInputs& inputs, int64_t least,
+                                int64_t most, clockid_t clock, double seconds) {
+  const double begin = Now(clock);
   double best = 0;
-  int64_t saturation = 1;
+  Doubling doubling;
   for (int64_t rows = 1; rows <= most; rows *= 2) {
-    if (rows > least && Now(denoiser) - begin > most_seconds) break;
+    if (rows > least && Now(clock) - begin > seconds) break;
     BatchTime time = {rows};
     // The first call of a size warms, and is never the quickest.
     const absl::Status status = TimeCalls(denoiser, inputs, 3, &time);
     if (absl::IsResourceExhausted(status) && rows > least) break;  // what fits is enough
     if (!status.ok()) return status;
+    doubling.tried = rows;
     const double speed = time.rows_per_second();
     const bool gains = speed * kNearBest > best;
-    if (gains || wide) saturation = rows;
+    if (gains) doubling.saturation = rows;
     // Not before, because a single size may be an odd one out.
     if (!gains && rows >= kSurelyMeasured) break;
     best = std::max(best, speed);
   }
-  return std::max(saturation, least);
+  return doubling;
+}
+
+// Makes `all` rows ready to be called with. May throw.
+absl::Status Fill(const ModelInfo& info, int64_t all, BatchInputs* inputs) {
+  const ExampleRows rows(info);
+  if (absl::Status status = inputs->Begin(all, rows.conditions()); !status.ok()) return status;
+  inputs->Set(0, rows.picture(0), 0, {.conditions = rows.conditions()});
+  inputs->Pad(1, all);
+  return absl::OkStatus();
+}
+
+// Whether the sizes are of one group: up to the same power of two.
+bool SameGroup(int64_t a, int64_t b) {
+  return std::bit_ceil(static_cast<uint64_t>(a)) == std::bit_ceil(static_cast<uint64_t>(b));
 }
 
 }  // namespace
@@ -110,6 +140,10 @@ size_t KneeOf(const std::vector<BatchTime>& times, size_t least) {
   for (const BatchTime& time : times) best = std::max(best, time.rows_per_second());
   size_t knee = 0;
   while (times[knee].rows_per_second() < kNearBest * best) ++knee;
+  for (size_t i = knee + 1; i < times.size(); ++i) {
+    const bool quick = times[i].rows <= kCommonRows && times[i].seconds <= kQuickCall;
+    if (quick || SameGroup(times[knee].rows, times[i].rows)) knee = i;
+  }
   return std::min(std::max(knee + 1, least), times.size());
 }
 
@@ -120,26 +154,36 @@ size_t LeastFor(const std::vector<BatchTime>& times, bool may_be_guided) {
   return two - times.begin() + 1;
 }
 
+absl::StatusOr<int64_t> FindSaturation(const Denoiser& denoiser, const ModelInfo& info,
+                                       int64_t most, double seconds) try {
+  BatchInputs inputs(info, denoiser, info.integer_time, most);
+  if (absl::Status status = Fill(info, most, &inputs); !status.ok()) return status;
+  const absl::StatusOr<Doubling> doubling =
+      Double(denoiser, inputs, 1, most, CLOCK_MONOTONIC, seconds);
+  if (!doubling.ok()) return doubling.status();
+  return doubling->saturation;
+} catch (...) {
+  return CurrentExceptionStatus();
+}
+
 absl::StatusOr<std::vector<BatchTime>> MeasureBatchSizes(const Denoiser& denoiser,
                                                          const ModelInfo& info,
-                                                         const BatchSizeOptions& options,
-                                                         bool wide) try {
+                                                         const BatchSizeOptions& options) try {
   const bool may_be_guided = MayBeGuided(info);
-  const auto sizes = CandidateSizes(options, may_be_guided, !denoiser.device().is_cpu());
+  const absl::StatusOr<std::vector<int64_t>> sizes =
+      CandidateSizes(options, may_be_guided, !denoiser.device().is_cpu());
   if (!sizes.ok()) return sizes.status();
 
   const int64_t all = sizes->back();
-  const ExampleRows rows(info);
   BatchInputs inputs(info, denoiser, info.integer_time, all);
-  if (absl::Status status = inputs.Begin(all, rows.conditions()); !status.ok()) return status;
-  inputs.Set(0, rows.picture(0), 0, {.conditions = rows.conditions()});
-  inputs.Pad(1, all);
+  if (absl::Status status = Fill(info, all, &inputs); !status.ok()) return status;
   int64_t most = all;
   if (options.free()) {
-    const absl::StatusOr<int64_t> saturation =
-        Saturation(denoiser, inputs, may_be_guided ? 2 : 1, most, wide);
-    if (!saturation.ok()) return saturation.status();
-    most = *saturation;
+    const absl::StatusOr<Doubling> doubling =
+        Double(denoiser, inputs, may_be_guided ? 2 : 1, most, CallClock(denoiser),
+               denoiser.device().is_cpu() ? kMostSeconds : kMostAcceleratorSeconds);
+    if (!doubling.ok()) return doubling.status();
+    most = doubling->tried;
   }
   std::vector<BatchTime> times;
   for (const int64_t size : *sizes) {

@@ -20,6 +20,10 @@ std::string PrecisionName(at::ScalarType dtype) {
   }
 }
 
+std::string LayoutName(Layout layout) {
+  return layout == Layout::kChannelsLast ? "channels_last" : "contiguous";
+}
+
 at::Tensor EmptyInput(at::IntArrayRef sizes, Layout layout, c10::Device device) {
   return at::empty(
       sizes, HostMemory(at::kFloat, device)

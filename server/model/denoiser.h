@@ -23,6 +23,9 @@ at::Tensor EmptyInput(at::IntArrayRef sizes, Layout layout, c10::Device device);
 // "float32", "float16", "bfloat16", "float64": the types of weights that are served.
 std::string PrecisionName(at::ScalarType dtype);
 
+// "contiguous", "channels_last".
+std::string LayoutName(Layout layout);
+
 // What rows are run on: forward(x, t, further…), whatever carries it out. Immutable: Run() may be
 // called from several threads at once, which share the weights. These lie on one device; whoever
 // calls sees host memory alone.
@@ -47,6 +50,8 @@ class Denoiser {
   c10::Device device() const { return traits_.device; }
   // Of the weights: float32, float16, bfloat16 or float64. Where there are several, that of most.
   at::ScalarType dtype() const { return traits_.dtype; }
+  // That most is computed in: the weights' own, or bfloat16 under autocast.
+  at::ScalarType precision() const { return traits_.autocast ? at::kBFloat16 : traits_.dtype; }
   // Whether any weight is 4-D, so that the layout makes a difference.
   bool has_convolutions() const { return traits_.has_convolutions; }
 
@@ -56,6 +61,7 @@ class Denoiser {
     at::ScalarType dtype = at::kFloat;
     bool has_convolutions = false;
     c10::Device device = c10::kCPU;
+    bool autocast = false;
   };
   explicit Denoiser(const Traits& traits) : traits_(traits) {}
 

@@ -1,5 +1,6 @@
 #include "server/model/served_model.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -7,18 +8,16 @@
 #include "server/model/batch_invariance.h"
 #include "server/model/batch_sizes.h"
 #include "server/model/examination.h"
+#include "server/model/machine.h"
+#include "server/model/numerics_id.h"
 #include "server/model/torch_executor.h"
+#include "server/model/torch_runtime.h"
 #include "server/model/torchscript_denoiser.h"
+#include "server/model/tuner.h"
+#include "server/model/variants.h"
 
 namespace denoise {
 namespace {
-
-// The CPU where there are none.
-c10::Device FirstOf(const std::vector<std::string>& devices) {
-  return devices.empty() ? c10::Device(c10::kCPU) : c10::Device(devices[0]);
-}
-
-bool IsHalf(at::ScalarType dtype) { return dtype == at::kHalf || dtype == at::kBFloat16; }
 
 absl::Status In(const std::string& folder, const absl::Status& status) {
   return absl::Status(status.code(), absl::StrCat(folder, ": ", status.message()));
@@ -27,8 +26,11 @@ absl::Status In(const std::string& folder, const absl::Status& status) {
 }  // namespace
 
 struct ServedModel::Module {
-  std::shared_ptr<const Denoiser> denoiser;              // on the CPU, or on the first device
-  std::vector<std::shared_ptr<const Denoiser>> further;  // on the devices after it
+  // The call that others are held against; gone after Examine, unless it is the one that is run.
+  std::shared_ptr<const Denoiser> plain;
+  std::vector<Variant> variants;                         // during Examine
+  std::shared_ptr<const Denoiser> denoiser;              // the one that is run, after Examine
+  std::vector<std::shared_ptr<const Denoiser>> further;  // the same on the devices after the first
 };
 
 absl::StatusOr<std::shared_ptr<ServedModel>> ServedModel::Load(const ModelFolder& folder,
@@ -40,13 +42,12 @@ absl::StatusOr<std::shared_ptr<ServedModel>> ServedModel::Load(const ModelFolder
   }
   absl::StatusOr<ModelFiles> files = LoadModelFolder(folder);
   if (!files.ok()) return files.status();
-  absl::StatusOr<std::unique_ptr<Denoiser>> denoiser = TorchScriptDenoiser::Load(
-      files->denoiser,
-      options.layout == "channels_last" ? Layout::kChannelsLast : Layout::kContiguous,
-      files->info.inputs, FirstOf(options.devices));
+  absl::StatusOr<std::unique_ptr<Denoiser>> denoiser =
+      TorchScriptDenoiser::Load(files->denoiser, Layout::kContiguous, files->info.inputs,
+                                c10::Device(options.devices.empty() ? "cpu" : options.devices[0]));
   if (!denoiser.ok()) return In(folder.path, denoiser.status());
   auto module = std::make_unique<Module>();
-  module->denoiser = *std::move(denoiser);
+  module->plain = *std::move(denoiser);
   return std::shared_ptr<ServedModel>(
       new ServedModel(options, folder.path, *std::move(files), std::move(module)));
 }
@@ -58,57 +59,171 @@ ServedModel::ServedModel(LoadOptions options, std::string folder, ModelFiles fil
       path_(std::move(files.denoiser)),
       remarks_(std::move(files.remarks)),
       info_(std::make_shared<ModelInfo>(std::move(files.info))),
-      module_(std::move(module)) {
-  info_->replicas = options_.replicas;
-  info_->threads = options_.threads;
-}
+      module_(std::move(module)) {}
 
 ServedModel::~ServedModel() = default;
 
 absl::Status ServedModel::Examine() {
-  const absl::StatusOr<Findings> findings =
-      denoise::Examine(*module_->denoiser, *info_, &report_.tests);
-  if (!findings.ok()) return In(folder_, findings.status());
-  info_->learned_variance = findings->learned_variance;
-  info_->integer_time = findings->integer_time;
-  info_->precision = PrecisionName(module_->denoiser->dtype());
-  info_->executor = std::string(module_->denoiser->executor());
+  const std::vector<Plan> plans =
+      accelerated()
+          ? std::vector<Plan>{{1, std::max(options_.threads, 1)}}
+          : PlansFor(options_.tune_for, options_.cores, options_.replicas, options_.threads);
+  absl::Status status = OnOwnThread(plans[0].threads, [this] { return ExaminePlain(); });
+  if (!status.ok()) return In(folder_, status);
+  absl::StatusOr<TunedChoice> choice = Choose(plans);
+  if (!choice.ok()) return In(folder_, choice.status());
 
-  if (absl::Status status = ChooseLayout(); !status.ok()) return In(folder_, status);
-  if (absl::Status status = ChooseBatchSizes(); !status.ok()) return In(folder_, status);
-  if (absl::Status status = LoadOnFurtherDevices(); !status.ok()) return In(folder_, status);
+  const TuningResult& way = choice->chosen();
+  info_->executor = way.executor;
+  info_->layout = way.layout;
+  info_->precision = way.precision;
+  info_->replicas = accelerated() ? static_cast<int>(options_.devices.size()) : way.replicas;
+  info_->threads = way.threads;
+  info_->batch_invariant = options_.batch_invariant;
+  module_->denoiser = VariantOf(module_->variants, way)->denoiser;
+  module_->variants.clear();
+  module_->plain.reset();
+  status = OnOwnThread(way.threads, [&] {
+    const absl::Status chosen = ChooseBatchSizes(&*choice);
+    return chosen.ok() ? LoadOnFurtherDevices() : chosen;
+  });
+  if (!status.ok()) return In(folder_, status);
+  ReleaseFreeMemory();
   return absl::OkStatus();
 }
 
-absl::Status ServedModel::ChooseLayout() {
-  std::shared_ptr<const Denoiser>& denoiser = module_->denoiser;
-  const bool may_gain = denoiser->device().is_cpu() || IsHalf(denoiser->dtype());
-  if (options_.layout == "auto" && denoiser->has_convolutions() && may_gain) {
-    absl::StatusOr<std::unique_ptr<Denoiser>> other =
-        TorchScriptDenoiser::Load(path_, Layout::kChannelsLast, info_->inputs, denoiser->device());
-    if (!other.ok()) return other.status();
-    const absl::StatusOr<double> difference =
-        Difference(**other, *denoiser, *info_, info_->integer_time);
-    // A model that cannot be called in that layout keeps the one that it was written in.
-    if (difference.ok() && *difference <= RoundingOf(denoiser->dtype())) {
-      denoiser = *std::move(other);
+absl::Status ServedModel::ExaminePlain() {
+  const absl::StatusOr<Findings> findings =
+      denoise::Examine(*module_->plain, *info_, &report_.tests);
+  if (!findings.ok()) return findings.status();
+  info_->learned_variance = findings->learned_variance;
+  info_->integer_time = findings->integer_time;
+  absl::StatusOr<std::vector<Variant>> variants =
+      MakeVariants(path_, *info_, module_->plain,
+                   {options_.executor, options_.layout, options_.precision}, &warnings_);
+  if (!variants.ok()) return variants.status();
+  module_->variants = *std::move(variants);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<TunedChoice> ServedModel::Choose(const std::vector<Plan>& plans) {
+  TunedChoice choice;
+  const bool free = module_->variants.size() * plans.size() > 1;
+  if (free && !options_.batch_invariant) {
+    if (std::optional<TunedChoice> cached = FromCache(plans)) return *std::move(cached);
+    if (options_.tune_seconds > 0) {
+      absl::StatusOr<std::vector<TuningResult>> ways =
+          Tune(module_->variants, *info_,
+               {options_.tune_for,
+                options_.tune_seconds,
+                plans,
+                {options_.max_batch_rows, options_.batch_sizes}});
+      if (!ways.ok()) return ways.status();
+      choice.ways = *std::move(ways);
     }
   }
-  info_->layout = denoiser->layout() == Layout::kChannelsLast ? "channels_last" : "contiguous";
-  return absl::OkStatus();
+  if (choice.ways.empty()) {
+    choice.ways.push_back(WayOf(module_->variants[0], plans[0]));
+    choice.ways[0].chosen = true;
+  }
+  return choice;
+}
+
+TuningKey ServedModel::CacheKey() const {
+  const Machine& machine = ThisMachine();
+  return {{"sha256", info_->sha256},
+          {"libtorch", machine.libtorch},
+          {"cpu", machine.cpu},
+          {"capability", machine.capability},
+          {"cores", absl::StrCat(options_.cores)},
+          {"tune_for", options_.tune_for == TuneFor::kLatency ? "latency" : "throughput"},
+          {"executor", options_.executor},
+          {"layout", options_.layout},
+          {"precision", options_.precision},
+          {"replicas", absl::StrCat(options_.replicas)},
+          {"threads", absl::StrCat(options_.threads)},
+          {"batch_sizes", absl::StrJoin(options_.batch_sizes, ",")},
+          {"max_batch_rows", absl::StrCat(options_.max_batch_rows)}};
+}
+
+std::optional<TunedChoice> ServedModel::FromCache(const std::vector<Plan>& plans) {
+  if (options_.tuning_cache == nullptr || accelerated()) return std::nullopt;
+  absl::StatusOr<std::optional<TunedChoice>> found = options_.tuning_cache->Find(CacheKey());
+  if (!found.ok()) {
+    warnings_.emplace_back(found.status().message());
+    return std::nullopt;
+  }
+  if (!found->has_value()) return std::nullopt;
+  // What has become impossible since, or was written by hand, is tuned anew.
+  const TuningResult& way = (*found)->chosen();
+  const Plan plan = {way.replicas, way.threads};
+  if (VariantOf(module_->variants, way) == nullptr ||
+      std::count(plans.begin(), plans.end(), plan) == 0) {
+    return std::nullopt;
+  }
+  return *std::move(found);
+}
+
+absl::Status ServedModel::ChooseBatchSizes(TunedChoice* choice) {
+  const bool cached = !choice->times.empty();
+  if (!cached || options_.report_agreement) {
+    absl::StatusOr<std::vector<BatchTime>> times = MeasureSizes();
+    if (!times.ok()) return times.status();
+    if (!cached) choice->times = *std::move(times);
+  }
+  for (const BatchTime& time : choice->times) {
+    info_->batch_sizes.push_back(time.rows);
+    info_->denoiser_seconds.push_back(time.seconds);
+  }
+  const bool tuned = choice->chosen().rows_per_second > 0;
+  if (!tuned) {
+    TuningResult& only = choice->ways[0];
+    const BatchTime& best = *std::max_element(
+        choice->times.begin(), choice->times.end(),
+        [](const auto& a, const auto& b) { return a.rows_per_second() < b.rows_per_second(); });
+    only.batch_size = best.rows;
+    only.rows_per_second = only.replicas * best.rows_per_second();
+    only.call_seconds = best.seconds;
+  } else if (!cached && options_.tuning_cache != nullptr && !accelerated()) {
+    const absl::Status put = options_.tuning_cache->Put(CacheKey(), *choice);
+    if (!put.ok()) warnings_.emplace_back(put.message());
+  }
+  info_->tuning = choice->ways;
+  return Identify();
+}
+
+absl::StatusOr<std::vector<BatchTime>> ServedModel::MeasureSizes() {
+  const Denoiser& denoiser = *module_->denoiser;
+  const BatchSizeOptions wishes = {options_.max_batch_rows, options_.batch_sizes};
+  absl::StatusOr<std::vector<BatchTime>> times = MeasureBatchSizes(denoiser, *info_, wishes);
+  if (!times.ok()) return times.status();
+  report_.times = *times;
+  if (options_.batch_invariant || options_.report_agreement) {
+    std::vector<int64_t> sizes;
+    sizes.reserve(times->size());
+    for (const BatchTime& time : *times) sizes.push_back(time.rows);
+    absl::StatusOr<std::vector<int>> agreement = FindAgreement(denoiser, *info_, sizes);
+    if (!agreement.ok()) return agreement.status();
+    report_.agreement = *std::move(agreement);
+  }
+  if (options_.batch_invariant) {
+    times = InvariantSizes();
+    if (!times.ok()) return times.status();
+  }
+  if (wishes.free()) times->resize(KneeOf(*times, LeastFor(*times, MayBeGuided(*info_))));
+  return times;
 }
 
 absl::Status ServedModel::LoadOnFurtherDevices() {
   const Denoiser& first = *module_->denoiser;
   for (size_t i = 1; i < options_.devices.size(); ++i) {
     const std::string& device = options_.devices[i];
-    absl::StatusOr<std::unique_ptr<Denoiser>> other =
-        TorchScriptDenoiser::Load(path_, first.layout(), info_->inputs, c10::Device(device));
+    auto other = OnDevice(path_, *info_, first, device);
     if (!other.ok()) return other.status();
     const absl::StatusOr<double> difference =
         Difference(**other, first, *info_, info_->integer_time);
     if (!difference.ok()) return difference.status();
-    const double allowed = options_.batch_invariant ? 0 : RoundingOf(first.dtype());
+    const double allowed = options_.batch_invariant ? 0 : RoundingOf(first.precision());
     if (!(*difference <= allowed)) {
       return absl::InvalidArgumentError(absl::StrCat(
           "--devices: ", device, " answers otherwise than ", options_.devices[0], " (by ",
@@ -121,34 +236,18 @@ absl::Status ServedModel::LoadOnFurtherDevices() {
   return absl::OkStatus();
 }
 
-absl::Status ServedModel::ChooseBatchSizes() {
-  const BatchSizeOptions wishes = {options_.max_batch_rows, options_.batch_sizes};
-  const bool compare = options_.batch_invariant || options_.report_agreement;
-  absl::StatusOr<std::vector<BatchTime>> times =
-      MeasureBatchSizes(*module_->denoiser, *info_, wishes, /*wide=*/compare);
-  if (!times.ok()) return times.status();
-  report_.times = *times;
-  if (compare) {
-    std::vector<int64_t> sizes;
-    sizes.reserve(times->size());
-    for (const BatchTime& time : *times) sizes.push_back(time.rows);
-    absl::StatusOr<std::vector<int>> agreement = FindAgreement(*module_->denoiser, *info_, sizes);
-    if (!agreement.ok()) return agreement.status();
-    report_.agreement = *std::move(agreement);
-  }
+absl::Status ServedModel::Identify() {
+  std::string bits;
   if (options_.batch_invariant) {
-    times = InvariantSizes();
-    if (!times.ok()) return times.status();
+    absl::StatusOr<std::string> probe = ProbeBits(*module_->denoiser, *info_);
+    if (!probe.ok()) return probe.status();
+    bits = *std::move(probe);
   }
-  if (wishes.free()) times->resize(KneeOf(*times, LeastFor(*times, MayBeGuided(*info_))));
-
-  info_->batch_invariant = options_.batch_invariant;
-  info_->batch_sizes.clear();
-  info_->denoiser_seconds.clear();
-  for (const BatchTime& time : *times) {
-    info_->batch_sizes.push_back(time.rows);
-    info_->denoiser_seconds.push_back(time.seconds);
-  }
+  Machine machine = ThisMachine();
+  // Of what kind; which one of it, only the probe's bits tell.
+  if (accelerated())
+    machine.capability = c10::DeviceTypeName(c10::Device(options_.devices[0]).type());
+  info_->numerics_id = NumericsId(*info_, machine, bits);
   return absl::OkStatus();
 }
 

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,32 +16,43 @@
 #include "server/model/batch_time.h"
 #include "server/model/examination_report.h"
 #include "server/model/model_files.h"
+#include "server/model/tuning.h"
+#include "server/model/tuning_cache.h"
 
 namespace denoise {
 
 // The operator's wishes.
 struct LoadOptions {
-  // "contiguous", "channels_last", or "auto": channels_last where the model has convolutions and
-  // answers the same but for rounding; on an accelerator only where the weights are of 16 bits,
-  // which its matrix units take in that layout. A fixed rule and not a timing, so that equal
-  // servers choose equally.
-  std::string layout = "auto";
+  // What is "auto" is tuned, and where nothing is tuned TorchScript, channels_last where the model
+  // has convolutions and answers the same but for rounding.
+  std::string executor = "auto";       // or "torchscript"
+  std::string layout = "auto";         // or "contiguous", "channels_last"
+  std::string precision = "float32";   // the weights' own; or "bfloat16"
   int64_t max_batch_rows = 0;          // 0: where the device is saturated
   std::vector<int64_t> batch_sizes{};  // empty: chosen by measuring
   // Only sizes are run that agree bit for bit, so that a request's bits are the same alone and in
-  // any company, on any replica.
+  // any company, on any replica. Nothing but those sizes is then chosen by a clock, so that equal
+  // servers choose equally: no tuning.
   bool batch_invariant = false;
   // Whether the report is to say which sizes agree, also where that decides nothing.
   bool report_agreement = false;
-  // Accelerators, one a replica, as LibTorch writes them: "cuda:0". Empty: all on the CPU.
-  std::vector<std::string> devices{};
-  // Told on in ModelInfo.
+  // How many engines there are, and with how many threads each; 0: tuned, and where nothing is
+  // tuned as PlansFor says for `cores`.
   int replicas = 1;
   int threads = 1;
+  int cores = 1;
+  // Accelerators, an engine on each, as LibTorch writes them: "cuda:0". Empty: the CPU. Otherwise
+  // `replicas` and `cores` mean nothing, everything is measured on the first device, and the cache
+  // is left alone, because it cannot tell devices apart.
+  std::vector<std::string> devices{};
+  TuneFor tune_for = TuneFor::kThroughput;
+  double tune_seconds = 0;  // 0: nothing is tuned
+  // Where not null, what it knows is used in place of tuning, and it learns what was tuned.
+  const TuningCache* tuning_cache = nullptr;
 };
 
-// Load, then Examine once, then MakeExecutor for each replica. The weights are on every device
-// once, and shared by its executors.
+// Load, then Examine once, before there are engines; then MakeExecutor for each replica. The
+// weights are on every device once, and shared by its executors.
 class ServedModel {
  public:
   // Reads the files and lets LibTorch load them; calls nothing of the model yet. Any thread, after
@@ -50,11 +62,12 @@ class ServedModel {
                                                            const LoadOptions& options);
   ~ServedModel();
 
-  // Shows that the model can be batched and measures it (examination.h, batch_sizes.h,
-  // batch_invariance.h); about a second, a few where bits are compared. On the first engine's
-  // thread (PrepareEngineThread), while the others are idle. The others have as many threads each,
-  // so that what holds on this one holds on all; of further accelerators it is shown that they
-  // answer the same, or it is INVALID_ARGUMENT.
+  // Shows that the model can be batched (examination.h), chooses how it is run (variants.h,
+  // tuner.h) and at which batch sizes (batch_sizes.h, batch_invariance.h): about a second and
+  // tune_seconds, a few more where bits are compared. On any thread, while no engine runs: it calls
+  // the model on threads of its own, which have as many threads as the engines will have, so that
+  // what holds there holds on those, and which have ended when it returns. INVALID_ARGUMENT where
+  // further accelerators do not answer as the first.
   absl::Status Examine();
 
   // Complete after Examine.
@@ -63,6 +76,8 @@ class ServedModel {
   const ExaminationReport& report() const { return report_; }
   // For the log, one line each.
   const std::vector<std::string>& remarks() const { return remarks_; }
+  // What Examine would rather not have found: one line each.
+  const std::vector<std::string>& warnings() const { return warnings_; }
 
   // Makes an executor for the calling thread, which is that replica's engine's
   // (PrepareEngineThread), and warms it at every batch size. After Examine; from several threads at
@@ -76,9 +91,17 @@ class ServedModel {
   ServedModel(LoadOptions options, std::string folder, ModelFiles files,
               std::unique_ptr<Module> module);
 
-  absl::Status ChooseLayout();
+  bool accelerated() const { return !options_.devices.empty(); }
+  absl::Status ExaminePlain();
+  // The way that is run, and what was measured of others.
+  absl::StatusOr<TunedChoice> Choose(const std::vector<Plan>& plans);
+  std::optional<TunedChoice> FromCache(const std::vector<Plan>& plans);
+  TuningKey CacheKey() const;
+  absl::Status ChooseBatchSizes(TunedChoice* choice);
+  // The sizes that are to be run; fills the report.
+  absl::StatusOr<std::vector<BatchTime>> MeasureSizes();
   absl::Status LoadOnFurtherDevices();
-  absl::Status ChooseBatchSizes();
+  absl::Status Identify();
   // Of the report's times, those whose sizes are run with --batch-invariant.
   absl::StatusOr<std::vector<BatchTime>> InvariantSizes() const;
 
@@ -89,6 +112,7 @@ class ServedModel {
   std::shared_ptr<ModelInfo> info_;
   std::unique_ptr<Module> module_;
   ExaminationReport report_;
+  std::vector<std::string> warnings_;
 };
 
 }  // namespace denoise

@@ -3,6 +3,7 @@
 #include <malloc.h>
 
 #include <climits>
+#include <thread>
 
 #include "ATen/Parallel.h"
 #include "torch/csrc/jit/runtime/graph_executor.h"
@@ -22,5 +23,17 @@ void PrepareProcess() {
 }
 
 void PrepareEngineThread(int threads) { at::set_num_threads(threads); }
+
+absl::Status OnOwnThread(int threads, const std::function<absl::Status()>& work) {
+  absl::Status status;
+  std::thread thread([&] {
+    PrepareEngineThread(threads);
+    status = work();
+  });
+  thread.join();
+  return status;
+}
+
+void ReleaseFreeMemory() { malloc_trim(0); }
 
 }  // namespace denoise

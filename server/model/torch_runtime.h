@@ -3,6 +3,10 @@
 #ifndef DENOISE_SERVER_MODEL_TORCH_RUNTIME_H_
 #define DENOISE_SERVER_MODEL_TORCH_RUNTIME_H_
 
+#include <functional>
+
+#include "absl/status/status.h"
+
 namespace denoise {
 
 // The first thing that main does, while there is no other thread: the allocator and LibTorch's
@@ -14,6 +18,13 @@ void PrepareProcess();
 // On every thread that calls a denoiser, before the first call: LibTorch's threads within a call,
 // the caller included; ≥ 1.
 void PrepareEngineThread(int threads);
+
+// Runs `work` on a thread made for it, prepared with so many threads, that has ended when this
+// returns: OpenMP keeps a team for every thread that has called it, until that thread ends.
+absl::Status OnOwnThread(int threads, const std::function<absl::Status()>& work);
+
+// Gives memory that is free back to the system, which the allocator as it is set never does.
+void ReleaseFreeMemory();
 
 }  // namespace denoise
 

@@ -165,7 +165,10 @@ absl::StatusOr<std::unique_ptr<Denoiser>> TorchScriptDenoiser::Load(
     if (layout == Layout::kChannelsLast) MakeChannelsLast(module);
     MoveConstants(module, device);
     return std::unique_ptr<Denoiser>(
-        new TorchScriptDenoiser(Freeze(module), {layout, *dtype, has_convolutions, device}));
+        new TorchScriptDenoiser(Freeze(module), {.layout = layout,
+                                                 .dtype = *dtype,
+                                                 .has_convolutions = has_convolutions,
+                                                 .device = device}));
   } catch (...) {
     const absl::Status status = CurrentExceptionStatus();
     if (absl::IsResourceExhausted(status)) return status;

@@ -37,6 +37,7 @@ v1::Accepted* EncodeCommon(const Request& request, v1::Accepted* message) {
   message->set_model_version(request.model->version);
   message->set_seed(request.seed);
   message->set_total_steps(request.table->total_steps);
+  message->set_numerics_id(request.model->numerics_id);
   return message;
 }
 

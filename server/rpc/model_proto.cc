@@ -27,6 +27,19 @@ void EncodeInput(const ModelInput& input, v1::ModelInput* message) {
   message->mutable_shape()->Assign(input.shape.begin(), input.shape.end());
 }
 
+void EncodeTuning(const TuningResult& way, v1::TuningResult* message) {
+  message->set_layout(way.layout);
+  message->set_precision(way.precision);
+  message->set_executor(way.executor);
+  message->set_replicas(way.replicas);
+  message->set_threads(way.threads);
+  message->set_batch_size(static_cast<uint32_t>(way.batch_size));
+  message->set_rows_per_second(way.rows_per_second);
+  message->set_call_seconds(way.call_seconds);
+  message->set_relative_error(way.relative_error);
+  message->set_chosen(way.chosen);
+}
+
 }  // namespace
 
 void EncodeModel(const CatalogEntry& entry, v1::Model* message) {
@@ -56,6 +69,8 @@ void EncodeModel(const CatalogEntry& entry, v1::Model* message) {
   message->set_threads(model.threads);
   message->mutable_batch_sizes()->Assign(model.batch_sizes.begin(), model.batch_sizes.end());
   message->set_sha256(model.sha256);
+  for (const TuningResult& way : model.tuning) EncodeTuning(way, message->add_tuning());
+  message->set_numerics_id(model.numerics_id);
 }
 
 }  // namespace denoise

@@ -182,6 +182,7 @@ struct Accepted {
   std::vector<float> alpha_bars;
   uint32_t queue_position = 0;  // requests before this one
   absl::Duration estimated_wait;
+  std::string numerics_id;  // as Model's
 };
 
 struct State {
@@ -245,6 +246,21 @@ struct ModelInput {
   DataType dtype = DataType::kUnknown;
 };
 
+// A way to run a model, and what it measured when the server loaded the model.
+struct TuningResult {
+  std::string executor;
+  std::string layout;
+  std::string precision;
+  uint32_t replicas = 0;
+  uint32_t threads = 0;     // of each replica
+  uint32_t batch_size = 0;  // rows of a call
+  // Of all replicas together; tuned for latency, of one alone with calls of one row.
+  double rows_per_second = 0;
+  double call_seconds = 0;
+  double relative_error = 0;  // against the plain call, max|a-b| / max|b|
+  bool chosen = false;
+};
+
 struct Model {
   enum class Status { kUnknown, kLoading, kServing, kDraining };
   std::string name;
@@ -269,6 +285,10 @@ struct Model {
   uint32_t threads = 0;  // of each replica
   std::vector<uint32_t> batch_sizes;
   std::string sha256;  // of the weights
+  std::vector<TuningResult> tuning;
+  // Servers with equal ids run equal calls; with --batch-invariant their results are equal to the
+  // last bit.
+  std::string numerics_id;
 };
 
 // "SERVING" and the like.

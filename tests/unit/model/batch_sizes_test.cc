@@ -3,6 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <random>
+
 namespace denoise {
 namespace {
 
@@ -36,11 +39,37 @@ TEST(CandidateSizes, RefusesWhatCannotBeRun) {
 }
 
 TEST(KneeOf, IsTheSmallestSizeNearTheBest) {
-  // 100, 160, 198, 200, 150 rows a second.
+  // 10, 16, 19.8, 20, 15 rows a second.
   const std::vector<BatchTime> times = {
-      {1, 1 / 100.0}, {2, 2 / 160.0}, {4, 4 / 198.0}, {8, 8 / 200.0}, {16, 16 / 150.0}};
+      {1, 1 / 10.0}, {2, 2 / 16.0}, {4, 4 / 19.8}, {8, 8 / 20.0}, {16, 16 / 15.0}};
   EXPECT_EQ(KneeOf(times, 1), 3);
   EXPECT_EQ(KneeOf(times, 4), 4);
+}
+
+TEST(KneeOf, TakesAllSizesUpToTheSamePowerOfTwo) {
+  const std::vector<BatchTime> times = {{4, 4 / 150.0}, {5, 5 / 180.0}, {6, 6 / 199.0},
+                                        {7, 7 / 198.0}, {8, 8 / 197.0}, {10, 10 / 200.0}};
+  EXPECT_EQ(KneeOf(times, 1), 5);
+}
+
+TEST(KneeOf, IsEightAtLeastWhereThatIsQuick) {
+  const std::vector<BatchTime> times = {
+      {1, 1 / 1000.0}, {2, 2 / 1000.0}, {4, 4 / 1000.0}, {8, 8 / 990.0}, {16, 16 / 1000.0}};
+  EXPECT_EQ(KneeOf(times, 1), 4);
+}
+
+TEST(KneeOf, IsTheSameInSpiteOfNoiseWhereTheCurveIsFlat) {
+  for (uint32_t seed = 0; seed < 200; ++seed) {
+    std::mt19937 random(seed);
+    std::normal_distribution<double> noise(1, 0.007);
+    std::vector<BatchTime> times;
+    for (const int64_t rows : {1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16}) {
+      // Flat from 6 rows on.
+      const double speed = 2000 * std::min<double>(rows, 6) / 6 * noise(random);
+      times.push_back({rows, static_cast<double>(rows) / speed});
+    }
+    ASSERT_EQ(times[KneeOf(times, 1) - 1].rows, 8) << "seed " << seed;
+  }
 }
 
 TEST(KneeOf, KeepsRoomForAGuidedChain) {
