@@ -120,6 +120,11 @@ absl::StatusOr<TunedChoice> ServedModel::Choose(const std::vector<Plan>& plans) 
                 {options_.max_batch_rows, options_.batch_sizes}});
       if (!ways.ok()) return ways.status();
       choice.ways = *std::move(ways);
+      if (choice.ways.empty()) {
+        warnings_.push_back(absl::StrCat("--tune-seconds: ", options_.tune_seconds,
+                                         " s were too short to measure anything, so that fixed "
+                                         "rules decide: give more"));
+      }
     }
   }
   if (choice.ways.empty()) {

@@ -162,6 +162,38 @@ TEST(DecodeTest, Models) {
   EXPECT_EQ(spoilt([](v1::Model* m) { m->add_inputs()->add_shape(-2); }), kDataLoss);
 }
 
+TEST(DecodeTest, TuningOfModels) {
+  auto wire = MakeModel("digits");
+  wire.set_numerics_id("abc");
+  v1::TuningResult* way = wire.add_tuning();
+  way->set_executor("torchscript");
+  way->set_layout("contiguous");
+  way->set_precision("float32");
+  way->set_replicas(1);
+  way->set_threads(2);
+  way->set_batch_size(16);
+  way->set_rows_per_second(1747);
+  way->set_call_seconds(0.009);
+  way->set_relative_error(1e-7);
+  wire.add_tuning()->set_chosen(true);
+  const auto model = DecodeModel(wire);
+  ASSERT_TRUE(model.ok()) << model.status();
+  EXPECT_EQ(model->numerics_id, "abc");
+  ASSERT_EQ(model->tuning.size(), 2u);
+  const TuningResult& first = model->tuning[0];
+  EXPECT_EQ(first.executor, "torchscript");
+  EXPECT_EQ(first.layout, "contiguous");
+  EXPECT_EQ(first.precision, "float32");
+  EXPECT_EQ(first.replicas, 1u);
+  EXPECT_EQ(first.threads, 2u);
+  EXPECT_EQ(first.batch_size, 16u);
+  EXPECT_EQ(first.rows_per_second, 1747);
+  EXPECT_EQ(first.call_seconds, 0.009);
+  EXPECT_EQ(first.relative_error, 1e-7);
+  EXPECT_FALSE(first.chosen);
+  EXPECT_TRUE(model->tuning[1].chosen);
+}
+
 TEST(DecodeTest, InputsOfModels) {
   auto wire = MakeModel("digits");
   auto* input = wire.add_inputs();

@@ -51,6 +51,7 @@ TEST_F(DiffusionServiceTest, AcceptedThenStatesThenResult) {
   EXPECT_FLOAT_EQ(accepted.alpha_bars(1), model_->schedule.alpha_bar(0));
   EXPECT_FLOAT_EQ(accepted.alpha_bars(2), 1);
   EXPECT_EQ(accepted.queue_position(), 0u);
+  EXPECT_EQ(accepted.numerics_id(), "0123456789abcdef");
   // 40 active rows at 200 rows/s.
   EXPECT_EQ(accepted.estimated_wait().nanos(), 200'000'000);
 
@@ -440,6 +441,19 @@ TEST_F(DiffusionServiceTest, ModelsAreDescribed) {
   EXPECT_EQ(model.default_steps(), 20u);
   EXPECT_EQ(model.default_guidance_scale(), 2);
   EXPECT_THAT(model.batch_sizes(), ElementsAre(1, 8));
+  EXPECT_EQ(model.numerics_id(), "0123456789abcdef");
+  ASSERT_EQ(model.tuning_size(), 1);
+  const v1::TuningResult& way = model.tuning(0);
+  EXPECT_EQ(way.executor(), "torchscript");
+  EXPECT_EQ(way.layout(), "channels_last");
+  EXPECT_EQ(way.precision(), "float32");
+  EXPECT_EQ(way.replicas(), 2u);
+  EXPECT_EQ(way.threads(), 3u);
+  EXPECT_EQ(way.batch_size(), 8u);
+  EXPECT_EQ(way.rows_per_second(), 400);
+  EXPECT_EQ(way.call_seconds(), 0.04);
+  EXPECT_EQ(way.relative_error(), 1e-7);
+  EXPECT_TRUE(way.chosen());
 
   grpc::ClientContext second;
   v1::Model same;
