@@ -183,7 +183,7 @@ absl::StatusOr<std::vector<BatchTime>> MeasureBatchSizes(const Denoiser& denoise
         Double(denoiser, inputs, may_be_guided ? 2 : 1, most, CallClock(denoiser),
                denoiser.device().is_cpu() ? kMostSeconds : kMostAcceleratorSeconds);
     if (!doubling.ok()) return doubling.status();
-    most = doubling->tried;
+    most = std::min(doubling->tried, std::max(doubling->saturation, kSurelyMeasured));
   }
   std::vector<BatchTime> times;
   for (const int64_t size : *sizes) {
