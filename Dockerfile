@@ -54,7 +54,7 @@ RUN --mount=type=cache,target=/root/.cache/ccache \
 # Of LibTorch only those libraries that the server loads, in ../lib, where its RPATH looks.
 RUN cmake --install build --prefix /dist --strip \
     && cmake/copy_libtorch.sh build/bin/denoised .venv/lib/python3*/site-packages /dist/lib \
-    && strip --strip-unneeded /dist/lib/*.so*
+    && strip --strip-unneeded /dist/lib/libtorch*.so /dist/lib/libc10*.so
 
 FROM debian:bookworm-slim AS server
 RUN apt-get update \

@@ -2,7 +2,7 @@
 # copy_libtorch.sh PROGRAM SITE-PACKAGES FOLDER: of LibTorch and CUDA's libraries in pip's wheels, copies those that the
 # program loads into one folder, where they find each other ($ORIGIN stands in the RPATH of each).
 set -euo pipefail
-program=$1 site=$(realpath "$2") folder=$3
+program=$1 site=$2 folder=$3
 
 # What is loaded by name and not linked: LibTorch's libraries for CUDA, cuDNN's parts, the compiler's headers.
 shopt -s nullglob
@@ -13,8 +13,6 @@ for library in "${loaded[@]}"; do
   if [[ -e $library ]]; then present+=("$library"); fi
 done
 
+linked=$(ldd "$program" "${present[@]}" | awk '$3 ~ "/(torch|nvidia/[^/]+)/lib/" { print $3 }')
 mkdir -p "$folder"
-{
-  printf '%s\n' "${present[@]}"
-  ldd "$program" "${present[@]}" | awk -v site="$site/" 'index($3, site) == 1 { print $3 }'
-} | sed '/^$/d' | xargs realpath --no-symlinks | sort -u | xargs cp -L -t "$folder"
+printf '%s\n' "${present[@]}" "$linked" | sed '/^$/d' | xargs realpath --no-symlinks | sort -u | xargs cp -L -t "$folder"

@@ -14,7 +14,8 @@ namespace {
 
 absl::Status NotWrittenSo(absl::string_view text) {
   return absl::InvalidArgumentError(absl::StrCat(
-      "'", text, "' is not served: write cpu (a replica a core), cpu:N (N replicas), cuda:0 or ",
+      "'", text,
+      "' is not served: write cpu (as many replicas as measured best), cpu:N, cuda:0 or ",
       "cuda:0,cuda:1 (an engine on each), or all (every CUDA device, else cpu)"));
 }
 

@@ -11,7 +11,6 @@
 #include "torch/csrc/jit/codegen/fuser/interface.h"
 
 namespace denoise {
-
 namespace {
 
 // Loads libtorch_cuda.so, which registers what it brings. It is not linked: cuBLAS and others ask

@@ -7,7 +7,7 @@
 namespace denoise {
 namespace {
 
-// Autocast of the calling thread, while this lives.
+// Autocast of the calling thread for a kind of device, while this lives.
 class Autocast {
  public:
   explicit Autocast(c10::DeviceType device)

@@ -18,12 +18,13 @@ namespace {
 
 constexpr int64_t kSizes[] = {1,  2,  3,  4,  5,  6,  7,  8,  10, 12,
                               14, 16, 20, 24, 28, 32, 40, 48, 56, 64};
-constexpr int64_t kAcceleratorSizes[] = {1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256};
 constexpr double kNearBest = 0.97;
 // Calls of so many rows are run in any case where they take no longer than this.
 constexpr int64_t kCommonRows = 8;
 constexpr double kQuickCall = 0.05;
 constexpr double kMostSeconds = 0.8;
+// An accelerator is large, and cuDNN tries its kernels at the first call of each size.
+constexpr int64_t kAcceleratorSizes[] = {1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256};
 constexpr double kMostAcceleratorSeconds = 10;
 // Calls that are carried wait for the ticks of others in between.
 constexpr double kCarriedShare = 5;

@@ -35,7 +35,7 @@ bool MayBeGuided(const ModelInfo& info);
 
 // The sizes to be measured, ascending: those given, up to max_rows; otherwise on a CPU 1 to 8 and
 // then steps of a seventh to a quarter, up to max_rows (itself included) or 64; on an accelerator,
-// which is saturated later and wants few sizes, 1, 2, 4, … 16 and then steps of a third to a half,
+// which is saturated later and wants few sizes, 1, 2, 4, 8, 16 and then steps of a third to a half,
 // up to max_rows or 256. INVALID_ARGUMENT where one is below 1, none is left, or the largest is 1
 // and a guided chain, which needs two rows in one call, is possible.
 absl::StatusOr<std::vector<int64_t>> CandidateSizes(const BatchSizeOptions& options,

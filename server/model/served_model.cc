@@ -102,7 +102,7 @@ absl::Status ServedModel::Examine() {
   info_->executor = way.executor;
   info_->layout = way.layout;
   info_->precision = way.precision;
-  info_->replicas = way.replicas;
+  info_->replicas = accelerated() ? static_cast<int>(options_.devices.size()) : way.replicas;
   info_->threads = way.threads;
   info_->batch_invariant = options_.batch_invariant;
   module_->denoiser = VariantOf(module_->variants, way)->denoiser;
@@ -170,7 +170,6 @@ TuningKey ServedModel::CacheKey() const {
           {"cpu", machine.cpu},
           {"capability", machine.capability},
           {"cores", absl::StrCat(options_.cores)},
-          {"devices", absl::StrJoin(options_.devices, ",")},
           {"tune_for", options_.tune_for == TuneFor::kLatency ? "latency" : "throughput"},
           {"executor", options_.executor},
           {"layout", options_.layout},
@@ -182,7 +181,7 @@ TuningKey ServedModel::CacheKey() const {
 }
 
 std::optional<TunedChoice> ServedModel::FromCache(const std::vector<Plan>& plans) {
-  if (options_.tuning_cache == nullptr) return std::nullopt;
+  if (options_.tuning_cache == nullptr || accelerated()) return std::nullopt;
   absl::StatusOr<std::optional<TunedChoice>> found = options_.tuning_cache->Find(CacheKey());
   if (!found.ok()) {
     warnings_.emplace_back(found.status().message());
@@ -219,7 +218,7 @@ absl::Status ServedModel::ChooseBatchSizes(TunedChoice* choice) {
     only.batch_size = best.rows;
     only.rows_per_second = only.replicas * best.rows_per_second();
     only.call_seconds = best.seconds;
-  } else if (!cached && options_.tuning_cache != nullptr) {
+  } else if (!cached && options_.tuning_cache != nullptr && !accelerated()) {
     const absl::Status put = options_.tuning_cache->Put(CacheKey(), *choice);
     if (!put.ok()) warnings_.emplace_back(put.message());
   }

@@ -38,13 +38,15 @@ struct LoadOptions {
   bool batch_invariant = false;
   // Whether the report is to say which sizes agree, also where that decides nothing.
   bool report_agreement = false;
-  // Accelerators, one a replica, as LibTorch writes them: "cuda:0". Empty: all on the CPU.
-  std::vector<std::string> devices{};
   // How many engines there are, and with how many threads each; 0: tuned, and where nothing is
   // tuned as PlansFor says for `cores`.
   int replicas = 1;
   int threads = 1;
   int cores = 1;
+  // Accelerators, an engine on each, as LibTorch writes them: "cuda:0". Empty: the CPU. Otherwise
+  // everything is measured on the first device, and the cache is left alone, because it cannot tell
+  // devices apart.
+  std::vector<std::string> devices{};
   TuneFor tune_for = TuneFor::kThroughput;
   double tune_seconds = 0;  // 0: nothing is tuned
   // Where the model is called while others are served; nothing is tuned then. Null: nothing is
@@ -101,6 +103,7 @@ class ServedModel {
   ServedModel(LoadOptions options, std::string folder, ModelFiles files,
               std::unique_ptr<Module> module);
 
+  bool accelerated() const { return !options_.devices.empty(); }
   const std::shared_ptr<const Denoiser>& DenoiserOf(int replica) const;
   absl::Status ExaminePlain();
   // The way that is run, and what was measured of others.

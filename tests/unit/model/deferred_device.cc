@@ -216,6 +216,11 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, library) {
   library.impl("set_.source_Storage_storage_offset", TORCH_FN(at::native::set_storage_cpu_));
 }
 
+// Autocast is a setting that changes nothing there.
+TORCH_LIBRARY_IMPL(_, AutocastPrivateUse1, library) {
+  library.fallback(torch::CppFunction::makeFallthrough());
+}
+
 C10_REGISTER_GUARD_IMPL(PrivateUse1, Guard)
 
 }  // namespace

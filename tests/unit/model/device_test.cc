@@ -6,7 +6,10 @@
 #include <memory>
 #include <vector>
 
+#include "ATen/autocast_mode.h"
+#include "ATen/ops/zeros.h"
 #include "server/model/accelerators.h"
+#include "server/model/autocast_denoiser.h"
 #include "server/model/batch_sizes.h"
 #include "server/model/torchscript_denoiser.h"
 #include "tests/unit/model/deferred_device.h"
@@ -150,6 +153,59 @@ TEST_F(DeviceTest, AModelWrittenForCudaIsServedOnWhatIsThere) {
   EXPECT_EQ(SampleOf(device), SampleOf(cpu));
 }
 
+// Tells whether it was called under autocast for its device.
+class AutocastSpy : public Denoiser {
+ public:
+  explicit AutocastSpy(bool* seen) : Denoiser({.device = c10::Device("deferred:1")}), seen_(seen) {}
+  absl::StatusOr<at::Tensor> Run(const at::Tensor& x, const at::Tensor& /*t*/,
+                                 absl::Span<const at::Tensor> /*further*/) const override {
+    *seen_ = at::autocast::is_autocast_enabled(device().type()) &&
+             !at::autocast::is_autocast_enabled(at::kCPU);
+    return x;
+  }
+  absl::string_view executor() const override { return "spy"; }
+
+ private:
+  bool* const seen_;
+};
+
+TEST_F(DeviceTest, AutocastIsTheDevices) {
+  bool seen = false;
+  const AutocastDenoiser denoiser(std::make_shared<AutocastSpy>(&seen));
+  EXPECT_EQ(denoiser.device(), c10::Device("deferred:1"));
+  ASSERT_TRUE(denoiser.Run(at::zeros({1}), at::zeros({1}), {}).ok());
+  EXPECT_TRUE(seen);
+  EXPECT_FALSE(at::autocast::is_autocast_enabled(c10::kPrivateUse1));
+}
+
+TEST_F(DeviceTest, Bfloat16ByAutocastIsServedOnEach) {
+  const auto model = ServeTestModel(
+      "convolutions",
+      {.precision = "bfloat16", .batch_sizes = {2}, .devices = {"deferred:0", "deferred:1"}});
+  ASSERT_TRUE(model.ok()) << model.status();
+  EXPECT_EQ((*model)->info()->precision, "bfloat16");
+  // Its matrix units take that layout; without them contiguous comes first.
+  EXPECT_EQ((*model)->info()->layout, "channels_last");
+  EXPECT_EQ((*ServeTestModel("convolutions", kOnOne))->info()->layout, "contiguous");
+}
+
+TEST_F(DeviceTest, IsTunedOnTheFirstAlone) {
+  const auto model = ServeTestModel(
+      "convolutions",
+      {.batch_sizes = {2}, .devices = {"deferred:0", "deferred:1"}, .tune_seconds = 0.2});
+  ASSERT_TRUE(model.ok()) << model.status();
+  EXPECT_EQ((*model)->info()->replicas, 2);
+  ASSERT_EQ((*model)->info()->tuning.size(), 2);  // the layouts
+  for (const TuningResult& way : (*model)->info()->tuning) EXPECT_EQ(way.replicas, 1);
+}
+
+TEST_F(DeviceTest, ItsNumericsAreNotTheCpus) {
+  const auto cpu = ServeTestModel("formula", {.batch_sizes = {1, 2}});
+  const auto device = ServeTestModel("formula", {.batch_sizes = {1, 2}, .devices = {"deferred:0"}});
+  ASSERT_TRUE(cpu.ok() && device.ok());
+  EXPECT_NE((*device)->info()->numerics_id, (*cpu)->info()->numerics_id);
+}
+
 TEST_F(DeviceTest, EachDeviceHasTheWeightsOnce) {
   const auto model =
       ServeTestModel("convolutions", {.batch_sizes = {4}, .devices = {"deferred:1", "deferred:0"}});
@@ -157,6 +213,7 @@ TEST_F(DeviceTest, EachDeviceHasTheWeightsOnce) {
   const int64_t weights = DeferredDevice::bytes(0);
   EXPECT_GT(weights, 0);
   EXPECT_EQ(DeferredDevice::bytes(1), weights);
+  EXPECT_EQ((*model)->info()->replicas, 2);
   const auto first = (*model)->MakeExecutor(0), second = (*model)->MakeExecutor(1);
   ASSERT_TRUE(first.ok() && second.ok());
   EXPECT_EQ(DeferredDevice::bytes(0), weights);
