@@ -231,7 +231,8 @@ void Engine::StartChains(const ChainRange& range) {
   }
 }
 
-// Every second one that could run, by rank, so that both have as much that is urgent.
+// Every second one that could run, by rank, so that both have as much that is urgent. Those of an
+// Evaluate too: each has noise of its own, and its terms meet in the request.
 std::vector<ChainExchange::Parcel> Engine::Pack() {
   std::vector<ChainExchange::Parcel> parcels;
   parcels.reserve(chains_.size());  // what is taken out of the executor is surely packed
