@@ -40,7 +40,7 @@ std::unique_ptr<Denoiser> LoadGood(absl::string_view executor, int callers = 1) 
     return nullptr;
   }
   auto denoiser =
-      LoadDenoiser(files->denoisers, files->info, executor, Layout::kContiguous, callers);
+      LoadDenoiser(files->denoisers, files->info, executor, Layout::kContiguous, c10::kCPU, callers);
   EXPECT_TRUE(denoiser.ok()) << denoiser.status();
   return denoiser.ok() ? *std::move(denoiser) : nullptr;
 }
