@@ -19,6 +19,7 @@ namespace {
 constexpr int64_t kSizes[] = {1,  2,  3,  4,  5,  6,  7,  8,  10, 12,
                               14, 16, 20, 24, 28, 32, 40, 48, 56, 64};
 constexpr double kNearBest = 0.97;
+constexpr double kAtKnee = 0.98;
 // Calls of so many rows are run in any case where they take no longer than this.
 constexpr int64_t kCommonRows = 8;
 constexpr double kQuickCall = 0.05;
@@ -146,7 +147,7 @@ size_t KneeOf(const std::vector<BatchTime>& times, size_t least) {
   double best = 0;
   for (const BatchTime& time : times) best = std::max(best, time.rows_per_second());
   size_t knee = 0;
-  while (times[knee].rows_per_second() < kNearBest * best) ++knee;
+  while (times[knee].rows_per_second() < kAtKnee * best) ++knee;
   for (size_t i = knee + 1; i < times.size(); ++i) {
     const bool quick = times[i].rows <= kCommonRows && times[i].seconds <= kQuickCall;
     if (quick || SameGroup(times[knee].rows, times[i].rows)) knee = i;

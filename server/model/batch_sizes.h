@@ -42,7 +42,7 @@ absl::StatusOr<std::vector<int64_t>> CandidateSizes(const BatchSizeOptions& opti
                                                     bool may_be_guided, bool accelerator = false);
 
 // How many of `times` to keep: up to the last of those sizes, 1, 2, 3 to 4, 5 to 8, 9 to 16 and so
-// on, whose best rows a second come within 3% of the best of all; past that a batch only makes
+// on, whose best rows a second come within 2% of the best of all; past that a batch only makes
 // everybody wait longer. Of quick models up to 8 rows in any case. By such groups, because their
 // best hardly varies from one start to another, where each size's own would choose now this, now
 // that if the curve is flat. At least `least`.

@@ -61,7 +61,7 @@ TEST(KneeOf, IsEightAtLeastWhereThatIsQuick) {
 TEST(KneeOf, IsTheSameInSpiteOfNoiseWhereTheCurveIsFlat) {
   for (uint32_t seed = 0; seed < 200; ++seed) {
     std::mt19937 random(seed);
-    std::normal_distribution<double> noise(1, 0.007);
+    std::normal_distribution<double> noise(1, 0.005);
     std::vector<BatchTime> times;
     for (const int64_t rows : {1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16}) {
       // Flat from 6 rows on.
