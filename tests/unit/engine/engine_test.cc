@@ -393,10 +393,49 @@ TEST_F(EngineTest, ModelThatIsNotLoadedIsAnError) {
   Submitted submitted = Make(3);
   auto other = std::make_shared<ModelInfo>(FakeModel());
   other->name = "absent";
+  other->id = 7;
   submitted.request->model = other;
   Push(submitted);
   auto [states, end] = submitted.reader->All();
   EXPECT_THAT(std::string(std::get<absl::Status>(end).message()), HasSubstr("absent"));
+}
+
+TEST_F(EngineTest, ModelsComeAndGo) {
+  Start();
+  Submitted before = Make(3);
+  Push(before);
+  before.reader->All();
+  ASSERT_TRUE(engines_[0]->RemoveModel(0).ok());
+  EXPECT_TRUE(absl::IsNotFound(engines_[0]->RemoveModel(0)));
+  Submitted between = Make(3);
+  Push(between);
+  auto [states, end] = between.reader->All();
+  EXPECT_TRUE(std::holds_alternative<absl::Status>(end)) << "no model is loaded";
+  ASSERT_TRUE(engines_[0]
+                  ->AddModel([this]() -> absl::StatusOr<std::unique_ptr<Executor>> {
+                    return std::make_unique<FakeExecutor>(nullptr, &live_slots_);
+                  })
+                  .ok());
+  Submitted after = Make(3);
+  Push(after);
+  auto [more, result] = after.reader->All();
+  EXPECT_TRUE(std::holds_alternative<ResultEvent>(result));
+}
+
+TEST_F(EngineTest, AModelDoesNotGoUnderItsChains) {
+  Gate gate;
+  Start([&](absl::Span<const RowTask> tasks) { return gate.Pass(tasks); });
+  Submitted submitted = Make(3);
+  Push(submitted);
+  gate.WaitForTick();  // the engine's thread is held in the first row; the errand comes after it
+  absl::Status removed;
+  std::thread remover([&] { removed = engines_[0]->RemoveModel(0); });
+  gate.Open();
+  auto [states, end] = submitted.reader->All();
+  remover.join();
+  EXPECT_TRUE(std::holds_alternative<ResultEvent>(end));
+  // It came before the chain's end, or after.
+  EXPECT_TRUE(removed.ok() || absl::IsFailedPrecondition(removed)) << removed;
 }
 
 TEST_F(EngineTest, NeverMoreActiveThanAllowed) {

@@ -65,7 +65,9 @@ def main(out: pathlib.Path) -> None:
     model_with(like("without_hash"), sha256_pt2=None)
     package_with(like("garbage"), b"PK hello")
     model_with(like("another_shape"), sample_shape=[3, 8, 16])
-    model_with(like("another_signature"), num_classes=0, null_class=None)
+    alone = like("another_signature")
+    model_with(alone, num_classes=0, null_class=None)
+    (alone / "denoiser.pt").unlink()  # or it would be refused for the same
 
     metadata_with(like("rewritten"))
     metadata_with(like("another_isa"), AOTI_CPU_ISA="AVX512 AVX10_2")
