@@ -20,7 +20,7 @@ from load import Run
 
 COMPARISONS = {
     "saturation": throughput.saturation,
-    "bfloat16": throughput.bfloat16,
+    "precisions": throughput.precisions,
     "one-client": throughput.one_client,
     "clients": throughput.many_clients,
     "mixture": throughput.mixture,

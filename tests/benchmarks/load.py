@@ -1,6 +1,7 @@
 """What puts a load on the machine: `denoise bench` on a server, and bare LibTorch loops."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
 from harness.api import pb  # noqa: E402
 from harness.metrics import Metrics  # noqa: E402
-from harness.paths import BIN, DENOISE, DIGITS, clean_environment  # noqa: E402
+from harness.paths import BIN, DENOISE, DIGITS, ROOT, clean_environment  # noqa: E402
 from harness.server import Server  # noqa: E402
 
 __all__ = ["BareLoop", "Load", "Rate", "Run", "Server", "bench", "pb"]
@@ -28,10 +29,10 @@ class Run:
     folder: Path
     tune_seconds: float = 20
 
-    def server(self, name: str, *flags: str) -> Server:
-        """A server of the bundled model, which says how it calls the denoiser."""
+    def server(self, name: str, *flags: str, model: Path = DIGITS) -> Server:
+        """A server of a model, the bundled one, which says how it calls the denoiser."""
         folder = Path(tempfile.mkdtemp(prefix=name.replace(" ", "-") + "-", dir=self.folder))
-        server = Server(folder, "--model", str(DIGITS), *flags, *self.flags)
+        server = Server(folder, "--model", str(model), *flags, *self.flags)
         model = server.model = server.stub.GetModel(pb.GetModelRequest())
         self.say(
             f"{name}: {model.replicas} x {model.threads} threads, {model.layout}, {model.precision}, {model.executor}, "
@@ -39,10 +40,20 @@ class Run:
         )
         return server
 
-    def tuned(self, name: str, *flags: str) -> Server:
+    def tuned(self, name: str, *flags: str, model: Path = DIGITS) -> Server:
         """The same, having tuned; what it found is kept for this run's other servers with these flags."""
         cache = self.folder / "tuning.json"
-        return self.server(name, "--tune-seconds", str(self.tune_seconds), "--tune-cache", str(cache), *flags)
+        return self.server(name, "--tune-seconds", str(self.tune_seconds), "--tune-cache", str(cache), *flags, model=model)
+
+    def compiled(self, precision: str) -> Path:
+        """The bundled model's folder with a package of AOTInductor beside denoiser.pt."""
+        folder = self.folder / precision / DIGITS.name
+        if not folder.exists():
+            self.say(f"compiling the bundled model for {precision}")
+            shutil.copytree(DIGITS, folder, ignore=shutil.ignore_patterns("__pycache__"))
+            subprocess.run([sys.executable, ROOT / "models" / "export_aotinductor.py", folder, "--precision", precision],
+                           check=True, capture_output=True)
+        return folder
 
     def say(self, line: str) -> None:
         print("  " + line, flush=True)
