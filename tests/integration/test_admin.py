@@ -3,6 +3,7 @@
 import re
 import shutil
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import numpy as np
@@ -135,11 +136,11 @@ def test_a_bad_reload_leaves_the_old_one(repository, served, admin):
     assert sample(served.stub, class_labels=[1]).result is not None
 
 
-@pytest.mark.parametrize("model", ["nothing", "../digits", "digits/1", "/etc", "", "."])
-def test_what_is_not_in_the_repository(admin, model):
-    failure = failing(admin.LoadModel, pb.LoadModelRequest(model=model), timeout=TIMEOUT)
-    assert failure.code == grpc.StatusCode.NOT_FOUND
-    assert "digits version 1" in failure.message, "what there is"
+def test_what_is_not_in_the_repository(admin):
+    for model in ("nothing", "../digits", "digits/1", "/etc", "", "."):
+        failure = failing(admin.LoadModel, pb.LoadModelRequest(model=model), timeout=TIMEOUT)
+        assert failure.code == grpc.StatusCode.NOT_FOUND, model
+        assert "digits version 1" in failure.message, "what there is"
 
 
 def test_what_is_served_already(admin):
@@ -196,8 +197,8 @@ def test_is_of_this_machine_alone(tmp_path):
 
 def test_stops_in_the_middle_of_a_load(repository, served, admin):
     write_gauss(repository)
-    load = admin.LoadModel.future(pb.LoadModelRequest(model="gauss"), timeout=TIMEOUT)
-    served.stop()
-    with pytest.raises((grpc.RpcError, grpc.FutureCancelledError)):
-        load.result()
-        raise grpc.FutureCancelledError  # it was quick enough to end before
+    with ThreadPoolExecutor(1) as pool:
+        load = pool.submit(admin.LoadModel, pb.LoadModelRequest(model="gauss"), timeout=TIMEOUT)
+        served.stop()
+        if error := load.exception():  # none where it was quick enough to end before
+            assert error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
