@@ -2,8 +2,8 @@
 
 namespace denoise {
 
-absl::StatusOr<std::shared_ptr<const Table>> TableCache::Get(
-    const ModelInfo& model, const SamplerOptions& options) {
+absl::StatusOr<std::shared_ptr<const Table>> TableCache::Get(const ModelInfo& model,
+                                                             const SamplerOptions& options) {
   const Key key(model.id, options);
   {
     MutexLock lock(mutex_);
