@@ -4,6 +4,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
 #include "server/diffusion/scheduler_config.h"
 #include "server/engine/shutting_down.h"
 #include "server/model/torch_runtime.h"
@@ -170,12 +172,15 @@ absl::Status ModelManager::Add(const LoadedModel& loaded) {
   host_.catalog->Add(Lease(info));
   spdlog::info(
       "model {} version {}: {}x{}x{}, {}, {}, {}, {} replicas of {} threads, batches of {} rows{}, "
-      "numerics {}, loaded in {:.1f} s\n{}",
+      "numerics {}, loaded in {:.1f} s",
       info->name, info->version, info->shape.channels, info->shape.height, info->shape.width,
       std::string(Name(info->config.prediction)), info->precision, info->layout, info->replicas,
       info->threads, absl::StrJoin(info->batch_sizes, ", "),
-      info->batch_invariant ? ", which agree bit for bit" : "", info->numerics_id, seconds,
-      TuningTable(*info));
+      info->batch_invariant ? ", which agree bit for bit" : "", info->numerics_id, seconds);
+  // A line of the log is one event.
+  for (const absl::string_view line : absl::StrSplit(TuningTable(*info), '\n')) {
+    spdlog::info("{}", std::string(line));
+  }
   return absl::OkStatus();
 }
 

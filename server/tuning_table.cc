@@ -7,7 +7,7 @@ namespace denoise {
 std::string TuningTable(const ModelInfo& info) {
   std::string table =
       fmt::format("  {:<12} {:<14} {:<9} {:>18} {:>5} {:>8} {:>9} {:>9}", "executor", "layout",
-                  "precision", "replicas x threads", "rows", "rows/s", "call, ms", "error");
+                  "precision", "replicas x threads", "rows", "rows/s", "call, ms", "apart");
   for (const TuningResult& way : info.tuning) {
     table += fmt::format("\n  {:<12} {:<14} {:<9} {:>18} {:>5} {:>8.0f} {:>9.2f} {:>9.1e}{}",
                          way.executor, way.layout, way.precision,
