@@ -39,8 +39,8 @@ std::unique_ptr<Denoiser> LoadGood(absl::string_view executor, int callers = 1) 
     ADD_FAILURE() << files.status();
     return nullptr;
   }
-  auto denoiser =
-      LoadDenoiser(files->denoisers, files->info, executor, Layout::kContiguous, c10::kCPU, callers);
+  auto denoiser = LoadDenoiser(files->denoisers, files->info, executor, Layout::kContiguous,
+                               c10::kCPU, callers);
   EXPECT_TRUE(denoiser.ok()) << denoiser.status();
   return denoiser.ok() ? *std::move(denoiser) : nullptr;
 }
@@ -138,7 +138,8 @@ TEST(AotInductorDenoiser, RefusesWhatItWasNotCompiledFor) {
   add("x is Float [2, 3, 8, 9]").x = at::zeros({2, 3, 8, 9});
   add("x is Float [2, 3, 4, 16]").x = at::zeros({2, 3, 4, 16});
   add("x is Double").x = at::zeros({2, 3, 8, 8}, at::kDouble);
-  add("with strides [192, 1, 24, 3]").x = EmptyInput({2, 3, 8, 8}, Layout::kChannelsLast, c10::kCPU).zero_();
+  add("with strides [192, 1, 24, 3]").x =
+      EmptyInput({2, 3, 8, 8}, Layout::kChannelsLast, c10::kCPU).zero_();
   add("t is Float [1]").t = at::zeros({1});
   add("t is Double").t = at::zeros({2}, at::kDouble);
   add("class_labels is Int").y = at::zeros({2}, at::kInt);
