@@ -30,6 +30,17 @@ class ModelManager::Answer {
   Done done_;
 };
 
+absl::StatusOr<LoadedModel> LoadExamined(const ModelFolder& folder, const LoadOptions& options,
+                                         const Clock& clock) {
+  const SteadyTime begin = clock.Now();
+  auto model = ServedModel::Load(folder, options);
+  if (!model.ok()) return model.status();
+  for (const std::string& remark : (*model)->remarks()) spdlog::info("{}", remark);
+  if (absl::Status status = (*model)->Examine(); !status.ok()) return status;
+  for (const std::string& warning : (*model)->warnings()) spdlog::warn("{}", warning);
+  return LoadedModel{*std::move(model), folder, SecondsBetween(begin, clock.Now())};
+}
+
 ModelManager::ModelManager(Host host, LoadOptions options, std::string repository)
     : host_(std::move(host)),
       options_(std::move(options)),
@@ -134,24 +145,22 @@ absl::StatusOr<CatalogEntry> ModelManager::ReloadNow(const std::string& name, in
 }
 
 absl::StatusOr<LoadedModel> ModelManager::LoadFolder(const ModelFolder& folder) {
-  const SteadyTime begin = host_.clock->Now();
   LoadOptions options = options_;
   // All calls of the examination on one engine: what holds there holds on the others.
   options.carrier = [engine = host_.engines.front()](const Errand& errand) {
     return engine->Run(errand);
   };
-  auto model = ServedModel::Load(folder, options);
-  if (!model.ok()) return model.status();
-  for (const std::string& remark : (*model)->remarks()) spdlog::info("{}", remark);
-  if (absl::Status status = (*model)->Examine(); !status.ok()) return status;
-  for (const std::string& warning : (*model)->warnings()) spdlog::warn("{}", warning);
+  const SteadyTime begin = host_.clock->Now();
+  absl::StatusOr<LoadedModel> loaded = LoadExamined(folder, options, *host_.clock);
+  if (!loaded.ok()) return loaded.status();
   for (size_t i = 0; i < host_.engines.size(); ++i) {
-    const absl::Status warm = (*model)->Warm(
+    const absl::Status warm = loaded->model->Warm(
         [engine = host_.engines[i]](const Errand& errand) { return engine->Run(errand); },
         static_cast<int>(i));
     if (!warm.ok()) return warm;
   }
-  return LoadedModel{*std::move(model), folder, SecondsBetween(begin, host_.clock->Now())};
+  loaded->seconds = SecondsBetween(begin, host_.clock->Now());
+  return loaded;
 }
 
 absl::Status ModelManager::Add(const LoadedModel& loaded) {

@@ -29,6 +29,10 @@ struct LoadedModel {
   double seconds = 0;  // that it took
 };
 
+// Loads and examines the model of a folder, and says in the log what there is to say of it.
+absl::StatusOr<LoadedModel> LoadExamined(const ModelFolder& folder, const LoadOptions& options,
+                                         const Clock& clock);
+
 // Add before there is traffic, by one thread; ModelLifecycle's functions from any thread. Load,
 // Unload and Reload are done on a thread of the manager's own, one after another.
 //

@@ -57,7 +57,6 @@ struct Server::Parts {
   absl::Status CheckCredentials();
   // Loads, examines and tunes; before there are engines, which would disturb the measuring.
   absl::Status LoadModels(const std::vector<ModelFolder>& folders);
-  absl::StatusOr<LoadedModel> LoadModel(const ModelFolder& folder, const LoadOptions& options);
   absl::Status StartEngines();
   absl::Status StartManager();
   absl::Status OpenPorts();
@@ -103,7 +102,7 @@ absl::Status Server::Parts::LoadModels(const std::vector<ModelFolder>& folders) 
   LoadOptions& options = load_options;
   options = OptionsOf(flags, devices, flags.tune_cache.empty() ? nullptr : &tuning_cache);
   for (const ModelFolder& folder : folders) {
-    absl::StatusOr<LoadedModel> loaded = LoadModel(folder, options);
+    absl::StatusOr<LoadedModel> loaded = LoadExamined(folder, options, clock);
     if (!loaded.ok()) return loaded.status();
     const std::shared_ptr<const ModelInfo> info = loaded->model->info();
     for (const LoadedModel& other : models) {
@@ -118,17 +117,6 @@ absl::Status Server::Parts::LoadModels(const std::vector<ModelFolder>& folders) 
     models.push_back(*std::move(loaded));
   }
   return absl::OkStatus();
-}
-
-absl::StatusOr<LoadedModel> Server::Parts::LoadModel(const ModelFolder& folder,
-                                                     const LoadOptions& options) {
-  const SteadyTime begin = clock.Now();
-  auto model = ServedModel::Load(folder, options);
-  if (!model.ok()) return model.status();
-  for (const std::string& remark : (*model)->remarks()) spdlog::info("{}", remark);
-  if (absl::Status status = (*model)->Examine(); !status.ok()) return status;
-  for (const std::string& warning : (*model)->warnings()) spdlog::warn("{}", warning);
-  return LoadedModel{*std::move(model), folder, SecondsBetween(begin, clock.Now())};
 }
 
 absl::Status Server::Parts::StartEngines() {

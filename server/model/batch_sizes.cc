@@ -10,8 +10,8 @@
 #include "absl/strings/str_cat.h"
 #include "server/model/batch_inputs.h"
 #include "server/model/denoiser.h"
-#include "server/model/example_rows.h"
 #include "server/model/torch_error.h"
+#include "server/model/warm_up.h"
 
 namespace denoise {
 namespace {
@@ -90,15 +90,6 @@ absl::StatusOr<Doubling> Double(const Denoiser& denoiser, const BatchInputs& inp
   return doubling;
 }
 
-// Makes `all` rows ready to be called with. May throw.
-absl::Status Fill(const ModelInfo& info, int64_t all, BatchInputs* inputs) {
-  const ExampleRows rows(info);
-  if (absl::Status status = inputs->Begin(all, rows.conditions()); !status.ok()) return status;
-  inputs->Set(0, rows.picture(0), 0, {.conditions = rows.conditions()});
-  inputs->Pad(1, all);
-  return absl::OkStatus();
-}
-
 // Whether the sizes are of one group: up to the same power of two.
 bool SameGroup(int64_t a, int64_t b) {
   return std::bit_ceil(static_cast<uint64_t>(a)) == std::bit_ceil(static_cast<uint64_t>(b));
@@ -165,7 +156,7 @@ size_t LeastFor(const std::vector<BatchTime>& times, bool may_be_guided) {
 absl::StatusOr<int64_t> FindSaturation(const Denoiser& denoiser, const ModelInfo& info,
                                        int64_t most, double seconds) try {
   BatchInputs inputs(info, denoiser, info.integer_time, most);
-  if (absl::Status status = Fill(info, most, &inputs); !status.ok()) return status;
+  if (absl::Status status = FillAlike(info, most, &inputs); !status.ok()) return status;
   const absl::StatusOr<Doubling> doubling =
       Double(denoiser, inputs, 1, most, /*carrier=*/nullptr, CLOCK_MONOTONIC, seconds);
   if (!doubling.ok()) return doubling.status();
@@ -193,7 +184,7 @@ absl::StatusOr<std::vector<BatchTime>> MeasureBatchSizes(const Denoiser& denoise
 
   const int64_t all = sizes->back();
   BatchInputs inputs(info, denoiser, info.integer_time, all);
-  if (absl::Status status = Fill(info, all, &inputs); !status.ok()) return status;
+  if (absl::Status status = FillAlike(info, all, &inputs); !status.ok()) return status;
   int64_t most = all;
   if (options.free()) {
     double seconds = denoiser.device().is_cpu() ? kMostSeconds : kMostAcceleratorSeconds;

@@ -107,13 +107,15 @@ absl::Status ServedModel::Examine() {
   info_->batch_invariant = options_.batch_invariant;
   module_->denoiser = VariantOf(module_->variants, way)->denoiser;
   module_->variants.clear();
-  module_->plain.reset();
+  // Two sets of weights are held only where the one is to be held against the other.
+  if (module_->denoiser->executor() != "aotinductor") module_->plain.reset();
   status = OnOwnThread(threads({way.replicas, way.threads}), [&]() -> absl::Status {
     if (absl::Status done = ChooseBatchSizes(&*choice); !done.ok()) return done;
     if (absl::Status done = ComparePackage(); !done.ok()) return done;
     return LoadOnFurtherDevices(way);
   });
   if (!status.ok()) return In(folder_, status);
+  module_->plain.reset();
   ReleaseFreeMemory();
   return absl::OkStatus();
 }
@@ -252,18 +254,13 @@ absl::StatusOr<std::vector<BatchTime>> ServedModel::MeasureSizes() {
 absl::Status ServedModel::ComparePackage() {
   const Denoiser& package = *module_->denoiser;
   if (package.executor() != "aotinductor") return absl::OkStatus();
-  std::shared_ptr<const Denoiser> reference = module_->denoiser;
-  std::string what = "those to single rows";
-  if (!files_.torchscript.empty()) {
-    absl::StatusOr<std::unique_ptr<Denoiser>> script =
-        LoadDenoiser(files_, *info_, "torchscript", Layout::kContiguous, package.device(), 1);
-    if (!script.ok()) return script.status();
-    reference = *std::move(script);
-    what = "those of denoiser.pt";
-  }
+  // The package itself where it is alone.
+  const Denoiser& reference = *module_->plain;
+  const std::string what =
+      files_.torchscript.empty() ? "those to single rows" : "those of denoiser.pt";
   const absl::StatusOr<SizeDifference> worst =
       CompareSizes(CarriedDenoiser(package, options_.carrier),
-                   CarriedDenoiser(*reference, options_.carrier), *info_, info_->batch_sizes);
+                   CarriedDenoiser(reference, options_.carrier), *info_, info_->batch_sizes);
   if (!worst.ok()) return worst.status();
   const std::string apart =
       absl::StrCat("apart by ", worst->difference, " of their size from ", what);

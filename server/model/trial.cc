@@ -8,9 +8,9 @@
 
 #include "server/engine/mutex.h"
 #include "server/model/batch_inputs.h"
-#include "server/model/example_rows.h"
 #include "server/model/torch_error.h"
 #include "server/model/torch_runtime.h"
+#include "server/model/warm_up.h"
 
 namespace denoise {
 namespace {
@@ -30,10 +30,7 @@ struct Part {
 
 absl::Status Warm(const Denoiser& denoiser, const ModelInfo& info, int64_t rows,
                   BatchInputs* inputs) {
-  const ExampleRows examples(info);
-  if (absl::Status status = inputs->Begin(rows, examples.conditions()); !status.ok()) return status;
-  inputs->Set(0, examples.picture(0), 0, {.conditions = examples.conditions()});
-  inputs->Pad(1, rows);
+  if (absl::Status status = FillAlike(info, rows, inputs); !status.ok()) return status;
   return inputs->Run(denoiser, rows).status();
 }
 

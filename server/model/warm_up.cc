@@ -1,19 +1,23 @@
 #include "server/model/warm_up.h"
 
-#include "server/model/batch_inputs.h"
 #include "server/model/example_rows.h"
 #include "server/model/torch_error.h"
 
 namespace denoise {
 
+absl::Status FillAlike(const ModelInfo& info, int64_t rows, BatchInputs* inputs) {
+  const ExampleRows examples(info);
+  if (absl::Status status = inputs->Begin(rows, examples.conditions()); !status.ok()) return status;
+  inputs->Set(0, examples.picture(0), 0, {.conditions = examples.conditions()});
+  inputs->Pad(1, rows);
+  return absl::OkStatus();
+}
+
 absl::Status WarmUp(const Denoiser& denoiser, const ModelInfo& info, const Carrier& carrier) try {
   constexpr int kCalls = 3;
-  const ExampleRows examples(info);
   const int64_t most = info.batch_sizes.back();
   BatchInputs inputs(info, denoiser, info.integer_time, most);
-  if (absl::Status status = inputs.Begin(most, examples.conditions()); !status.ok()) return status;
-  inputs.Set(0, examples.picture(0), 0, {.conditions = examples.conditions()});
-  inputs.Pad(1, most);
+  if (absl::Status status = FillAlike(info, most, &inputs); !status.ok()) return status;
   for (const int64_t rows : info.batch_sizes) {
     for (int call = 0; call < kCalls; ++call) {
       const absl::Status status =

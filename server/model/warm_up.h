@@ -2,12 +2,18 @@
 #ifndef DENOISE_SERVER_MODEL_WARM_UP_H_
 #define DENOISE_SERVER_MODEL_WARM_UP_H_
 
+#include <cstdint>
+
 #include "absl/status/status.h"
 #include "server/engine/model_info.h"
+#include "server/model/batch_inputs.h"
 #include "server/model/carrier.h"
 #include "server/model/denoiser.h"
 
 namespace denoise {
+
+// Makes `rows` rows ready to be called with, all alike. May throw, as LibTorch does.
+absl::Status FillAlike(const ModelInfo& info, int64_t rows, BatchInputs* inputs);
 
 // Three calls at each of info's batch sizes, each an errand of `carrier`'s: to the thread of the
 // engine that is to call it.
