@@ -1,0 +1,15 @@
+// The allocator of the process: jemalloc, linked into whatever calls a denoiser. LibTorch asks for
+// every activation anew at every call, so its speed is a part of the denoiser's: see
+// docs/decisions/0008-jemalloc.md. MALLOC_CONF in the environment wins over what is set here.
+#ifndef DENOISE_SERVER_MODEL_ALLOCATOR_H_
+#define DENOISE_SERVER_MODEL_ALLOCATOR_H_
+
+namespace denoise {
+
+// Gives memory that is free back to the system, which the allocator as it is set never does by
+// itself. Of the threads' own caches nothing is given. Thread-safe; takes milliseconds.
+void ReleaseFreeMemory();
+
+}  // namespace denoise
+
+#endif  // DENOISE_SERVER_MODEL_ALLOCATOR_H_
