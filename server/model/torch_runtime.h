@@ -9,8 +9,8 @@
 
 namespace denoise {
 
-// The first thing that main does, while there is no other thread: LibTorch's executor, and
-// one thread for whatever main itself computes, because a second team of OpenMP's
+// The first thing that main does, while there is no other thread: LibTorch's allocator and
+// executor, and one thread for whatever main itself computes, because a second team of OpenMP's
 // threads would slow down the engines' (libgomp stops spinning when there are more threads than
 // cores).
 void PrepareProcess();

@@ -29,9 +29,9 @@ def plain_loop(run: Run, cores: int) -> BareLoop:
 
 
 def saturate(server: Server, seconds: float):
-    """Always at least two batches' worth of chains for each replica."""
+    """Always more chains than fill the batches of all replicas, also while those that end are replaced."""
     batch, replicas = server.model.batch_sizes[-1], server.model.replicas
-    return rate(server, seconds, "--clients", str(2 * replicas), "--n", str(min(batch, 64)), "--steps", "10,20,50",
+    return rate(server, seconds, "--clients", str(4 * replicas), "--n", str(min(batch, 64)), "--steps", "10,20,50",
                 "--sampler", "ddim")
 
 
