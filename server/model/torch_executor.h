@@ -8,6 +8,7 @@
 
 #include "server/engine/executor.h"
 #include "server/model/batch_inputs.h"
+#include "server/model/decoder.h"
 #include "server/model/denoiser.h"
 #include "server/model/likelihood_term.h"
 #include "server/model/noise.h"
@@ -20,9 +21,10 @@ namespace denoise {
 // every function runs on the thread that made it.
 class TorchExecutor : public Executor {
  public:
-  // RESOURCE_EXHAUSTED where memory ran out.
+  // `decoder`: null for models without. RESOURCE_EXHAUSTED where memory ran out.
   static absl::StatusOr<std::unique_ptr<Executor>> Make(std::shared_ptr<const ModelInfo> info,
-                                                        std::shared_ptr<const Denoiser> denoiser);
+                                                        std::shared_ptr<const Denoiser> denoiser,
+                                                        std::shared_ptr<const Decoder> decoder);
 
   const ModelInfo& model() const override { return *info_; }
   absl::StatusOr<SlotId> Start(const ChainStart& start) override;
@@ -33,6 +35,7 @@ class TorchExecutor : public Executor {
   absl::Status Execute(absl::Span<const RowTask> tasks, int64_t padded_rows,
                        absl::Span<bool> finite) override;
   double denoiser_seconds() const override { return denoiser_seconds_; }
+  absl::Status Decode(absl::Span<const DecodeTask> tasks, absl::Span<bool> finite) override;
 
  private:
   // A chain's state.
@@ -47,7 +50,8 @@ class TorchExecutor : public Executor {
 
   struct MovedSlot;
 
-  TorchExecutor(std::shared_ptr<const ModelInfo> info, std::shared_ptr<const Denoiser> denoiser);
+  TorchExecutor(std::shared_ptr<const ModelInfo> info, std::shared_ptr<const Denoiser> denoiser,
+                std::shared_ptr<const Decoder> decoder);
 
   SlotId Keep(Slot slot);  // throws where there is no memory
   absl::Status Check(absl::Span<const RowTask> tasks, int64_t rows, int64_t padded_rows) const;
@@ -62,6 +66,7 @@ class TorchExecutor : public Executor {
 
   const std::shared_ptr<const ModelInfo> info_;
   const std::shared_ptr<const Denoiser> denoiser_;
+  const std::shared_ptr<const Decoder> decoder_;
   const int64_t values_;        // C·H·W
   const int64_t out_channels_;  // C or 2C
   const int64_t out_values_;    // of a row of the answer
@@ -78,6 +83,7 @@ class TorchExecutor : public Executor {
   at::Tensor scratch_;         // of UpdateRow, [C·H·W]
   NoiseStream initial_noise_;  // of chains that draw x_T and nothing more; seeded anew for each
   double denoiser_seconds_ = 0;
+  at::Tensor latents_;  // of the decoder's calls, [max_rows, C, H, W]; undefined without one
 };
 
 }  // namespace denoise
