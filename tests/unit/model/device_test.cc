@@ -155,7 +155,7 @@ TEST_F(DeviceTest, AModelWrittenForCudaIsServedOnWhatIsThere) {
 
 TEST_F(DeviceTest, TheDecoderIsThereToo) {
   Fixture cpu("latent_net");
-  Fixture device("latent_net", {.batch_sizes = {1}, .devices = {"deferred:0", "deferred:1"}});
+  Fixture device("latent_net", {.batch_sizes = {1, 2}, .devices = {"deferred:0", "deferred:1"}});
   ASSERT_NE(device.executor, nullptr);
   const auto on_second = device.served->MakeExecutor(1);
   ASSERT_TRUE(on_second.ok()) << on_second.status();
