@@ -60,7 +60,7 @@ FROM debian:bookworm-slim AS server
 RUN apt-get update \
     && apt-get install -y --no-install-recommends \
        libgrpc++1.51 libprometheus-cpp-core1.0 libprometheus-cpp-pull1.0 libpng16-16 \
-       libprotobuf32 libspdlog1.10 libssl3 \
+       libjemalloc2 libprotobuf32 libspdlog1.10 libssl3 \
     && apt-get clean && rm -rf /var/lib/apt/lists/*
 COPY --from=build /dist /usr/local
 COPY models/digits/denoiser.pt models/digits/model.json models/digits/scheduler_config.json \

@@ -13,7 +13,7 @@
 #include "server/engine/engine.h"
 #include "server/engine/shutting_down.h"
 #include "server/engine/waiting_queue.h"
-#include "server/memory.h"
+#include "server/model/memory.h"
 #include "server/metrics/metrics.h"
 #include "server/model/served_model.h"
 #include "server/model/torch_runtime.h"

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "server/model/allocator.h"
 #include "server/model/batch_invariance.h"
 #include "server/model/batch_sizes.h"
 #include "server/model/carried_denoiser.h"

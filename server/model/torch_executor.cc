@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "c10/core/InferenceMode.h"
+#include "server/model/allocator.h"
 #include "server/model/torch_error.h"
 
 namespace denoise {
@@ -73,8 +74,9 @@ absl::StatusOr<SlotId> TorchExecutor::Start(const ChainStart& start) try {
   Slot slot;
   slot.num_registers = start.registers;
   slot.keeps_noise = start.keep_noise;
-  slot.registers.reset(
-      new float[(int64_t{start.registers} + (start.keep_noise ? 1 : 0)) * values_]);
+  const int64_t values = (int64_t{start.registers} + (start.keep_noise ? 1 : 0)) * values_;
+  CheckFits(values * sizeof(float));
+  slot.registers.reset(new float[values]);
   if (start.stochastic) slot.noise.emplace(start.seed);
   const float* x = start.x.data();
   if (start.x.empty()) {
@@ -199,7 +201,8 @@ absl::Status TorchExecutor::Check(absl::Span<const RowTask> tasks, int64_t rows,
       return absl::InternalError(
           "a term of a likelihood is guided, shows a state or calls no denoiser");
     }
-    if (!slot.noise.has_value() || !slot.term_noise.Has(task.term_index)) {
+    if (!slot.noise.has_value() ||
+        (slot.term_noise != nullptr && !slot.term_noise->Has(task.term_index))) {
       return absl::InternalError(
           absl::StrCat("term ", task.term_index, " of a likelihood has no noise, or is done"));
     }
@@ -211,7 +214,8 @@ absl::Status TorchExecutor::PrepareTerms(absl::Span<const RowTask> tasks) try {
   for (const RowTask& task : tasks) {
     if (task.term == nullptr) continue;
     Slot& slot = slots_[task.slot];
-    slot.term_noise.Prepare(task.term_index, values_, *slot.noise);
+    if (slot.term_noise == nullptr) slot.term_noise = std::make_unique<TermNoise>();
+    slot.term_noise->Prepare(task.term_index, values_, *slot.noise);
   }
   return absl::OkStatus();
 } catch (...) {
@@ -221,7 +225,7 @@ absl::Status TorchExecutor::PrepareTerms(absl::Span<const RowTask> tasks) try {
 const float* TorchExecutor::InputOf(const RowTask& task) {
   const Slot& slot = slots_[task.slot];
   if (task.term == nullptr) return slot.registers.get();
-  MakeNoisy(*task.term, values_, slot.registers.get(), slot.term_noise.Get(task.term_index),
+  MakeNoisy(*task.term, values_, slot.registers.get(), slot.term_noise->Get(task.term_index),
             x_t_.data());
   return x_t_.data();
 }
@@ -296,9 +300,9 @@ bool TorchExecutor::Update(const RowTask& task, const float* out) {
 bool TorchExecutor::FinishTerm(const RowTask& task, const float* out) {
   Slot& slot = slots_[task.slot];
   const TermInputs in = {
-      .x_0 = slot.registers.get(), .z = slot.term_noise.Get(task.term_index), .out = out};
+      .x_0 = slot.registers.get(), .z = slot.term_noise->Get(task.term_index), .out = out};
   const bool finite = ReduceTerm(*task.row, *task.term, levels_, values_, in, task.term_values);
-  slot.term_noise.Done(task.term_index);
+  slot.term_noise->Done(task.term_index);
   return finite;
 }
 

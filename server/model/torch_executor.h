@@ -44,8 +44,8 @@ class TorchExecutor : public Executor {
     bool keeps_noise = false;
     // [num_registers, C·H·W], and where noise is kept one more for it; null: free.
     std::unique_ptr<float[]> registers;
-    std::optional<NoiseStream> noise;  // of stochastic chains
-    TermNoise term_noise;              // of a likelihood
+    std::optional<NoiseStream> noise;       // of stochastic chains
+    std::unique_ptr<TermNoise> term_noise;  // of a likelihood that has run
   };
 
   struct MovedSlot;

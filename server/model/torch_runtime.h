@@ -9,7 +9,7 @@
 
 namespace denoise {
 
-// The first thing that main does, while there is no other thread: the allocator and LibTorch's
+// The first thing that main does, while there is no other thread: LibTorch's allocator and
 // executor, and one thread for whatever main itself computes, because a second team of OpenMP's
 // threads would slow down the engines' (libgomp stops spinning when there are more threads than
 // cores).
@@ -22,9 +22,6 @@ void PrepareEngineThread(int threads);
 // Runs `work` on a thread made for it, prepared with so many threads, that has ended when this
 // returns: OpenMP keeps a team for every thread that has called it, until that thread ends.
 absl::Status OnOwnThread(int threads, const std::function<absl::Status()>& work);
-
-// Gives memory that is free back to the system, which the allocator as it is set never does.
-void ReleaseFreeMemory();
 
 }  // namespace denoise
 

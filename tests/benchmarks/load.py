@@ -123,11 +123,13 @@ def rate(server: Server, seconds: float, *flags: str, settle: float = 1.5) -> Ra
 
 
 class BareLoop:
-    """tests/benchmarks/bare_loop.cc: one denoiser call after another at one batch size."""
+    """tests/benchmarks/bare_loop.cc: one denoiser call after another at one batch size; `program` says by whose
+    allocator: `bare_loop` glibc's, `same_loop` the service's."""
 
-    def __init__(self, seconds: float, layout: str, replicas: int, threads: int, batch: int, precision: str = "float32"):
+    def __init__(self, seconds: float, layout: str, replicas: int, threads: int, batch: int, precision: str = "float32",
+                 program: str = "bare_loop"):
         self._process = subprocess.Popen(
-            [BIN / "bare_loop", DIGITS, layout, precision, str(replicas), str(threads), str(batch), str(seconds)],
+            [BIN / program, DIGITS, layout, precision, str(replicas), str(threads), str(batch), str(seconds)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )
 

@@ -6,7 +6,7 @@ import time
 import grpc
 
 from figures import Figure, ratios, spread
-from load import BareLoop, Run, Server, bench, pb, rate
+from load import BareLoop, Run, Server, pb, rate
 
 # What a user would write: all cores in one call, and the batch at which that is quickest here.
 PLAIN_BATCHES = (8, 16, 32)
@@ -29,9 +29,9 @@ def plain_loop(run: Run, cores: int) -> BareLoop:
 
 
 def saturate(server: Server, seconds: float):
-    """Always at least two batches' worth of chains for each replica."""
+    """Always more chains than fill the batches of all replicas, also while those that end are replaced."""
     batch, replicas = server.model.batch_sizes[-1], server.model.replicas
-    return rate(server, seconds, "--clients", str(2 * replicas), "--n", str(min(batch, 64)), "--steps", "10,20,50",
+    return rate(server, seconds, "--clients", str(4 * replicas), "--n", str(min(batch, 64)), "--steps", "10,20,50",
                 "--sampler", "ddim")
 
 
@@ -39,7 +39,8 @@ def saturation(run: Run) -> list[Figure]:
     """The service at saturation beside the same denoiser call in a loop, and beside the plain loop."""
     server = run.tuned("service")
     model = server.model
-    same = BareLoop(run.seconds, model.layout, model.replicas, model.threads, model.batch_sizes[-1])
+    same = BareLoop(run.seconds, model.layout, model.replicas, model.threads, model.batch_sizes[-1],
+                    program="same_loop")
     plain = plain_loop(run, model.replicas * model.threads)
     service, same_rates, plain_rates, cores = [], [], [], []
     for turn in range(run.turns):
@@ -96,9 +97,8 @@ def one_client(run: Run) -> list[Figure]:
     for turn in range(run.turns):
         plain_rates.append(plain.rate())
         for purpose, server in servers.items():
-            got = bench(server, "--clients", "1", "--n", "1", "--steps", "50", "--sampler", "ddim", "--duration",
-                        f"{run.seconds}s")
-            rates[purpose].append(got["rows_per_second"])
+            rates[purpose].append(rate(server, run.seconds, "--clients", "1", "--n", "1", "--steps", "50", "--sampler",
+                                       "ddim").rows)
         run.say(f"turn {turn + 1}: plain loop at batch 1 {plain_rates[-1]:.0f}, "
                 + ", ".join(f"tuned for {purpose} {rates[purpose][-1]:.0f}" for purpose in servers) + " rows/s")
     plain.close()

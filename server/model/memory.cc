@@ -1,4 +1,4 @@
-#include "server/memory.h"
+#include "server/model/memory.h"
 
 #include <unistd.h>
 

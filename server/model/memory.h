@@ -1,6 +1,6 @@
 // How much memory there is.
-#ifndef DENOISE_SERVER_MEMORY_H_
-#define DENOISE_SERVER_MEMORY_H_
+#ifndef DENOISE_SERVER_MODEL_MEMORY_H_
+#define DENOISE_SERVER_MODEL_MEMORY_H_
 
 #include <cstdint>
 
@@ -12,4 +12,4 @@ uint64_t UsableMemory();
 
 }  // namespace denoise
 
-#endif  // DENOISE_SERVER_MEMORY_H_
+#endif  // DENOISE_SERVER_MODEL_MEMORY_H_
