@@ -126,6 +126,10 @@ absl::StatusOr<DecoderFindings> ExamineDecoder(const Decoder& decoder, const Mod
   const double repeated = alone->values == again->values
                               ? DifferenceOf(alone->row(0), again->row(0), alone->values)
                               : INFINITY;
+  if (one_by_one && repeated > 0 && repeated <= kRepeated) {
+    return Refused(absl::StrCat("two equal calls differ by ", repeated, " of their size"),
+                   "--batch-invariant promises equal bits: serve it without the flag");
+  }
   if (!(repeated <= kRepeated)) {
     return Refused("two equal calls gave different answers",
                    "dropout is on, or forward draws random numbers (a VAE's encoder does, its "

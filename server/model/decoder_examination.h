@@ -27,7 +27,7 @@ struct DecoderFindings {
 //
 // Together are decoded as many as make half a million values, and 16 at most, by a fixed rule: a
 // decoder's memory grows with the pixels that it makes, and its speed hardly with their number.
-// With `one_by_one` none are.
+// With `one_by_one` none are, and equal calls must have equal bits.
 //
 // INVALID_ARGUMENT where it is not so: one line with the reason and the mend. RESOURCE_EXHAUSTED
 // where memory ran out. `info`: what the files say. Every call is an errand of `carrier`'s.
