@@ -1,8 +1,11 @@
 """Latent models with a decoder: what is decoded, and when; alone and in company; errors; reload."""
 
+import base64
 import io
+import json
 import re
 import subprocess
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
@@ -15,7 +18,7 @@ from PIL import Image
 from harness.api import CALL_TIMEOUT, Outcome, array, connect, diffuse, next_of, pb, pb_grpc, sample, tensor
 from harness.errors import failing
 from harness.models import GaussianDenoiser, SickDecoder, Upsampler, write_decoder, write_model
-from harness.paths import DENOISE, DENOISED, clean_environment
+from harness.paths import BIN, DENOISE, DENOISED, clean_environment
 from harness.server import Server
 from harness.waiting import PATIENCE
 
@@ -291,6 +294,30 @@ def test_the_command_line(latent_server, tmp_path):
     grid = np.asarray(Image.open(tmp_path / "x.png"), np.float32)
     first = grid[:32, :32] / 127.5 - 1
     np.testing.assert_allclose(first, decoded(latents)[0].transpose(1, 2, 0), atol=1 / 127)
+
+
+def test_the_viewer_shows_what_is_decoded(latent_server, stub):
+    viewer = subprocess.Popen(
+        [str(BIN / "denoise-viewer"), "--server", latent_server.address, "--listen", "127.0.0.1:0"],
+        env=clean_environment(), stdout=subprocess.PIPE, text=True,
+    )
+    try:
+        page = re.search(r"http://\S+:\d+", viewer.stdout.readline())[0]
+        with urllib.request.urlopen(f"{page}/api/models", timeout=10) as answer:
+            (model,) = json.load(answer)["models"]
+        assert (tuple(model["sample_shape"]), model["drawable"]) == (DECODED, False)
+        run = urllib.request.Request(
+            f"{page}/api/runs", method="POST", data=json.dumps(dict(kind="sample", steps=3, seed=5)).encode(),
+            headers={"Content-Type": "application/json", "Origin": page},
+        )
+        with urllib.request.urlopen(run, timeout=60) as answer:
+            events = [json.loads(line[6:]) for line in answer.read().decode().splitlines() if line.startswith("data: ")]
+        pictures = [event["png"] for event in events if event["type"] == "state"] + events[-1]["pngs"]
+        assert len(pictures) == 2 * 3 + 1
+        assert {pixels(base64.b64decode(picture)).shape for picture in pictures} == {(32, 32, 3)}
+    finally:
+        viewer.terminate()
+        assert viewer.wait(20) == 0
 
 
 def test_tritonclient(latent_server, stub):
