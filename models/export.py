@@ -27,6 +27,17 @@ class ExportError(Exception):
     """One line: what is wrong, and what would be right."""
 
 
+class _Decoding(torch.nn.Module):
+    """A decoder that answers a tensor."""
+
+    def __init__(self, module: torch.nn.Module):
+        super().__init__()
+        self.module = module
+
+    def forward(self, latents):
+        return tensor_of(self.module(latents))
+
+
 class _Positional(torch.nn.Module):
     """Called by position and answering a tensor, as the server wants it."""
 
@@ -64,9 +75,12 @@ def export_module(
     null_class: int | None = None,
     inputs: Sequence[Mapping] | None = None,
     integer_time: bool = False,
+    decoder: torch.nn.Module | None = None,
+    decoded_range: Sequence[float] | None = None,
     **described,
 ) -> Path:
-    """Writes denoiser.pt, scheduler_config.json and model.json into `folder`, which is made.
+    """Writes denoiser.pt, scheduler_config.json, model.json, and decoder.pt where there is a decoder, into `folder`,
+    which is made.
 
     module            called as module(x [N, *sample_shape] float32, t [N], then the inputs in their
                       order); answers [N, *sample_shape] (or 2C channels, with a learned variance) as a
@@ -80,6 +94,11 @@ def export_module(
     null_class        the label that means none, which guidance leads away from
     inputs            as in model.json, where it takes more than y
     integer_time      t is int64 and cannot be float32, so that no sampler with fractional times serves
+    decoder           where samples are latents: what makes pictures of them, called as decoder(latents
+                      [N, *sample_shape] float32), for the latents just as the denoiser has them, so that
+                      whatever scaling and shift they need is done in it; answers [N, C, H, W] in one of the
+                      forms above. Put into eval mode and traced likewise
+    decoded_range     [min, max] of what it answers; [-1, 1]
     described         what else goes into model.json: name, value_range, levels, default_sampler,
                       default_steps, default_guidance_scale, data, licence. A None is left out
 
@@ -103,19 +122,68 @@ def export_module(
         if not isinstance(module, torch.jit.ScriptModule):
             saved = _trace(_Positional(module), rows(TRACED, TRACED_LENGTH, seed=0))
         _check(saved, module, rows, sample_shape)
+        saved_decoder = None if decoder is None else _decoder(decoder, tuple(sample_shape))
 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.json").unlink(missing_ok=True)  # until the others are whole
     saved.save(str(folder / "denoiser.pt"))
     (folder / "scheduler_config.json").write_text(scheduler)
+    (folder / "decoder.pt").unlink(missing_ok=True)
+    if saved_decoder is not None:
+        saved_decoder.save(str(folder / "decoder.pt"))
     model = {"sample_shape": list(sample_shape), "num_classes": num_classes or None, "null_class": null_class}
     if any(one["kind"] == "condition" for one in inputs):
         model["inputs"] = [dict(one) for one in inputs]
     model |= described
-    model["sha256"] = hashlib.sha256((folder / "denoiser.pt").read_bytes()).hexdigest()
+    if saved_decoder is not None:
+        model["decoder"] = {"value_range": list(decoded_range or (-1, 1)), "sha256": _sha256(folder / "decoder.pt")}
+    model["sha256"] = _sha256(folder / "denoiser.pt")
     model = {key: value for key, value in model.items() if value is not None}
     (folder / "model.json").write_text(json.dumps(model, indent=2) + "\n")
     return folder
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _decoder(module: torch.nn.Module, shape: tuple[int, ...]) -> torch.jit.ScriptModule:
+    """As it is saved: traced, and compared with the module for other numbers of latents."""
+    module = module.eval()
+    for parameter in module.parameters():
+        parameter.requires_grad_(False)
+
+    def latents(n: int) -> torch.Tensor:
+        return torch.randn((n, *shape), generator=torch.Generator().manual_seed(n))
+
+    saved = module
+    if not isinstance(module, torch.jit.ScriptModule):
+        saved = _trace(_Decoding(module), (latents(TRACED),))
+    for n in (1, TRACED + 1):
+        wanted = tensor_of(module(latents(n)))
+        if wanted.dim() != 4 or wanted.shape[0] != n:
+            raise ExportError(f"the decoder answers {list(wanted.shape)} for {n} latents: it must be [N, C, H, W]")
+        try:
+            got = tensor_of(saved(latents(n)))
+        except Exception as error:
+            raise ExportError(
+                f"the decoder, traced with {TRACED} latents, cannot be called with {n} ({_first_line(error)}): take "
+                "the batch size from a tensor's shape where it is used"
+            ) from error
+        difference = _difference(got, wanted)
+        if not difference <= TOLERANCE:  # NaN too
+            raise ExportError(
+                f"the decoder as it was traced differs from the module by {difference:.1e} of its largest value at "
+                f"{n} latents: it draws random numbers or branches on values; pass torch.jit.script(module)"
+            )
+    return saved
+
+
+def _difference(got: torch.Tensor, wanted: torch.Tensor) -> float:
+    """Of the largest value."""
+    if got.shape != wanted.shape:
+        return float("inf")
+    return float((got - wanted).abs().max()) / max(1e-6, float(wanted.abs().max()))
 
 
 def _inputs(num_classes: int, inputs: Sequence[Mapping] | None) -> list[Mapping]:
@@ -168,7 +236,7 @@ def _rows(n, length, seed, shape, time, steps, inputs, num_classes) -> tuple[tor
     return tuple(arguments)
 
 
-def _trace(module: _Positional, arguments: tuple[torch.Tensor, ...]) -> torch.jit.ScriptModule:
+def _trace(module: _Positional | _Decoding, arguments: tuple[torch.Tensor, ...]) -> torch.jit.ScriptModule:
     try:
         answer = module(*arguments)
     except Exception as error:
@@ -206,8 +274,7 @@ def _check(saved, module, rows, sample_shape) -> None:
                     f"traced with {TRACED} rows, it cannot be called with {n} ({_first_line(error)}): forward "
                     "makes a Python number of the batch size; take it from a tensor's shape where it is used"
                 ) from error
-            scale = max(1e-6, float(wanted.abs().max()))
-            difference = float((got - wanted).abs().max()) / scale if got.shape == wanted.shape else float("inf")
+            difference = _difference(got, wanted)
             if not difference <= TOLERANCE:  # NaN too
                 raise ExportError(
                     f"what was traced differs from the module by {difference:.1e} of its largest value at {n} "

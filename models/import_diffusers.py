@@ -5,8 +5,9 @@
 
 PIPELINE is what DiffusionPipeline.save_pretrained wrote, or a download of it: the UNet in unet/ (or beside
 model_index.json), the scheduler's scheduler_config.json in scheduler/ (or there too). UNet2DModel is taken
-with class labels and without, UNet2DConditionModel with `encoder_hidden_states` as a condition of requests.
-The UNet is traced and compared with the original, scheduler_config.json is copied as it is, and with
+with class labels and without, UNet2DConditionModel with `encoder_hidden_states` as a condition of requests. A VAE (vae/ or vqvae/) becomes
+decoder.pt, which makes pictures of what is sampled then, its scaling and shift done in it.
+All are traced and compared with the originals, scheduler_config.json is copied as it is, and with
 --denoised the result is examined. docs/models.md says more. Needs torch and diffusers.
 """
 
@@ -23,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from export import ExportError, export_module  # noqa: E402
 
 CLASSES = ("UNet2DModel", "UNet2DConditionModel")
+VAES = ("AutoencoderKL", "AutoencoderTiny", "VQModel")
 
 
 class _Unet(torch.nn.Module):
@@ -45,6 +47,41 @@ class _ConditionedUnet(torch.nn.Module):
 
     def forward(self, x, t, encoder_hidden_states, y=None):
         return self.unet(x, t, encoder_hidden_states, class_labels=y, return_dict=False)
+
+
+class _Decoder(torch.nn.Module):
+    """A VAE's decoder, of latents as its pipeline's denoiser has them."""
+
+    def __init__(self, vae):
+        super().__init__()
+        self.vae = vae
+        self.scaling = getattr(vae.config, "scaling_factor", None) or 1.0
+        self.shift = getattr(vae.config, "shift_factor", None) or 0.0
+
+    def forward(self, latents):
+        if self.scaling != 1:
+            latents = latents / self.scaling
+        if self.shift != 0:
+            latents = latents + self.shift
+        return self.vae.decode(latents, return_dict=False)[0]
+
+
+def find_vae(pipeline: Path) -> tuple[Path, dict] | None:
+    """Its folder and its configuration, where the pipeline has one."""
+    for folder in (pipeline / "vae", pipeline / "vqvae"):
+        if not (folder / "config.json").is_file():
+            continue
+        config = json.loads((folder / "config.json").read_text())
+        mend = "leave it out by --no-decoder, or wrap it and give it to export_module of models/export.py"
+        if config.get("_class_name") not in VAES:
+            raise ExportError(f"{folder}: it is a {config.get('_class_name')}: {', '.join(VAES)} are imported; {mend}")
+        if config.get("latents_mean") or config.get("latents_std"):
+            raise ExportError(
+                f"{folder / 'config.json'}: latents_mean and latents_std, with which pipelines scale in different "
+                f"ways, are not imported; {mend}"
+            )
+        return folder, config
+    return None
 
 
 def find(pipeline: Path) -> tuple[Path, Path]:
@@ -139,10 +176,14 @@ def import_pipeline(options: argparse.Namespace) -> None:
     refuse_what_is_not_served(config)
     shape = sample_shape(config, options.size)
     num_classes = classes(config, options.num_classes, options.null_class)
+    vae = None if options.no_decoder else find_vae(options.pipeline)
+    if vae is not None and vae[1].get("latent_channels", shape[0]) != shape[0]:
+        raise ExportError(f"{vae[0]}: it has latents of {vae[1]['latent_channels']} channels, and the UNet of {shape[0]}")
     if options.out.exists() and any(options.out.iterdir()) and not options.force:
         raise ExportError(f"{options.out} is not empty: name another folder, or --force")
 
     unet = load(unet_folder, config, options.allow_pickle)
+    decoder = None if vae is None else _Decoder(load(*vae, options.allow_pickle))
     inputs = None
     if config["_class_name"] == "UNet2DConditionModel":
         width = unet.config.encoder_hid_dim or unet.config.cross_attention_dim
@@ -159,6 +200,7 @@ def import_pipeline(options: argparse.Namespace) -> None:
         num_classes=num_classes,
         null_class=options.null_class,
         inputs=inputs,
+        decoder=decoder,
         name=options.name or options.pipeline.resolve().name,
         value_range=options.value_range,
         levels=options.levels,
@@ -168,10 +210,10 @@ def import_pipeline(options: argparse.Namespace) -> None:
         licence=options.licence,
     )
     print(f"{options.out}: {config['_class_name']}, samples of {' x '.join(map(str, shape))}, {num_classes} classes")
-    if (options.pipeline / "vae").is_dir():
+    if vae is not None:
         print(
-            "this pipeline has a VAE: what is sampled are its latents, which callers decode; --value-range says "
-            "what they may be when a request begins from them"
+            f"decoder.pt: {vae[1]['_class_name']}, for pictures, and for numbers where a request says decode; "
+            "--value-range says what latents may be when a request begins from them"
         )
     if inputs is not None:
         print("requests give encoder_hidden_states [1 or n, tokens, width], made by the pipeline's own text encoder")
@@ -193,6 +235,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--guidance", type=float, help="where a request does not say it")
     parser.add_argument("--data", help="what it was trained on, as text for model.json")
     parser.add_argument("--licence", help="of the weights, as text for model.json")
+    parser.add_argument("--no-decoder", action="store_true", help="leave the VAE out; callers decode")
     parser.add_argument("--allow-pickle", action="store_true", help="read weights that are no safetensors")
     parser.add_argument("--force", action="store_true", help="replace what is in OUT")
     parser.add_argument("--denoised", type=Path, help="the server's program, which then examines OUT")

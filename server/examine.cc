@@ -57,6 +57,12 @@ void WriteFiles(const ServedModel& model, std::ostream& out) {
        absl::StrCat(std::string(Name(info.default_sampler.value_or(info.config.default_sampler))),
                     ", ", info.default_steps, " steps, guidance ", info.default_guidance_scale));
   Line(out, "sha256", info.sha256);
+  if (info.decoder.has_value()) {
+    const SampleFormat& format = info.decoder->format;
+    Line(out, "decoder",
+         absl::StrCat("values ", format.value_min, " to ", format.value_max, ", sha256 ",
+                      info.decoder->sha256));
+  }
   for (const std::string& remark : model.remarks()) Line(out, "remark", remark);
 }
 

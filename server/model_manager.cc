@@ -175,16 +175,22 @@ absl::Status ModelManager::Add(const LoadedModel& loaded) {
       return status;
     }
   }
+  std::string decoder;
+  if (info->decoder.has_value()) {
+    const SampleShape& shape = info->decoder->format.shape;
+    decoder = absl::StrCat(" decoded to ", shape.channels, "x", shape.height, "x", shape.width);
+  }
   const double seconds = loaded.seconds + SecondsBetween(begin, host_.clock->Now());
   folders_.insert_or_assign(Key(info->name, info->version), loaded.folder);
   host_.metrics->ModelLoaded(info->name, seconds);
   host_.catalog->Add(Lease(info));
   spdlog::info(
-      "model {} version {}: {}x{}x{}, {}, {}, {}, {} replicas of {} threads, batches of {} rows{}, "
+      "model {} version {}: {}x{}x{}{}, {}, {}, {}, {} replicas of {} threads, batches of {} "
+      "rows{}, "
       "numerics {}, loaded in {:.1f} s",
       info->name, info->version, info->shape.channels, info->shape.height, info->shape.width,
-      std::string(Name(info->config.prediction)), info->precision, info->layout, info->replicas,
-      info->threads, absl::StrJoin(info->batch_sizes, ", "),
+      decoder, std::string(Name(info->config.prediction)), info->precision, info->layout,
+      info->replicas, info->threads, absl::StrJoin(info->batch_sizes, ", "),
       info->batch_invariant ? ", which agree bit for bit" : "", info->numerics_id, seconds);
   // A line of the log is one event.
   for (const absl::string_view line : absl::StrSplit(TuningTable(*info), '\n')) {

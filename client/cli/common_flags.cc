@@ -70,18 +70,28 @@ absl::StatusOr<Client> Connect(const CommonFlags& flags) {
   return client;
 }
 
-absl::StatusOr<SampleFormat> FormatOf(const Model& model) {
-  const int64_t channels = model.sample_shape[0];
+const std::vector<int64_t>& ShapeOf(const Model& model, bool decoded) {
+  return decoded && model.has_decoder ? model.decoded_shape : model.sample_shape;
+}
+
+absl::StatusOr<SampleFormat> FormatOf(const Model& model, bool decoded) {
+  if (model.has_decoder && !decoded) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("samples of '", model.name,
+                     "' are latents, and no pictures: use the numbers, as a .npy file"));
+  }
+  const std::vector<int64_t>& shape = ShapeOf(model, decoded);
+  const int64_t channels = shape[0];
   if (channels != 1 && channels != 3) {
     return absl::InvalidArgumentError(
         absl::StrCat("samples of '", model.name, "' have ", channels,
                      " channels, and pictures 1 or 3: use the numbers, as a .npy file"));
   }
   return SampleFormat{.channels = static_cast<int>(channels),
-                      .height = static_cast<int>(model.sample_shape[1]),
-                      .width = static_cast<int>(model.sample_shape[2]),
-                      .value_min = model.value_min,
-                      .value_max = model.value_max};
+                      .height = static_cast<int>(shape[1]),
+                      .width = static_cast<int>(shape[2]),
+                      .value_min = model.has_decoder ? model.decoded_value_min : model.value_min,
+                      .value_max = model.has_decoder ? model.decoded_value_max : model.value_max};
 }
 
 int ScaleFor(int scale, const SampleFormat& format, int side) {

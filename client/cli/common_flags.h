@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "CLI/CLI.hpp"
 #include "absl/status/statusor.h"
@@ -43,8 +44,12 @@ void AddModelFlags(CLI::App* app, ModelFlags* flags);
 
 absl::StatusOr<Client> Connect(const CommonFlags& flags);
 
-// How the model's samples are drawn. INVALID_ARGUMENT for those with neither 1 nor 3 channels.
-absl::StatusOr<SampleFormat> FormatOf(const Model& model);
+// [C, H, W] of the model's samples, as they are or, where it has a decoder, decoded.
+const std::vector<int64_t>& ShapeOf(const Model& model, bool decoded);
+
+// How the model's samples are drawn: likewise. INVALID_ARGUMENT for those with neither 1 nor 3
+// channels, and for latents.
+absl::StatusOr<SampleFormat> FormatOf(const Model& model, bool decoded);
 
 // Pixels a side of what a sample's pixel becomes in a picture: `scale`, or, for 0, as many as bring
 // a small sample to about `side`.

@@ -114,7 +114,7 @@ int RunDiffuse(const DiffuseFlags& flags, Client& client, Console& console, Inte
   const auto model =
       client.GetModel(flags.model.name, flags.model.version, flags.common.call_options());
   if (!model.ok()) return console.Fail(model.status());
-  const auto format = FormatOf(*model);
+  const auto format = FormatOf(*model, /*decoded=*/false);
   if (!numbers && !format.ok()) return console.Fail(format.status());
 
   DiffuseRequest request;

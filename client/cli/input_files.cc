@@ -27,7 +27,7 @@ absl::StatusOr<std::vector<float>> FromPng(const std::string& bytes, const Model
 }
 
 absl::StatusOr<std::vector<float>> SamplesFromPng(const std::string& bytes, const Model& model) {
-  const auto format = FormatOf(model);
+  const auto format = FormatOf(model, /*decoded=*/false);
   if (!format.ok()) return format.status();
   return FromPng(bytes, model, *format);
 }

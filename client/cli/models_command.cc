@@ -53,7 +53,12 @@ nlohmann::json ToJson(const Model& model) {
       {"sha256", model.sha256},
       {"tuning", nlohmann::json::array()},
       {"numerics_id", model.numerics_id},
+      {"decoder", nullptr},
   };
+  if (model.has_decoder) {
+    json["decoder"] = {{"shape", model.decoded_shape},
+                       {"value_range", {model.decoded_value_min, model.decoded_value_max}}};
+  }
   for (const TuningResult& way : model.tuning) json["tuning"].push_back(ToJson(way));
   if (model.null_class) json["null_class"] = *model.null_class;
   return json;
@@ -85,10 +90,15 @@ std::string Describe(const Model& model) {
     absl::StrAppend(&inputs, inputs.empty() ? "\n  inputs   " : ", ", input.name, " ",
                     Name(input.dtype), " [", absl::StrJoin(input.shape, ", "), "]");
   }
+  std::string decoder;
+  if (model.has_decoder) {
+    decoder = absl::StrCat("\n  decoded  [", absl::StrJoin(model.decoded_shape, ", "), "] in ",
+                           model.decoded_value_min, "..", model.decoded_value_max);
+  }
   return absl::StrCat(
       model.name, "  version ", model.version, "  ", Name(model.status), "\n  samples  [",
       absl::StrJoin(model.sample_shape, ", "), "] in ", model.value_min, "..", model.value_max,
-      ", ", classes, inputs, "\n  process  ", model.num_train_timesteps, " steps, ",
+      ", ", classes, decoder, inputs, "\n  process  ", model.num_train_timesteps, " steps, ",
       model.scheduler, ", predicts ", model.prediction_type, "\n  defaults ", model.default_steps,
       " steps, guidance ", model.default_guidance_scale, "\n  runs as  ", model.executor, " ",
       model.precision, " ", model.layout, ", ", model.replicas, " replicas of ", model.threads,

@@ -157,14 +157,14 @@ int RunSample(const SampleFlags& flags, Client& client, Console& console, Interr
   const auto model =
       client.GetModel(flags.model.name, flags.model.version, flags.common.call_options());
   if (!model.ok()) return console.Fail(model.status());
-  const auto format = FormatOf(*model);
+  const auto format = FormatOf(*model, /*decoded=*/true);  // of all that is drawn
   const bool draws = HasExtension(flags.out, ".png") || !flags.animate.empty();
   if (draws && !format.ok()) return console.Fail(format.status());
 
   auto inputs = ReadSampleInputs(flags, *model);
   if (!inputs.ok()) return console.Fail(inputs.status(), InputExitCode(inputs.status()));
   const SampleRequest request = MakeSampleRequest(flags, *model, *std::move(inputs));
-  StateLog log(request.num_samples, request.states.content, model->sample_shape);
+  StateLog log(request.num_samples, request.states.content, ShapeOf(*model, request.states.decode));
   absl::StatusOr<Outcome> outcome;
   {
     SampleStream stream = client.Sample(request, flags.common.call_options());
@@ -177,12 +177,13 @@ int RunSample(const SampleFlags& flags, Client& client, Console& console, Interr
   }
   if (!outcome.ok()) return console.Fail(outcome.status());
   const auto& shape = outcome->result.samples.shape;
-  if (!std::equal(shape.begin() + 1, shape.end(), model->sample_shape.begin(),
-                  model->sample_shape.end())) {
+  const auto& expected = ShapeOf(*model, request.decode);
+  if (!std::equal(shape.begin() + 1, shape.end(), expected.begin(), expected.end())) {
     return console.Fail(absl::DataLossError("the result's shape is not that of the model"));
   }
 
-  if (console.can_draw() && !flags.no_preview && format.ok()) {
+  const bool pictures = format.ok() && (request.decode || !model->has_decoder);
+  if (console.can_draw() && !flags.no_preview && pictures) {
     Preview(PicturesOf(outcome->result.samples, *format), console);
   }
   Summarise(*outcome, console);

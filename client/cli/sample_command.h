@@ -45,6 +45,7 @@ struct SampleFlags {
   std::string out;      // .png or .npy
   std::string animate;  // .gif or .png
   std::string states;   // .npy
+  bool decode = false;  // numbers too; what is drawn always is, where the model has a decoder
   int scale = 0;
   bool no_preview = false;
 

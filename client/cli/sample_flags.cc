@@ -4,6 +4,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
+#include "client/cli/files.h"
 #include "client/cli/flag_types.h"
 #include "client/cli/input_files.h"
 #include "client/cli/sample_command.h"
@@ -114,6 +115,10 @@ void AddOutputFlags(CLI::App* app, SampleFlags* flags) {
          "What of each step, for --animate and --states: x_t (the default), x_0 (as predicted)")
       ->type_name("x_t|x_0")
       ->delimiter(',')
+      ->group(group);
+  app->add_flag("--decode", flags->decode,
+                "Of a model with a decoder write decoded numbers to .npy too; pictures, and with "
+                "--animate all states, always are [latents]")
       ->group(group);
   app->add_option("--scale", flags->scale, "Size of a sample's pixel in pictures [by its size]")
       ->check(Whole(1, 64))
@@ -231,12 +236,16 @@ SampleRequest MakeSampleRequest(const SampleFlags& flags, const Model& model,
   request.guidance_interval = flags.guidance_interval;
   request.negative_class_labels = InTurn(flags.negative_classes, request.num_samples);
 
+  const bool numbers = HasExtension(flags.out, ".npy");
+  request.decode = flags.decode || (model.has_decoder && !numbers);
+
   const uint32_t steps = NumSteps(request, model);
   StateStreaming& states = request.states;
   states.every_n_steps = flags.every;
   if (flags.wants_states()) {
     states.steps = {0};
     states.content = flags.content.empty() ? std::vector{Content::kXt} : flags.content;
+    states.decode = flags.decode || (model.has_decoder && !flags.animate.empty());
     if (flags.every == 0) states.every_n_steps = DivideUp(steps, kFrames);
   } else if (flags.every == 0) {
     states.every_n_steps = DivideUp(steps, kProgressStates);

@@ -25,6 +25,12 @@ DataType DecodeDataType(v1::DataType wire) {
   }
 }
 
+bool IsSampleShape(const google::protobuf::RepeatedField<int64_t>& shape) {
+  return shape.size() == 3 && std::all_of(shape.begin(), shape.end(), [](int64_t extent) {
+           return extent > 0 && extent <= std::numeric_limits<int32_t>::max();
+         });
+}
+
 }  // namespace
 
 absl::StatusOr<Accepted> DecodeAccepted(const v1::Accepted& wire) {
@@ -128,15 +134,17 @@ absl::StatusOr<Tensor> DecodeTensor(const v1::Tensor& wire, const std::string& f
 
 absl::StatusOr<Model> DecodeModel(const v1::Model& wire) {
   if (wire.name().empty()) return Malformed("model.name is missing");
-  if (wire.sample_shape_size() != 3 ||
-      std::any_of(wire.sample_shape().begin(), wire.sample_shape().end(), [](int64_t extent) {
-        return extent <= 0 || extent > std::numeric_limits<int32_t>::max();
-      })) {
-    return Malformed("model.sample_shape is not [C, H, W]");
-  }
+  if (!IsSampleShape(wire.sample_shape())) return Malformed("model.sample_shape is not [C, H, W]");
   if (!(wire.value_min() < wire.value_max())) {
     return Malformed(
         absl::StrCat("model.value_min is ", wire.value_min(), " and value_max ", wire.value_max()));
+  }
+  if (wire.has_decoder() && !IsSampleShape(wire.decoded_shape())) {
+    return Malformed("model.decoded_shape is not [C, H, W]");
+  }
+  if (wire.has_decoder() && !(wire.decoded_value_min() < wire.decoded_value_max())) {
+    return Malformed(absl::StrCat("model.decoded_value_min is ", wire.decoded_value_min(),
+                                  " and decoded_value_max ", wire.decoded_value_max()));
   }
   if (const auto status =
           CheckCount("model.alpha_bars", wire.alpha_bars().size(), wire.num_train_timesteps());
@@ -166,6 +174,12 @@ absl::StatusOr<Model> DecodeModel(const v1::Model& wire) {
               .sha256 = wire.sha256(),
               .tuning = {},
               .numerics_id = wire.numerics_id()};
+  if (wire.has_decoder()) {
+    model.has_decoder = true;
+    model.decoded_shape = {wire.decoded_shape().begin(), wire.decoded_shape().end()};
+    model.decoded_value_min = wire.decoded_value_min();
+    model.decoded_value_max = wire.decoded_value_max();
+  }
   for (const v1::TuningResult& way : wire.tuning()) {
     model.tuning.push_back({.executor = way.executor(),
                             .layout = way.layout(),

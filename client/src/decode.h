@@ -20,8 +20,8 @@ absl::StatusOr<absl::Duration> DecodeDuration(const google::protobuf::Duration& 
                                               const std::string& field);
 // float32 alone, as samples are.
 absl::StatusOr<Tensor> DecodeTensor(const v1::Tensor& wire, const std::string& field);
-// sample_shape has three extents, value_min < value_max, alpha_bars has T values. An input's type
-// that is not known to this library is kUnknown.
+// sample_shape has three extents, value_min < value_max, likewise of what is decoded, alpha_bars
+// has T values. An input's type that is not known to this library is kUnknown.
 absl::StatusOr<Model> DecodeModel(const v1::Model& wire);
 // How many values timesteps and alpha_bars should have depends on the call.
 absl::StatusOr<Accepted> DecodeAccepted(const v1::Accepted& wire);

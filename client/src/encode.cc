@@ -153,6 +153,7 @@ void Encode(const StateStreaming& states, v1::StateStreaming* wire) {
     if (content != Content::kNone) wire->add_content(Encode(content));
   }
   wire->set_encoding(Encode(states.encoding));
+  wire->set_decode(states.decode);
 }
 
 void Encode(const Inpainting& inpainting, v1::Inpainting* wire) {
@@ -191,6 +192,7 @@ v1::SampleRequest Encode(const SampleRequest& request) {
   }
   if (request.inpainting) Encode(*request.inpainting, wire.mutable_inpainting());
   wire.set_priority(request.priority);
+  wire.set_decode(request.decode);
   return wire;
 }
 

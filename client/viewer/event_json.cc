@@ -1,6 +1,7 @@
 #include "client/viewer/event_json.h"
 
 #include "absl/strings/escaping.h"
+#include "client/viewer/request.h"
 #include "denoise/error_details.h"
 
 namespace denoise::viewer {
@@ -55,7 +56,8 @@ json ToJson(const Model& model) {
   return {{"name", model.name},
           {"version", model.version},
           {"status", Name(model.status)},
-          {"sample_shape", model.sample_shape},
+          {"sample_shape", ShownShape(model)},
+          {"drawable", !model.has_decoder},
           {"num_classes", model.num_classes},
           {"num_train_timesteps", model.num_train_timesteps},
           {"alpha_bars", model.alpha_bars},

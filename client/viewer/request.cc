@@ -223,6 +223,10 @@ EvaluateRequest ParseEvaluate(Fields& fields, const Model& model) {
 
 }  // namespace
 
+const std::vector<int64_t>& ShownShape(const Model& model) {
+  return model.has_decoder ? model.decoded_shape : model.sample_shape;
+}
+
 absl::StatusOr<json> ParseBody(const std::string& body) {
   json document = json::parse(body, nullptr, /*allow_exceptions=*/false);
   if (!document.is_object()) return absl::InvalidArgumentError("the request is no JSON object");
@@ -239,10 +243,17 @@ absl::StatusOr<std::string> ModelOf(const json& document) {
 absl::StatusOr<RunRequest> ParseRun(const json& document, const Model& model) {
   Fields fields(document);
   const std::string kind = fields.Text("kind").value_or("");
-  if (model.sample_shape.size() != 3 ||
-      (model.sample_shape[0] != 1 && model.sample_shape[0] != 3)) {
+  const std::vector<int64_t>& shape = ShownShape(model);
+  if (shape.size() != 3 || (shape[0] != 1 && shape[0] != 3)) {
     return absl::InvalidArgumentError(absl::StrCat(
         "model: samples of '", model.name, "' are no pictures, which have 1 or 3 channels"));
+  }
+  const auto image = document.find("image");
+  const bool drawn =
+      kind == "diffuse" || kind == "evaluate" || (image != document.end() && !image->is_null());
+  if (model.has_decoder && drawn) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "image: '", model.name, "' works on latents, which cannot be drawn: begin from noise"));
   }
   RunRequest request;
   if (kind == "sample") {

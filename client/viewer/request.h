@@ -31,7 +31,11 @@ inline constexpr uint32_t kMaxShownSteps = 50;
 absl::StatusOr<nlohmann::json> ParseBody(const std::string& body);
 absl::StatusOr<std::string> ModelOf(const nlohmann::json& document);
 
-// INVALID_ARGUMENT names the field, its value and what would be right.
+// [C, H, W] of the pictures that a model's samples are shown as.
+const std::vector<int64_t>& ShownShape(const Model& model);
+
+// INVALID_ARGUMENT names the field, its value and what would be right. Of a model with a decoder
+// samples are drawn from noise alone.
 absl::StatusOr<RunRequest> ParseRun(const nlohmann::json& document, const Model& model);
 
 }  // namespace denoise::viewer

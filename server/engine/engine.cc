@@ -222,13 +222,40 @@ void Engine::StartChains(const ChainRange& range) {
     if (request.evaluation != nullptr) {
       request.evaluation->SetPrior(i, PriorNats(request.model->schedule, start.x));
     }
-    if (request.states.Wants(0, request.table->total_steps)) {
-      RowBatch::Outcome outcome;
-      outcome.x.resize(request.model->shape.values());
-      executor.Read(chains_.back().slot, outcome.x.data());
-      PublishState(chains_.back(), nullptr, outcome);
+  }
+  if (request.states.Wants(0, request.table->total_steps)) {
+    PublishStarts(absl::MakeSpan(chains_).last(range.count));
+  }
+}
+
+// Step 0 of chains of one request, which have just been started.
+void Engine::PublishStarts(absl::Span<Chain> chains) {
+  Executor& executor = *models_[chains[0].model].executor;
+  std::vector<RowBatch::Outcome> outcomes(chains.size());
+  for (size_t i = 0; i < chains.size(); ++i) {
+    RowBatch::Outcome& outcome = outcomes[i];
+    outcome.publish = true;
+    outcome.x.resize(executor.model().shape.values());
+    executor.Read(chains[i].slot, outcome.x.data());
+    decoding_.Add(chains[i], nullptr, &outcome);
+  }
+  Decode(chains[0].model);
+  for (size_t i = 0; i < chains.size(); ++i) {
+    if (const auto failure = FailureOf(chains[i], nullptr, outcomes[i])) {
+      Fail(chains[i], *failure);
+    } else {
+      PublishState(chains[i], nullptr, outcomes[i]);
     }
   }
+}
+
+double Engine::Decode(int model) {
+  if (decoding_.empty()) return 0;
+  const SteadyTime begin = clock_->Now();
+  decoding_.Run(*models_[model].executor);
+  const double seconds = SecondsBetween(begin, clock_->Now());
+  gauges_.decoder_seconds->Observe(seconds);
+  return seconds;
 }
 
 // Every second one that could run, by rank, so that both have as much that is urgent. Those of an
@@ -333,6 +360,11 @@ bool Engine::Tick() {
   row_batch_.Make(batch.chains, absl::MakeSpan(chains_));
   row_batch_.Run(*models_[batch.model].executor);
   for (size_t i = 0; i < row_batch_.size(); ++i) {
+    RowBatch::Outcome& outcome = row_batch_.outcome(i);
+    decoding_.Add(chains_[outcome.chain], row_batch_.task(i).row, &outcome);
+  }
+  const double decoder_seconds = Decode(batch.model);
+  for (size_t i = 0; i < row_batch_.size(); ++i) {
     Advance(row_batch_.task(i), row_batch_.outcome(i));
   }
   RetireEnded();
@@ -340,7 +372,8 @@ bool Engine::Tick() {
   const double seconds = SecondsBetween(begin, clock_->Now());
   const double denoiser_seconds = row_batch_.denoiser_seconds();
   gauges_.tick_seconds->Observe(seconds);
-  gauges_.engine_overhead_seconds->Observe(std::max(0.0, seconds - denoiser_seconds));
+  gauges_.engine_overhead_seconds->Observe(
+      std::max(0.0, seconds - denoiser_seconds - decoder_seconds));
   if (batch.rows > 0) {
     gauges_.denoiser_seconds->Observe(denoiser_seconds);
     gauges_.batch_rows->Observe(static_cast<double>(batch.rows));
@@ -353,17 +386,19 @@ bool Engine::Tick() {
 }
 
 // Of an Evaluate there is none, and in the buffers may be another's.
-absl::Span<const float> Engine::ResultOf(const RowTask& task, const RowBatch::Outcome& outcome) {
+absl::Span<const float> Engine::ResultOf(const Chain& chain, const RowTask& task,
+                                         const RowBatch::Outcome& outcome) {
   if (task.answer_out != nullptr) return outcome.answer;
-  return task.x_out == nullptr ? absl::Span<const float>() : outcome.x;
+  if (task.x_out == nullptr) return {};
+  return chain.request->decode ? outcome.decoded_x : outcome.x;
 }
 
 void Engine::Advance(const RowTask& task, RowBatch::Outcome& outcome) {
   Chain& chain = chains_[outcome.chain];
   EventStream& stream = *chain.request->stream;
   if (chain.failed) return;
-  if (!outcome.status.ok() || !outcome.finite) {
-    Fail(chain, task, outcome);
+  if (const auto failure = FailureOf(chain, task.row, outcome)) {
+    Fail(chain, *failure);
     return;
   }
   if (task.term != nullptr) {
@@ -372,34 +407,23 @@ void Engine::Advance(const RowTask& task, RowBatch::Outcome& outcome) {
       stream.Publish(*std::move(event));
     }
   } else if (outcome.publish) {
-    std::vector<float> x;  // copied before it is given away with the state
-    if (outcome.last) x = outcome.x;
+    std::vector<float>& x = chain.request->decode ? outcome.decoded_x : outcome.x;
+    std::vector<float> result;  // copied before it is given away with the state
+    if (outcome.last) result = x;
     PublishState(chain, task.row, outcome);
-    if (outcome.last) outcome.x = std::move(x);
+    if (outcome.last) x = std::move(result);
   }
   if (outcome.last) {
     stream.AddRows(chain.denoiser_rows);
-    stream.Finish(chain.index, ResultOf(task, outcome));
+    stream.Finish(chain.index, ResultOf(chain, task, outcome));
+    std::vector<float>().swap(outcome.decoded_x);  // too large to be kept for the next
   }
 }
 
-void Engine::Fail(Chain& chain, const RowTask& task, const RowBatch::Outcome& outcome) {
-  const Row& row = *task.row;
-  const std::string where =
-      task.term != nullptr
-          ? absl::StrCat("sample_index ", chain.index, ", timestep ", row.timestep, ": ")
-          : absl::StrCat("sample_index ", chain.index, ", step ", row.step, " (t = ", row.timestep,
-                         "): ");
+void Engine::Fail(Chain& chain, const Failure& failure) {
   chain.failed = true;
-  if (outcome.status.ok()) {
-    metrics_->ChainFailed("not_finite");
-    chain.request->stream->Fail(
-        absl::InternalError(absl::StrCat(where, "the denoiser's answer is not finite")));
-  } else {
-    metrics_->ChainFailed("denoiser_error");
-    chain.request->stream->Fail(
-        absl::Status(outcome.status.code(), absl::StrCat(where, outcome.status.message())));
-  }
+  metrics_->ChainFailed(failure.reason);
+  chain.request->stream->Fail(failure.status);
 }
 
 void Engine::CountLoad() {

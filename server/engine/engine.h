@@ -18,7 +18,9 @@
 #include "server/engine/chain.h"
 #include "server/engine/chain_exchange.h"
 #include "server/engine/clock.h"
+#include "server/engine/decoding.h"
 #include "server/engine/executor.h"
+#include "server/engine/failure.h"
 #include "server/engine/mutex.h"
 #include "server/engine/policy.h"
 #include "server/engine/row_batch.h"
@@ -80,6 +82,7 @@ class Engine {
   void DoErrands();
   void Admit();
   void StartChains(const ChainRange& range);
+  void PublishStarts(absl::Span<Chain> chains);
   bool Place(Chain& chain, const absl::StatusOr<SlotId>& slot);  // false: its request has failed
   std::vector<ChainExchange::Parcel> Pack();
   void SendChains();
@@ -87,10 +90,12 @@ class Engine {
   void Free(const Chain& chain);
   void RetireEnded();
   void RankChains(SteadyTime now);
-  bool Tick();  // false: nothing could be run
-  static absl::Span<const float> ResultOf(const RowTask& task, const RowBatch::Outcome& outcome);
+  double Decode(int model);  // seconds
+  bool Tick();               // false: nothing could be run
+  static absl::Span<const float> ResultOf(const Chain& chain, const RowTask& task,
+                                          const RowBatch::Outcome& outcome);
   void Advance(const RowTask& task, RowBatch::Outcome& outcome);
-  void Fail(Chain& chain, const RowTask& task, const RowBatch::Outcome& outcome);
+  void Fail(Chain& chain, const Failure& failure);
   void CountLoad();
   int ModelNumber(uint64_t id) const;         // -1: none
   int ModelOf(const Request& request) const;  // -1: the request has failed
@@ -112,6 +117,7 @@ class Engine {
   std::vector<std::pair<Rank, size_t>> ranks_;  // of chains_, by rank
   std::vector<Candidate> candidates_;
   RowBatch row_batch_;
+  Decoding decoding_;
 
   std::atomic<size_t> chains_active_{0};
   std::atomic<uint64_t> rows_left_{0};

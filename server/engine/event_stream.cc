@@ -117,6 +117,16 @@ void EventStream::Publish(TermEvent term) {
   if (notify && on_ready_) on_ready_();
 }
 
+bool EventStream::Decline(uint32_t sample, Content content, size_t bytes) {
+  if (options_.lossless) return false;
+  MutexLock lock(mutex_);
+  const auto pending = pending_of_.find(Key{sample, content});
+  if (pending == pending_of_.end() || pending->second == 0) return false;
+  if (pending_bytes_ + sizeof(StateEvent) + bytes <= options_.max_pending_bytes) return false;
+  ++states_dropped_;
+  return true;
+}
+
 void EventStream::Append(Pending event) {
   pending_bytes_ += BytesOf(event);
   pending_.push_back(std::move(event));

@@ -93,6 +93,10 @@ class EventStream {
   bool Activate();
   void Publish(StateEvent state);
   void Publish(TermEvent term);
+  // Whether a state of so many bytes would be kept only in place of an older one of its (sample,
+  // content), which its reader has not come to. Then it counts as dropped and is not to be
+  // published: what is dear to make is made as fast as it is read. Never with `lossless`.
+  bool Decline(uint32_t sample, Content content, size_t bytes);
   void AddRows(uint64_t denoiser_rows) {
     denoiser_rows_.fetch_add(denoiser_rows, std::memory_order_relaxed);
   }

@@ -75,6 +75,12 @@ struct RowTask {
   int denoiser_rows() const { return row->denoise ? (guided ? 2 : 1) : 0; }
 };
 
+// A sample that is to be decoded. Both ends outlive the call.
+struct DecodeTask {
+  const float* latents = nullptr;  // [C·H·W] values
+  float* out = nullptr;            // as many as model().decoder->format.shape has
+};
+
 // A chain's state outside of any executor: registers, kept noise, generator. May be destroyed on
 // any thread.
 class ChainState {
@@ -113,6 +119,14 @@ class Executor {
 
   // Time that the denoiser call of the last Execute took; 0 if it made none.
   virtual double denoiser_seconds() const { return 0; }
+
+  // Runs the decoder on all of `tasks` in one call, at most model().decoder->max_rows of them;
+  // `finite[i]` tells whether what it made of task i is. On an error nothing of use was written:
+  // INTERNAL where the decoder threw or answered in another shape, RESOURCE_EXHAUSTED where memory
+  // ran out. For models with a decoder.
+  virtual absl::Status Decode(absl::Span<const DecodeTask> /*tasks*/, absl::Span<bool> /*finite*/) {
+    return absl::InternalError("there is no decoder");
+  }
 };
 
 // Makes a replica's executor; called on the engine thread that will own it.

@@ -32,4 +32,8 @@ SampleShape ModelInfo::answer_shape() const {
   return answer;
 }
 
+SampleFormat ModelInfo::format(bool decoded) const {
+  return decoded ? decoder->format : SampleFormat{shape, value_min, value_max};
+}
+
 }  // namespace denoise

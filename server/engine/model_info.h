@@ -21,6 +21,13 @@ struct SampleShape {
   int64_t values() const { return channels * height * width; }
 };
 
+// What numbers of samples are: their shape, and the range that is black to white in pictures.
+struct SampleFormat {
+  SampleShape shape;
+  float value_min = -1;
+  float value_max = 1;
+};
+
 enum class ElementType : uint8_t { kFloat32, kInt64, kBool };
 size_t BytesOf(ElementType type);
 absl::string_view Name(ElementType type);  // "float32", "int64", "bool"
@@ -55,6 +62,15 @@ struct TuningResult {
   bool chosen = false;
 };
 
+// What makes pictures (or whatever they stand for) of latents.
+struct DecoderInfo {
+  std::string sha256;   // of decoder.pt
+  SampleFormat format;  // of what it answers; the shape is found by the examination
+  // Rows of a call at most, a power of two: 1 where bits must not depend on company, and else few
+  // enough that a call needs no more memory than there must be.
+  int64_t max_rows = 1;
+};
+
 // Immutable once the model is served; shared by shared_ptr<const ModelInfo>.
 struct ModelInfo {
   // Of this load of it: a model that is loaded anew under its old name and version has another.
@@ -75,6 +91,8 @@ struct ModelInfo {
   std::optional<SamplerKind> default_sampler;  // else the config's
   uint32_t default_steps = 50;
   float default_guidance_scale = 1;
+  // Where the folder has one; samples are its latents then.
+  std::optional<DecoderInfo> decoder;
 
   // From scheduler_config.json.
   SchedulerConfig config;
@@ -104,6 +122,8 @@ struct ModelInfo {
 
   // What the denoiser answers for a sample, [C, H, W] or [2C, H, W].
   SampleShape answer_shape() const;
+  // Of samples as they are, or as the decoder, which there must be then, makes them.
+  SampleFormat format(bool decoded) const;
 };
 
 }  // namespace denoise

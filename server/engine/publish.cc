@@ -1,6 +1,7 @@
 #include "server/engine/publish.h"
 
 #include <utility>
+#include <vector>
 
 namespace denoise {
 
@@ -10,6 +11,10 @@ void PublishState(const Chain& chain, const Row* row, RowBatch::Outcome& outcome
   for (const Content content : request.states.content) {
     // There is no prediction before the first row.
     if (content == Content::kPredictedX0 && (!row || !row->denoise)) continue;
+    const bool decoded = request.states.decode && content != Content::kProgress;
+    std::vector<float>& x = decoded ? outcome.decoded_x : outcome.x;
+    std::vector<float>& x0 = decoded ? outcome.decoded_x0 : outcome.x0;
+    if (decoded && (content == Content::kXt ? x : x0).empty()) continue;  // it was declined
     StateEvent state;
     state.sample_index = chain.index;
     state.step = row ? row->step : 0;
@@ -17,8 +22,8 @@ void PublishState(const Chain& chain, const Row* row, RowBatch::Outcome& outcome
     state.alpha_bar = row ? row->state_alpha_bar : table.initial_alpha_bar;
     state.sigma = row ? row->state_sigma : table.initial_sigma;
     state.content = content;
-    if (content == Content::kXt) state.values = std::move(outcome.x);
-    if (content == Content::kPredictedX0) state.values = std::move(outcome.x0);
+    if (content == Content::kXt) state.values = std::move(x);
+    if (content == Content::kPredictedX0) state.values = std::move(x0);
     request.stream->Publish(std::move(state));
   }
 }

@@ -9,7 +9,8 @@
 namespace denoise {
 
 // Publishes the chain's state after `row`, or x_T where that is null: each content that was asked
-// for and exists. Takes x and x̂0 out of `outcome`.
+// for and exists. Where states are decoded, as far as `outcome` has them so. Takes x and x̂0, or
+// what was decoded of them, out of `outcome`.
 void PublishState(const Chain& chain, const Row* row, RowBatch::Outcome& outcome);
 
 }  // namespace denoise

@@ -19,7 +19,7 @@ int Request::DenoiserRows(const Row& row) const {
 }
 
 size_t Request::values_per_result() const {
-  return only_row.empty() ? model->shape.values() : model->answer_shape().values();
+  return only_row.empty() ? result_format().shape.values() : model->answer_shape().values();
 }
 
 uint64_t Request::denoiser_calls_per_chain() const {
@@ -40,10 +40,13 @@ size_t Request::data_bytes() const {
 size_t Request::bytes_per_chain() const {
   constexpr size_t kBookkeeping = 1024;
   constexpr size_t kGenerator = 5 * 1024;
-  size_t values = table->registers + (table->keeps_noise ? 1 : 0);
-  if (evaluation == nullptr) ++values;  // of the Result
-  return values * model->shape.values() * sizeof(float) + kBookkeeping +
-         (table->stochastic ? kGenerator : 0) + table->terms.size() * sizeof(TermValues);
+  const size_t registers = table->registers + (table->keeps_noise ? 1 : 0);
+  size_t values = registers * model->shape.values();
+  if (evaluation == nullptr) values += result_format().shape.values();
+  // Of each content the newest state stays until it is read; latents hardly count beside the rest.
+  if (states.decode) values += states.content.size() * state_format().shape.values();
+  return values * sizeof(float) + kBookkeeping + (table->stochastic ? kGenerator : 0) +
+         table->terms.size() * sizeof(TermValues);
 }
 
 uint64_t Request::rows_per_chain() const {

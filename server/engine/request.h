@@ -24,6 +24,7 @@ struct StateSelection {
   uint32_t every_n_steps = 0;    // 0: none
   std::vector<uint32_t> steps;   // sorted; besides those
   std::vector<Content> content;  // of each step; {kProgress} for progress alone
+  bool decode = false;           // through the model's decoder
 
   bool any() const { return every_n_steps > 0 || !steps.empty(); }
   // Whether step `step` of `total` is wanted. The last one is, wherever any is.
@@ -59,8 +60,9 @@ struct Request {
   // Of an Evaluate, whose x_0 is `start`.
   std::shared_ptr<Evaluation> evaluation;
   StateSelection states;
-  int priority = 0;    // -kMaxPriority..kMaxPriority, higher goes first
-  std::string tenant;  // empty: none was named; those share one
+  bool decode = false;  // the result, through the model's decoder
+  int priority = 0;     // -kMaxPriority..kMaxPriority, higher goes first
+  std::string tenant;   // empty: none was named; those share one
   SteadyTime arrival;
   std::optional<SteadyTime> deadline;
   std::shared_ptr<EventStream> stream;
@@ -71,7 +73,10 @@ struct Request {
   size_t end_row(uint32_t sample) const {
     return only_row.empty() ? table->rows.size() : only_row[sample] + size_t{1};
   }
-  // Of a sample's result: C·H·W, or for an inference those of the denoiser's answer.
+  // Of the result's samples, and of states.
+  SampleFormat result_format() const { return model->format(decode); }
+  SampleFormat state_format() const { return model->format(states.decode); }
+  // Of a sample's result: as its format says, or for an inference those of the denoiser's answer.
   size_t values_per_result() const;
   // Denoiser rows that this row of its table is: 0, 1, or 2 where guidance acts.
   int DenoiserRows(const Row& row) const;
@@ -80,7 +85,7 @@ struct Request {
   // Memory for what it brought: start, images, masks, conditions.
   size_t data_bytes() const;
   // Memory that one of its chains needs besides that, about: its state, and its sample in the
-  // Result or its terms.
+  // Result or its terms; and where states are decoded, one of each content.
   size_t bytes_per_chain() const;
   // Denoiser calls that one of its chains takes part in, one for each row that denoises.
   uint64_t denoiser_calls_per_chain() const;

@@ -19,6 +19,9 @@ void RowBatch::Make(absl::Span<const size_t> picks, absl::Span<Chain> chains) {
     Outcome& outcome = outcomes_[tasks_.size()];
     outcome.chain = pick;
     outcome.status = absl::OkStatus();
+    outcome.decoder_status = absl::OkStatus();
+    outcome.decoded_x.clear();
+    outcome.decoded_x0.clear();
     RowTask& task = tasks_.emplace_back(NextTask(chain));
     ++chain.row;
     chain.denoiser_rows_left -= task.denoiser_rows();

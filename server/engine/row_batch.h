@@ -25,6 +25,10 @@ class RowBatch {
     std::vector<float> x;
     std::vector<float> x0;
     std::vector<float> answer;
+    // x and x0 through the decoder, where they are wanted so; empty otherwise.
+    std::vector<float> decoded_x;
+    std::vector<float> decoded_x0;
+    absl::Status decoder_status;
     TermValues term;
     // Of what the row has changed or found, where status is OK.
     bool finite = true;

@@ -143,6 +143,9 @@ struct Metrics::Impl {
       HistogramFamily(registry, "denoise_tick_seconds", "One turn of an engine's loop.");
   Family<Histogram>& denoiser_seconds = HistogramFamily(
       registry, "denoise_denoiser_seconds", "The denoiser call of one turn of an engine's loop.");
+  Family<Histogram>& decoder_seconds =
+      HistogramFamily(registry, "denoise_decoder_seconds",
+                      "Decoder calls of one turn of an engine's loop that made some.");
   Family<Gauge>& load_seconds =
       prometheus::BuildGauge()
           .Name("denoise_model_load_seconds")
@@ -162,7 +165,7 @@ struct Metrics::Impl {
           .Add({}, kRowBuckets);
   Histogram& overhead_seconds =
       HistogramFamily(registry, "denoise_engine_overhead_seconds",
-                      "One turn of an engine's loop outside the denoiser call.")
+                      "One turn of an engine's loop outside the denoiser and decoder calls.")
           .Add({}, kOverheadBuckets);
   Counter& padding_rows =
       CounterFamily(registry, "denoise_padding_rows_total",
@@ -195,6 +198,7 @@ EngineMetrics Metrics::ForEngine(const std::string& device) {
   return {.chains_active = impl_->everything->ChainsActive(device),
           .tick_seconds = &impl_->tick_seconds.Add({{"device", device}}, kTickBuckets),
           .denoiser_seconds = &impl_->denoiser_seconds.Add({{"device", device}}, kTickBuckets),
+          .decoder_seconds = &impl_->decoder_seconds.Add({{"device", device}}, kTickBuckets),
           .batch_rows = &impl_->batch_rows,
           .engine_overhead_seconds = &impl_->overhead_seconds,
           .padding_rows_total = &impl_->padding_rows};

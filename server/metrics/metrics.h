@@ -19,14 +19,15 @@ class Histogram;
 namespace denoise {
 
 // Handles of one engine thread; made once, so that the hot path never looks a metric up. The
-// seconds of ticks and of denoiser calls are labelled device="cpu:0", the others are shared by all
-// engines.
+// seconds of ticks and of denoiser and decoder calls are labelled device="cpu:0", the others are
+// shared by all engines.
 struct EngineMetrics {
   prometheus::Gauge* chains_active;  // this engine's own; a scrape shows the sum
   prometheus::Histogram* tick_seconds;
   prometheus::Histogram* denoiser_seconds;
+  prometheus::Histogram* decoder_seconds;          // decoder calls in a row, one or more
   prometheus::Histogram* batch_rows;               // denoiser rows of a call, without padding
-  prometheus::Histogram* engine_overhead_seconds;  // of a tick: all but the denoiser call
+  prometheus::Histogram* engine_overhead_seconds;  // of a tick: all but those calls
   prometheus::Counter* padding_rows_total;
 };
 

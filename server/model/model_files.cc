@@ -20,6 +20,7 @@ namespace fs = std::filesystem;
 
 constexpr char kDenoiser[] = "denoiser.pt";
 constexpr char kPackage[] = "denoiser.pt2";
+constexpr char kDecoder[] = "decoder.pt";
 constexpr char kSchedulerConfig[] = "scheduler_config.json";
 constexpr char kModelJson[] = "model.json";
 
@@ -71,6 +72,23 @@ absl::Status FindDenoisers(const fs::path& folder, ModelInfo* info, DenoiserFile
   return absl::OkStatus();
 }
 
+// Whether there is a decoder, and its hash.
+absl::Status FindDecoder(const fs::path& folder, ModelInfo* info, std::string* file) {
+  const fs::path decoder = folder / kDecoder;
+  std::error_code error;
+  if (!fs::exists(decoder, error)) {
+    if (!info->decoder.has_value()) return absl::OkStatus();
+    return absl::NotFoundError(absl::StrCat(kDecoder, ": is not there, and ", kModelJson,
+                                            " describes a decoder: add it, or take `decoder` out"));
+  }
+  if (!info->decoder.has_value()) info->decoder.emplace();
+  absl::StatusOr<std::string> hash = HashFile(decoder.string(), "sha256", info->decoder->sha256);
+  if (!hash.ok()) return hash.status();
+  info->decoder->sha256 = *std::move(hash);
+  *file = decoder.string();
+  return absl::OkStatus();
+}
+
 absl::StatusOr<ModelFiles> Load(const ModelFolder& folder) {
   const fs::path path(folder.path);
   absl::StatusOr<std::string> config_text = ReadText(path / kSchedulerConfig);
@@ -96,6 +114,7 @@ absl::StatusOr<ModelFiles> Load(const ModelFolder& folder) {
 
   if (absl::Status status = FindDenoisers(path, &*info, &files.denoisers); !status.ok())
     return status;
+  if (absl::Status status = FindDecoder(path, &*info, &files.decoder); !status.ok()) return status;
 
   if (!folder.name.empty()) {
     if (!info->name.empty() && info->name != folder.name) {
@@ -153,8 +172,8 @@ class Repository {
     }
     std::sort(versions.begin(), versions.end());
     for (const auto& [version, path] : versions) {
-      for (const fs::path& part :
-           {path, path / kDenoiser, path / kPackage, path / kSchedulerConfig, path / kModelJson}) {
+      for (const fs::path& part : {path, path / kDenoiser, path / kPackage, path / kDecoder,
+                                   path / kSchedulerConfig, path / kModelJson}) {
         if (absl::Status status = CheckInside(part); !status.ok()) return status;
       }
       models_.push_back({path.string(), name, version});

@@ -1,5 +1,5 @@
-// A model's folder: model.json, scheduler_config.json and denoiser.pt or denoiser.pt2, read and
-// checked without LibTorch.
+// A model's folder: model.json, scheduler_config.json, denoiser.pt or denoiser.pt2 and perhaps
+// decoder.pt, read and checked without LibTorch.
 #ifndef DENOISE_SERVER_MODEL_MODEL_FILES_H_
 #define DENOISE_SERVER_MODEL_MODEL_FILES_H_
 
@@ -29,16 +29,18 @@ struct DenoiserFiles {
 // A model that lies ready for LibTorch.
 struct ModelFiles {
   DenoiserFiles denoisers;
+  std::string decoder;  // path of decoder.pt; empty: the model has none
   // What the files say; the examination's part is still empty.
   ModelInfo info;
   // Remarks for the log, one line each: keys that were not understood, a name that was overruled.
   std::vector<std::string> remarks;
 };
 
-// Reads the files and hashes denoiser.pt, which must agree with model.json's `sha256` where that is
-// given. A package is only looked for: it is hashed when it is loaded. NOT_FOUND where a file is
-// not there, otherwise INVALID_ARGUMENT; either names the file, the key, the value and what would
-// be right, and says in which folder. Blocking.
+// Reads the files and hashes denoiser.pt and decoder.pt, which must agree with the `sha256` that
+// model.json gives for each, where it does. A decoder.pt makes ModelInfo::decoder, and where
+// model.json describes one it must be there. A package is only looked for: it is hashed when it is
+// loaded. NOT_FOUND where a file is not there, otherwise INVALID_ARGUMENT; either names the file,
+// the key, the value and what would be right, and says in which folder. Blocking.
 absl::StatusOr<ModelFiles> LoadModelFolder(const ModelFolder& folder);
 
 // The models of a repository, by name and version: ROOT/NAME/VERSION/ with VERSION 1, 2, …, or

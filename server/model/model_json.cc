@@ -43,17 +43,14 @@ void ReadShape(Keys& keys, ModelInfo* info) {
   info->shape = {sizes[0], sizes[1], sizes[2]};
 }
 
-void ReadRange(Keys& keys, ModelInfo* info) {
+void ReadRange(Keys& keys, float* least, float* most) {
   const Json* value = keys.Find("value_range");
   if (value == nullptr) return;
   if (value->is_array() && value->size() == 2 && (*value)[0].is_number() &&
       (*value)[1].is_number()) {
-    info->value_min = (*value)[0].get<float>();
-    info->value_max = (*value)[1].get<float>();
-    if (std::isfinite(info->value_min) && std::isfinite(info->value_max) &&
-        info->value_min < info->value_max) {
-      return;
-    }
+    *least = (*value)[0].get<float>();
+    *most = (*value)[1].get<float>();
+    if (std::isfinite(*least) && std::isfinite(*most) && *least < *most) return;
   }
   keys.Refuse("value_range", "[min, max], finite numbers with min < max");
 }
@@ -104,6 +101,22 @@ bool IsSha256(absl::string_view text) {
   return text.size() == 64 && std::all_of(text.begin(), text.end(), absl::ascii_isxdigit);
 }
 
+void ReadDecoder(Keys& keys, ModelInfo* info, std::vector<std::string>* ignored) {
+  const Json* value = keys.Find("decoder");
+  if (value == nullptr) return;
+  if (!value->is_object()) {
+    keys.Refuse("decoder", "an object with value_range and sha256 of decoder.pt");
+    return;
+  }
+  Keys inner(*value, "decoder.");
+  DecoderInfo& decoder = info->decoder.emplace();
+  ReadRange(inner, &decoder.format.value_min, &decoder.format.value_max);
+  decoder.sha256 =
+      absl::AsciiStrToLower(inner.Text("sha256", "64 hexadecimal digits", &IsSha256).value_or(""));
+  keys.Refuse(inner.status());
+  for (std::string& key : inner.Unknown()) ignored->push_back(std::move(key));
+}
+
 absl::StatusOr<Json> Parse(absl::string_view json) {
   try {
     Json object = Json::parse(json.begin(), json.end());
@@ -134,10 +147,11 @@ absl::StatusOr<ModelInfo> ParseModelJson(absl::string_view json, int64_t train_s
   info.name = keys.Text("name", "1 to 128 of A-Z a-z 0-9 . _ -, the first no dot", &IsModelName)
                   .value_or("");
   ReadShape(keys, &info);
-  ReadRange(keys, &info);
+  ReadRange(keys, &info.value_min, &info.value_max);
   ReadClasses(keys, &info);
   std::vector<std::string> ignored;
   ReadInputs(keys, &info, &ignored);
+  ReadDecoder(keys, &info, &ignored);
   ReadDefaults(keys, train_steps, &info);
   info.sha256 =
       absl::AsciiStrToLower(keys.Text("sha256", "64 hexadecimal digits", &IsSha256).value_or(""));

@@ -36,6 +36,9 @@ bool IsModelName(absl::string_view name);
 //   default_sampler         "ddim", "euler", …; that of scheduler_config.json
 //   default_steps           1..train_steps; 50, or all where there are fewer
 //   default_guidance_scale  0..100; 1. Others than 0 and 1 need a null_class, or a null
+//   decoder                 of decoder.pt, for models whose samples are latents:
+//     value_range             [min, max] of what it answers; [-1, 1]
+//     sha256                  64 hexadecimal digits
 //   data, licence           texts
 //   sha256                  of denoiser.pt, 64 hexadecimal digits
 //   sha256_pt2              of denoiser.pt2, likewise; without it no package is loaded

@@ -30,11 +30,13 @@ std::string Hash(absl::string_view bytes) {
 std::string NumericsId(const ModelInfo& info, const Machine& machine,
                        const std::string& probe_bits) {
   const std::string& file = info.executor == "aotinductor" ? info.package_sha256 : info.sha256;
-  return Hash(
+  std::string all =
       absl::StrJoin({file, machine.libtorch, machine.capability, info.executor, info.layout,
                      info.precision, absl::StrCat(info.threads),
                      std::string(info.batch_invariant ? "sizes agree" : "any size"), probe_bits},
-                    "\n"));
+                    "\n");
+  if (info.decoder.has_value()) absl::StrAppend(&all, "\n", info.decoder->sha256);
+  return Hash(all);
 }
 
 absl::StatusOr<std::string> ProbeBits(const Denoiser& denoiser, const ModelInfo& info) try {

@@ -12,7 +12,7 @@ namespace denoise {
 
 class Denoiser;
 
-// 32 hexadecimal digits: a hash of the sha256 of the file that is run, LibTorch's version, the
+// 32 hexadecimal digits: a hash of the sha256 of the files that are run, LibTorch's version, the
 // CPU's maker and instruction sets, executor, layout, precision, a replica's threads, whether only
 // batch sizes are run that agree bit for bit, and of `probe_bits`. Not of replicas, batch sizes or
 // what was measured, which change no bits.

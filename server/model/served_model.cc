@@ -11,6 +11,8 @@
 #include "server/model/batch_invariance.h"
 #include "server/model/batch_sizes.h"
 #include "server/model/carried_denoiser.h"
+#include "server/model/decoder.h"
+#include "server/model/decoder_examination.h"
 #include "server/model/examination.h"
 #include "server/model/load_denoiser.h"
 #include "server/model/machine.h"
@@ -48,6 +50,8 @@ struct ServedModel::Module {
   // The one that is run, after Examine: on the CPU, or on the first device; and on those after it.
   std::shared_ptr<const Denoiser> denoiser;
   std::vector<std::shared_ptr<const Denoiser>> further;
+  // On every device; none where the model has no decoder.
+  std::vector<std::shared_ptr<const Decoder>> decoders;
 };
 
 absl::StatusOr<std::shared_ptr<ServedModel>> ServedModel::Load(const ModelFolder& folder,
@@ -71,6 +75,12 @@ absl::StatusOr<std::shared_ptr<ServedModel>> ServedModel::Load(const ModelFolder
   if (!denoiser.ok()) return In(folder.path, denoiser.status());
   auto module = std::make_unique<Module>();
   module->plain = *std::move(denoiser);
+  if (!files->decoder.empty()) {
+    absl::StatusOr<std::unique_ptr<Decoder>> decoder =
+        Decoder::Load(files->decoder, FirstOf(options.devices));
+    if (!decoder.ok()) return In(folder.path, decoder.status());
+    module->decoders.push_back(*std::move(decoder));
+  }
   return std::shared_ptr<ServedModel>(
       new ServedModel(options, folder.path, *std::move(files), std::move(module)));
 }
@@ -80,6 +90,7 @@ ServedModel::ServedModel(LoadOptions options, std::string folder, ModelFiles fil
     : options_(std::move(options)),
       folder_(std::move(folder)),
       files_(std::move(files.denoisers)),
+      decoder_file_(std::move(files.decoder)),
       remarks_(std::move(files.remarks)),
       info_(std::make_shared<ModelInfo>(std::move(files.info))),
       module_(std::move(module)) {
@@ -94,7 +105,10 @@ absl::Status ServedModel::Examine() {
       PlansFor(options_.tune_for, options_.cores, options_.replicas, options_.threads);
   // With a carrier the model's calls are not made on these threads.
   const auto threads = [this](const Plan& plan) { return options_.carrier ? 1 : plan.threads; };
-  absl::Status status = OnOwnThread(threads(plans[0]), [this] { return ExaminePlain(); });
+  absl::Status status = OnOwnThread(threads(plans[0]), [this] {
+    const absl::Status plain = ExaminePlain();
+    return plain.ok() ? ExamineDecoder() : plain;
+  });
   if (!status.ok()) return In(folder_, status);
   absl::StatusOr<TunedChoice> choice = Choose(plans);
   if (!choice.ok()) return In(folder_, choice.status());
@@ -134,6 +148,16 @@ absl::Status ServedModel::ExaminePlain() {
                    &warnings_);
   if (!variants.ok()) return variants.status();
   module_->variants = *std::move(variants);
+  return absl::OkStatus();
+}
+
+absl::Status ServedModel::ExamineDecoder() {
+  if (module_->decoders.empty()) return absl::OkStatus();
+  const absl::StatusOr<DecoderFindings> findings = denoise::ExamineDecoder(
+      *module_->decoders[0], *info_, options_.batch_invariant, options_.carrier, &report_.tests);
+  if (!findings.ok()) return findings.status();
+  info_->decoder->format.shape = findings->shape;
+  info_->decoder->max_rows = findings->max_rows;
   return absl::OkStatus();
 }
 
@@ -287,17 +311,33 @@ absl::Status ServedModel::LoadOnFurtherDevices(const TuningResult& way) {
         Difference(CarriedDenoiser(**other, options_.carrier),
                    CarriedDenoiser(first, options_.carrier), *info_, info_->integer_time);
     if (!difference.ok()) return difference.status();
-    const double allowed = options_.batch_invariant ? 0 : RoundingOf(first.precision());
-    if (!(*difference <= allowed)) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "--devices: ", device, " answers otherwise than ", options_.devices[0], " (by ",
-          *difference, " of the largest value)",
-          options_.batch_invariant ? ", which --batch-invariant does not allow" : "",
-          ": serve devices of one kind together, and others by a server of their own"));
-    }
+    absl::Status alike = CheckAlike(device, *difference, RoundingOf(first.precision()));
+    if (!alike.ok()) return alike;
     module_->further.push_back(*std::move(other));
+    if (decoder_file_.empty()) continue;
+
+    absl::StatusOr<std::unique_ptr<Decoder>> decoder =
+        Decoder::Load(decoder_file_, c10::Device(device));
+    if (!decoder.ok()) return decoder.status();
+    const Decoder& first_decoder = *module_->decoders[0];
+    const absl::StatusOr<double> apart =
+        DecoderDifference(**decoder, first_decoder, *info_, options_.carrier);
+    if (!apart.ok()) return apart.status();
+    alike = CheckAlike(device, *apart, RoundingOf(first_decoder.dtype()));
+    if (!alike.ok()) return alike;
+    module_->decoders.push_back(*std::move(decoder));
   }
   return absl::OkStatus();
+}
+
+absl::Status ServedModel::CheckAlike(const std::string& device, double difference,
+                                     double rounding) const {
+  if (difference <= (options_.batch_invariant ? 0 : rounding)) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("--devices: ", device, " answers otherwise than ", options_.devices[0], " (by ",
+                   difference, " of the largest value)",
+                   options_.batch_invariant ? ", which --batch-invariant does not allow" : "",
+                   ": serve devices of one kind together, and others by a server of their own"));
 }
 
 absl::Status ServedModel::Identify() {
@@ -334,14 +374,23 @@ const std::shared_ptr<const Denoiser>& ServedModel::DenoiserOf(int replica) cons
   return first ? module_->denoiser : module_->further[replica - 1];
 }
 
+std::shared_ptr<const Decoder> ServedModel::DecoderOf(int replica) const {
+  const auto& decoders = module_->decoders;
+  if (decoders.empty()) return nullptr;
+  return decoders.size() == 1 ? decoders[0] : decoders[replica];
+}
+
 absl::Status ServedModel::Warm(const Carrier& carrier, int replica) const {
-  return WarmUp(*DenoiserOf(replica), *info_, carrier);
+  const std::shared_ptr<const Decoder> decoder = DecoderOf(replica);
+  absl::Status status = WarmUp(*DenoiserOf(replica), *info_, carrier);
+  if (!status.ok() || decoder == nullptr) return status;
+  return WarmUpDecoder(*decoder, *info_, carrier);
 }
 
 absl::StatusOr<std::unique_ptr<Executor>> ServedModel::MakeExecutor(int replica) const {
   const bool core_is_free = accelerated() || info_->replicas * info_->threads < options_.cores;
   absl::StatusOr<std::unique_ptr<Executor>> executor =
-      TorchExecutor::Make(info_, DenoiserOf(replica), core_is_free);
+      TorchExecutor::Make(info_, DenoiserOf(replica), DecoderOf(replica), core_is_free);
   if (executor.ok() && !options_.carrier) {
     if (absl::Status status = Warm(nullptr, replica); !status.ok()) return status;
   }

@@ -56,6 +56,7 @@ struct LoadOptions {
   const TuningCache* tuning_cache = nullptr;
 };
 
+class Decoder;
 class Denoiser;
 
 // Load, then Examine once, before there are engines; then MakeExecutor for each replica. The
@@ -69,13 +70,13 @@ class ServedModel {
                                                            const LoadOptions& options);
   ~ServedModel();
 
-  // Shows that the model can be batched (examination.h), chooses how it is run (variants.h,
-  // tuner.h) and at which batch sizes (batch_sizes.h, batch_invariance.h): about a second and
-  // tune_seconds, a few more where bits are compared. On any thread, while no engine runs: it calls
-  // the model on threads of its own, which have as many threads as the engines will have, so that
-  // what holds there holds on those, and which have ended when it returns; or by options.carrier,
-  // on any thread that no engine waits for. Of further accelerators it is shown that they answer as
-  // the first, or it is INVALID_ARGUMENT.
+  // Shows that the model can be batched (examination.h, decoder_examination.h), chooses how it is
+  // run (variants.h, tuner.h) and at which batch sizes (batch_sizes.h, batch_invariance.h): about a
+  // second and tune_seconds, a few more where bits are compared. On any thread, while no engine
+  // runs: it calls the model on threads of its own, which have as many threads as the engines will
+  // have, so that what holds there holds on those, and which have ended when it returns; or by
+  // options.carrier, on any thread that no engine waits for. Of further accelerators it is shown
+  // that they answer as the first, or it is INVALID_ARGUMENT.
   absl::Status Examine();
 
   // Complete after Examine.
@@ -87,8 +88,8 @@ class ServedModel {
   // What Examine would rather not have found: one line each.
   const std::vector<std::string>& warnings() const { return warnings_; }
 
-  // Calls the model at every batch size, by the carrier, on the engine that will run that replica.
-  // After Examine.
+  // Calls denoiser and decoder at every batch size, by the carrier, on the engine that will run
+  // that replica. After Examine.
   absl::Status Warm(const Carrier& carrier, int replica = 0) const;
 
   // Makes an executor for the calling thread, which is that replica's engine's
@@ -105,7 +106,9 @@ class ServedModel {
 
   bool accelerated() const { return !options_.devices.empty(); }
   const std::shared_ptr<const Denoiser>& DenoiserOf(int replica) const;
+  std::shared_ptr<const Decoder> DecoderOf(int replica) const;  // null: there is none
   absl::Status ExaminePlain();
+  absl::Status ExamineDecoder();
   // The way that is run, and what was measured of others.
   absl::StatusOr<TunedChoice> Choose(const std::vector<Plan>& plans);
   std::optional<TunedChoice> FromCache(const std::vector<Plan>& plans);
@@ -116,6 +119,8 @@ class ServedModel {
   // Shows that a package is right at every batch size.
   absl::Status ComparePackage();
   absl::Status LoadOnFurtherDevices(const TuningResult& way);
+  // What is loaded there answers as it does on the first device.
+  absl::Status CheckAlike(const std::string& device, double difference, double rounding) const;
   absl::Status Identify();
   // Of the report's times, those whose sizes are run with --batch-invariant.
   absl::StatusOr<std::vector<BatchTime>> InvariantSizes() const;
@@ -123,6 +128,7 @@ class ServedModel {
   const LoadOptions options_;
   const std::string folder_;
   const DenoiserFiles files_;
+  const std::string decoder_file_;  // empty: there is none
   const std::vector<std::string> remarks_;
   std::shared_ptr<ModelInfo> info_;
   std::unique_ptr<Module> module_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstring>
 #include <new>
 #include <utility>
@@ -36,9 +37,11 @@ absl::StatusOr<const Conditions*> SharedShapes(absl::Span<const RowTask> tasks) 
 }  // namespace
 
 TorchExecutor::TorchExecutor(std::shared_ptr<const ModelInfo> info,
-                             std::shared_ptr<const Denoiser> denoiser, bool core_is_free)
+                             std::shared_ptr<const Denoiser> denoiser,
+                             std::shared_ptr<const Decoder> decoder, bool core_is_free)
     : info_(std::move(info)),
       denoiser_(std::move(denoiser)),
+      decoder_(std::move(decoder)),
       values_(info_->shape.values()),
       out_channels_(info_->shape.channels * (info_->learned_variance ? 2 : 1)),
       out_values_(info_->learned_variance ? 2 * values_ : values_),
@@ -50,13 +53,18 @@ TorchExecutor::TorchExecutor(std::shared_ptr<const ModelInfo> info,
   const c10::InferenceMode inference;
   x_T_ = at::empty({values_}, at::kFloat);
   scratch_ = at::empty({values_}, at::kFloat);
+  if (decoder_ != nullptr) {
+    const SampleShape& shape = info_->shape;
+    latents_ = EmptyInput({info_->decoder->max_rows, shape.channels, shape.height, shape.width},
+                          Layout::kContiguous, decoder_->device());
+  }
 }
 
 absl::StatusOr<std::unique_ptr<Executor>> TorchExecutor::Make(
     std::shared_ptr<const ModelInfo> info, std::shared_ptr<const Denoiser> denoiser,
-    bool core_is_free) try {
+    std::shared_ptr<const Decoder> decoder, bool core_is_free) try {
   return std::unique_ptr<Executor>(
-      new TorchExecutor(std::move(info), std::move(denoiser), core_is_free));
+      new TorchExecutor(std::move(info), std::move(denoiser), std::move(decoder), core_is_free));
 } catch (...) {
   return CurrentExceptionStatus();
 }
@@ -315,6 +323,35 @@ bool TorchExecutor::FinishTerm(const RowTask& task, const float* out) {
   const bool finite = ReduceTerm(*task.row, *task.term, levels_, values_, in, task.term_values);
   slot.term_noise->Done(task.term_index);
   return finite;
+}
+
+absl::Status TorchExecutor::Decode(absl::Span<const DecodeTask> tasks,
+                                   absl::Span<bool> finite) try {
+  const auto rows = static_cast<int64_t>(tasks.size());
+  if (decoder_ == nullptr || rows > info_->decoder->max_rows) {
+    return absl::InternalError(absl::StrCat("a call of ", rows, " samples is not to be decoded"));
+  }
+  const c10::InferenceMode inference;
+  auto* const latents = latents_.mutable_data_ptr<float>();
+  for (int64_t i = 0; i < rows; ++i) {
+    std::copy_n(tasks[i].latents, values_, latents + i * values_);
+  }
+  const absl::StatusOr<at::Tensor> answer = decoder_->Run(latents_.narrow(0, 0, rows));
+  if (!answer.ok()) return answer.status();
+  const SampleShape& shape = info_->decoder->format.shape;
+  if (answer->scalar_type() != at::kFloat ||
+      answer->sizes() != at::IntArrayRef({rows, shape.channels, shape.height, shape.width})) {
+    return absl::InternalError(absl::StrCat("it answered ", at::toString(answer->scalar_type()),
+                                            " [", absl::StrJoin(answer->sizes(), ", "), "]"));
+  }
+  const auto* from = answer->const_data_ptr<float>();
+  for (int64_t i = 0; i < rows; ++i, from += shape.values()) {
+    finite[i] = std::all_of(from, from + shape.values(), [](float v) { return std::isfinite(v); });
+    std::copy_n(from, shape.values(), tasks[i].out);
+  }
+  return absl::OkStatus();
+} catch (...) {
+  return CurrentExceptionStatus();
 }
 
 }  // namespace denoise

@@ -9,6 +9,7 @@
 #include "server/engine/executor.h"
 #include "server/model/batch_inputs.h"
 #include "server/model/batch_noise.h"
+#include "server/model/decoder.h"
 #include "server/model/denoiser.h"
 #include "server/model/likelihood_term.h"
 #include "server/model/noise.h"
@@ -21,10 +22,11 @@ namespace denoise {
 // every function runs on the thread that made it.
 class TorchExecutor : public Executor {
  public:
-  // `core_is_free`: for noise to be drawn while the denoiser runs. RESOURCE_EXHAUSTED where memory
-  // ran out.
+  // `decoder`: null for models without. `core_is_free`: for noise to be drawn while the denoiser
+  // runs. RESOURCE_EXHAUSTED where memory ran out.
   static absl::StatusOr<std::unique_ptr<Executor>> Make(std::shared_ptr<const ModelInfo> info,
                                                         std::shared_ptr<const Denoiser> denoiser,
+                                                        std::shared_ptr<const Decoder> decoder,
                                                         bool core_is_free = false);
 
   const ModelInfo& model() const override { return *info_; }
@@ -36,6 +38,7 @@ class TorchExecutor : public Executor {
   absl::Status Execute(absl::Span<const RowTask> tasks, int64_t padded_rows,
                        absl::Span<bool> finite) override;
   double denoiser_seconds() const override { return denoiser_seconds_; }
+  absl::Status Decode(absl::Span<const DecodeTask> tasks, absl::Span<bool> finite) override;
 
  private:
   // A chain's state.
@@ -51,7 +54,7 @@ class TorchExecutor : public Executor {
   struct MovedSlot;
 
   TorchExecutor(std::shared_ptr<const ModelInfo> info, std::shared_ptr<const Denoiser> denoiser,
-                bool core_is_free);
+                std::shared_ptr<const Decoder> decoder, bool core_is_free);
 
   SlotId Keep(Slot slot);  // throws where there is no memory
   absl::Status Check(absl::Span<const RowTask> tasks, int64_t rows, int64_t padded_rows) const;
@@ -68,6 +71,7 @@ class TorchExecutor : public Executor {
 
   const std::shared_ptr<const ModelInfo> info_;
   const std::shared_ptr<const Denoiser> denoiser_;
+  const std::shared_ptr<const Decoder> decoder_;
   const int64_t values_;        // C·H·W
   const int64_t out_channels_;  // C or 2C
   const int64_t out_values_;    // of a row of the answer
@@ -84,6 +88,7 @@ class TorchExecutor : public Executor {
   at::Tensor x_T_;             // of one chain, [C·H·W]
   BatchNoise noise_;           // of rows that draw some
   double denoiser_seconds_ = 0;
+  at::Tensor latents_;  // of the decoder's calls, [max_rows, C, H, W]; undefined without one
 };
 
 }  // namespace denoise

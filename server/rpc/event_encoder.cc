@@ -13,9 +13,10 @@
 namespace denoise {
 namespace {
 
-absl::StatusOr<std::string> Png(const ModelInfo& model, absl::Span<const float> values) {
-  return EncodePng(values, model.shape.channels, model.shape.height, model.shape.width,
-                   model.value_min, model.value_max);
+absl::StatusOr<std::string> Png(const SampleFormat& format, absl::Span<const float> values) {
+  const SampleShape& shape = format.shape;
+  return EncodePng(values, shape.channels, shape.height, shape.width, format.value_min,
+                   format.value_max);
 }
 
 v1::Content ContentOf(Content content) {
@@ -51,13 +52,14 @@ absl::Status EncodeState(const Request& request, bool png, const StateEvent& eve
   message->set_sigma(static_cast<float>(event.sigma));
   message->set_content(ContentOf(event.content));
   if (event.content == Content::kProgress) return absl::OkStatus();
+  const SampleFormat format = request.state_format();
   if (!png) {
-    const SampleShape& shape = request.model->shape;
+    const SampleShape& shape = format.shape;
     SetTensor({1, shape.channels, shape.height, shape.width}, event.values,
               message->mutable_tensor());
     return absl::OkStatus();
   }
-  absl::StatusOr<std::string> picture = Png(*request.model, event.values);
+  absl::StatusOr<std::string> picture = Png(format, event.values);
   if (!picture.ok()) return picture.status();
   message->set_png(*std::move(picture));
   return absl::OkStatus();
@@ -75,7 +77,8 @@ absl::Status EncodeResult(const Request& request, bool png, const ResultEvent& e
   message->set_states_dropped(event.states_dropped);
   message->set_denoiser_rows(event.denoiser_rows);
 
-  const SampleShape& shape = request.model->shape;
+  const SampleFormat format = request.result_format();
+  const SampleShape& shape = format.shape;
   if (!png) {
     SetTensor({request.num_samples, shape.channels, shape.height, shape.width}, event.samples,
               message->mutable_samples());
@@ -84,7 +87,7 @@ absl::Status EncodeResult(const Request& request, bool png, const ResultEvent& e
   const auto samples = absl::MakeConstSpan(event.samples);
   for (uint32_t i = 0; i < request.num_samples; ++i) {
     absl::StatusOr<std::string> picture =
-        Png(*request.model, samples.subspan(i * shape.values(), shape.values()));
+        Png(format, samples.subspan(i * shape.values(), shape.values()));
     if (!picture.ok()) return picture.status();
     message->add_pngs(*std::move(picture));
   }

@@ -20,6 +20,10 @@ v1::Model::Status StatusOf(ModelStatus status) {
   return v1::Model::STATUS_UNSPECIFIED;
 }
 
+void AddShape(const SampleShape& shape, google::protobuf::RepeatedField<int64_t>* extents) {
+  for (const int64_t extent : {shape.channels, shape.height, shape.width}) extents->Add(extent);
+}
+
 void EncodeInput(const ModelInput& input, v1::ModelInput* message) {
   message->set_name(input.name);
   message->set_kind(input.kind == ModelInput::Kind::kClassLabels ? "class_labels" : "condition");
@@ -47,9 +51,7 @@ void EncodeModel(const CatalogEntry& entry, v1::Model* message) {
   message->set_name(model.name);
   message->set_version(model.version);
   message->set_status(StatusOf(entry.status));
-  for (const int64_t extent : {model.shape.channels, model.shape.height, model.shape.width}) {
-    message->add_sample_shape(extent);
-  }
+  AddShape(model.shape, message->mutable_sample_shape());
   message->set_value_min(model.value_min);
   message->set_value_max(model.value_max);
   message->set_num_classes(model.num_classes);
@@ -71,6 +73,12 @@ void EncodeModel(const CatalogEntry& entry, v1::Model* message) {
   message->set_sha256(model.sha256);
   for (const TuningResult& way : model.tuning) EncodeTuning(way, message->add_tuning());
   message->set_numerics_id(model.numerics_id);
+  if (!model.decoder.has_value()) return;
+  const SampleFormat& decoded = model.decoder->format;
+  message->set_has_decoder(true);
+  AddShape(decoded.shape, message->mutable_decoded_shape());
+  message->set_decoded_value_min(decoded.value_min);
+  message->set_decoded_value_max(decoded.value_max);
 }
 
 }  // namespace denoise

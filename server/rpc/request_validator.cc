@@ -31,23 +31,37 @@ constexpr uint64_t kMessageOverhead = 1024;
 // Only the low 32 bits of a seed count, so no more are picked.
 uint64_t PickSeed() { return std::random_device()(); }
 
-// Whether `encoding` is PNG; a FieldError where the value is unknown or the model's samples are no
-// pictures.
+// Whether `encoding` is PNG; a FieldError where the value is unknown or the model's samples,
+// decoded where it has a decoder, are no pictures.
 absl::StatusOr<bool> IsPng(int encoding, const ModelInfo& model, absl::string_view field) {
   switch (encoding) {
     case v1::ENCODING_UNSPECIFIED:
     case v1::ENCODING_RAW:
       return false;
-    case v1::ENCODING_PNG:
-      if (model.shape.channels == 1 || model.shape.channels == 3) return true;
-      return FieldError(field, absl::StrCat("ENCODING_PNG is for 1 or 3 channels, and samples of ",
-                                            Quote(model.name), " have ", model.shape.channels,
-                                            "; use ENCODING_RAW"));
+    case v1::ENCODING_PNG: {
+      const int64_t channels = model.format(model.decoder.has_value()).shape.channels;
+      if (channels == 1 || channels == 3) return true;
+      return FieldError(field,
+                        absl::StrCat("ENCODING_PNG is for 1 or 3 channels, and ",
+                                     model.decoder.has_value() ? "decoded " : "", "samples of ",
+                                     Quote(model.name), " have ", channels, "; use ENCODING_RAW"));
+    }
     default:
       return FieldError(field, absl::StrCat(encoding,
                                             " is not known here; known are ENCODING_RAW "
                                             "(1) and ENCODING_PNG (2)"));
   }
+}
+
+// Whether what is `asked` for to be decoded, or is to be a picture, is decoded; a FieldError where
+// that cannot be.
+absl::StatusOr<bool> IsDecoded(bool asked, bool png, const ModelInfo& model,
+                               absl::string_view field) {
+  if (model.decoder.has_value()) return asked || png;
+  if (!asked) return false;
+  return FieldError(field, absl::StrCat("true, and ", Quote(model.name),
+                                        " has no decoder: its samples are what it was trained on; "
+                                        "leave it out"));
 }
 
 absl::Status SetContent(const v1::StateStreaming& states, StateSelection* selection) {
@@ -83,6 +97,9 @@ absl::Status SetStates(const v1::StateStreaming& states, const ModelInfo& model,
   if (!png.ok()) return png.status();
   validated->encodings.png_states = *png;
   StateSelection& selection = validated->request.states;
+  const absl::StatusOr<bool> decode = IsDecoded(states.decode(), *png, model, "states.decode");
+  if (!decode.ok()) return decode.status();
+  selection.decode = *decode;
   selection.every_n_steps = states.every_n_steps();
 
   if (static_cast<uint64_t>(states.steps_size()) > uint64_t{total_steps} + 1) {
@@ -106,12 +123,18 @@ absl::Status SetStates(const v1::StateStreaming& states, const ModelInfo& model,
   if (!selection.any() && states.content_size() > 0) {
     return FieldError("states.content", absl::StrCat(states.content_size(), kNoSteps));
   }
+  constexpr char kNoContent[] = " given, but the states have no content; set states.content";
   if (*png && !selection.any()) {
     return FieldError("states.encoding", absl::StrCat("ENCODING_PNG", kNoSteps));
   }
   if (*png && states.content_size() == 0) {
-    return FieldError("states.encoding",
-                      "ENCODING_PNG given, but the states have no content; set states.content");
+    return FieldError("states.encoding", absl::StrCat("ENCODING_PNG", kNoContent));
+  }
+  if (states.decode() && !selection.any()) {
+    return FieldError("states.decode", absl::StrCat("true", kNoSteps));
+  }
+  if (states.decode() && states.content_size() == 0) {
+    return FieldError("states.decode", absl::StrCat("true", kNoContent));
   }
   return SetContent(states, &selection);
 }
@@ -194,11 +217,12 @@ absl::Status CheckPriority(int32_t priority) {
 }  // namespace
 
 absl::Status RequestValidator::CheckAnswerSize(const ModelInfo& model, uint64_t samples, bool png,
-                                               absl::string_view field) const {
+                                               bool decoded, absl::string_view field) const {
   // A PNG is at most its pixels, a byte a row, and headers; deflate adds less than a thousandth.
-  const auto values = static_cast<uint64_t>(model.shape.values());
+  const SampleShape shape = model.format(decoded).shape;
+  const auto values = static_cast<uint64_t>(shape.values());
   const uint64_t bytes_per_sample =
-      png ? values + values / 1000 + model.shape.height + kMessageOverhead : values * sizeof(float);
+      png ? values + values / 1000 + shape.height + kMessageOverhead : values * sizeof(float);
   const uint64_t bytes = samples * bytes_per_sample + kMessageOverhead;
   if (bytes <= limits_.max_message_bytes) return absl::OkStatus();
   return FieldError(
@@ -230,7 +254,10 @@ absl::StatusOr<Validated> RequestValidator::Validate(
   const absl::StatusOr<bool> png = IsPng(message.encoding(), *model, "encoding");
   if (!png.ok()) return png.status();
   validated.encodings.png_samples = *png;
-  status = CheckAnswerSize(*model, request.num_samples, *png, "num_samples");
+  const absl::StatusOr<bool> decode = IsDecoded(message.decode(), *png, *model, "decode");
+  if (!decode.ok()) return decode.status();
+  request.decode = *decode;
+  status = CheckAnswerSize(*model, request.num_samples, *png, *decode, "num_samples");
   if (!status.ok()) return status;
 
   status = CheckStart(message, *model, request.num_samples);
@@ -254,7 +281,8 @@ absl::StatusOr<Validated> RequestValidator::Validate(
   }
   status = SetStates(message.states(), *model, request.table->total_steps, &validated);
   if (!status.ok()) return status;
-  status = CheckAnswerSize(*model, 1, validated.encodings.png_states, "states.encoding");
+  status = CheckAnswerSize(*model, 1, validated.encodings.png_states, request.states.decode,
+                           "states.encoding");
   if (!status.ok()) return status;
 
   status = SetInputs(message, &request);
@@ -279,7 +307,8 @@ absl::StatusOr<Validated> RequestValidator::Validate(
   const absl::StatusOr<bool> png = IsPng(message.encoding(), *model, "encoding");
   if (!png.ok()) return png.status();
   validated.encodings.png_states = *png;
-  absl::Status status = CheckAnswerSize(*model, 1, *png, "encoding");
+  request.states.decode = *png && model->decoder.has_value();
+  absl::Status status = CheckAnswerSize(*model, 1, *png, request.states.decode, "encoding");
   if (!status.ok()) return status;
 
   if (message.timesteps_size() > model->schedule.size()) {

@@ -44,7 +44,7 @@ class RequestValidator {
                                      const std::shared_ptr<const ModelInfo>& model) const;
 
  private:
-  absl::Status CheckAnswerSize(const ModelInfo& model, uint64_t samples, bool png,
+  absl::Status CheckAnswerSize(const ModelInfo& model, uint64_t samples, bool png, bool decoded,
                                absl::string_view field) const;
   absl::StatusOr<uint32_t> CheckX0(bool given, const v1::Tensor& x_0, const ModelInfo& model) const;
 

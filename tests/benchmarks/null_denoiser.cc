@@ -111,8 +111,10 @@ int Run(const std::string& folder, SamplerKind sampler, int64_t batch,
   Engine engine({.device = "null"}, &queue, &metrics, &clock);
   const absl::Status added = engine.AddModel([&]() -> absl::StatusOr<std::unique_ptr<Executor>> {
     PrepareEngineThread(1);
-    return TorchExecutor::Make(model, std::make_shared<NullDenoiser>(at::IntArrayRef{
-                                          batch, shape.channels, shape.height, shape.width}));
+    return TorchExecutor::Make(model,
+                               std::make_shared<NullDenoiser>(at::IntArrayRef{
+                                   batch, shape.channels, shape.height, shape.width}),
+                               /*decoder=*/nullptr);
   });
   if (!added.ok()) {
     std::cerr << added << "\n";

@@ -31,7 +31,9 @@ enum class Content {
 // How samples and states are sent.
 enum class Encoding {
   kRaw,  // float32, in the model's own range
-  kPng,  // 8-bit pictures of that range; for models with 1 or 3 channels
+  // 8-bit pictures of that range; for models with 1 or 3 channels. Of a model with a decoder they
+  // show what is decoded, whether `decode` is set or not.
+  kPng,
 };
 
 // Which transitions a chain makes, at which times, with how much noise.
@@ -82,6 +84,8 @@ struct StateStreaming {
   std::vector<uint32_t> steps;   // besides those
   std::vector<Content> content;  // of each; none: States without data
   Encoding encoding = Encoding::kRaw;
+  // Models with a decoder only: the data goes through it, and has Model::decoded_shape.
+  bool decode = false;
 };
 
 // Where guidance acts, in s = sigma/alpha of x_t: where sigma_min < s <= sigma_max. Elsewhere the
@@ -137,6 +141,9 @@ struct SampleRequest {
   std::optional<Inpainting> inpainting = {};
   // -100..100: higher goes first, until others are older than the server's --max-wait.
   int32_t priority = 0;
+  // Models with a decoder only: the Result's samples go through it, and have Model::decoded_shape.
+  // What a request brings is latents in any case.
+  bool decode = false;
 };
 
 // Runs the forward process on given samples.
@@ -193,7 +200,7 @@ struct State {
   float alpha_bar = 0;
   float sigma = 0;
   Content content = Content::kNone;
-  Tensor tensor;    // [1, C, H, W]; empty unless the encoding is kRaw
+  Tensor tensor;    // [1, C, H, W], as decoded; empty unless the encoding is kRaw
   std::string png;  // a PNG file; empty unless the encoding is kPng
 };
 
@@ -207,7 +214,7 @@ struct Timing {
 
 // Last of a Sample's stream.
 struct Result {
-  Tensor samples;                 // [n, C, H, W]; empty unless the encoding is kRaw
+  Tensor samples;                 // [n, C, H, W], as decoded; empty unless the encoding is kRaw
   std::vector<std::string> pngs;  // [n]; empty unless the encoding is kPng
   Timing timing;
   uint32_t states_dropped = 0;  // because they were read slower than they came
@@ -289,6 +296,11 @@ struct Model {
   // Servers with equal ids run equal calls; with --batch-invariant their results are equal to the
   // last bit.
   std::string numerics_id;
+  // Whether samples are latents, which the model's decoder makes into what they stand for.
+  bool has_decoder = false;
+  std::vector<int64_t> decoded_shape = {};  // [C, H, W]; empty without a decoder
+  float decoded_value_min = 0;              // of what is decoded
+  float decoded_value_max = 0;
 };
 
 // "SERVING" and the like.

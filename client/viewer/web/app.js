@@ -52,7 +52,11 @@ function useModel(keep) {
     fields.guidance.value = model.default_guidance;
     fields.n.value ||= 9;
   }
+  // Latents cannot be drawn, nor begun from.
+  for (const part of document.querySelectorAll("[data-drawing]")) part.hidden = !model.drawable;
+  if (!model.drawable) fields.start.value = "noise";
   pad.resize(model.sample_shape);
+  paintStart();
   schedule = new Schedule($("schedule"), model.alpha_bars);
   $("schedule-text").textContent = "ᾱ over t: how much of the picture is left.";
 }

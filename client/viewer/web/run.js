@@ -161,7 +161,7 @@ export class Run {
 
   async result(event) {
     this.final = await Promise.all(event.pngs.map(bitmapOf));
-    this.useButton.hidden = false;
+    this.useButton.hidden = !this.model.drawable;
     const dropped = event.states_dropped ? ` ${event.states_dropped} states were left out on a slow way.` : "";
     this.state.textContent = `Done: seed ${this.seed}, ${event.sampling_seconds.toFixed(2)} s, ` +
       `${event.rows} denoiser rows, ${event.queue_seconds.toFixed(2)} s in the queue.${dropped}`;

@@ -193,7 +193,7 @@ absl::Status InferCall::EncodeResult(const ResultEvent& result,
     (*response->mutable_parameters())["seed"].set_uint64_param(request_->seed);
     (*response->mutable_parameters())["states_dropped"].set_uint64_param(result.states_dropped);
   }
-  const SampleShape shape = sampling ? info.shape : info.answer_shape();
+  const SampleShape shape = sampling ? request_->result_format().shape : info.answer_shape();
   for (const InferOutput& output : outputs_.all()) {
     absl::Status status;
     if (output.name == "sample" || output.name == "out") {
@@ -209,14 +209,14 @@ absl::Status InferCall::EncodeResult(const ResultEvent& result,
 
 absl::Status InferCall::EncodePngs(const ResultEvent& result, const InferOutput& output,
                                    inference::ModelInferResponse* response) {
-  const ModelInfo& info = *model_->info;
-  const SampleShape& shape = info.shape;
+  const SampleFormat format = request_->result_format();
+  const SampleShape& shape = format.shape;
   const auto samples = absl::MakeConstSpan(result.samples);
   std::vector<std::string> pngs;
   for (uint32_t i = 0; i < request_->num_samples; ++i) {
     absl::StatusOr<std::string> png =
         EncodePng(samples.subspan(i * shape.values(), shape.values()), shape.channels, shape.height,
-                  shape.width, info.value_min, info.value_max);
+                  shape.width, format.value_min, format.value_max);
     if (!png.ok()) return png.status();
     pngs.push_back(*std::move(png));
   }
@@ -238,7 +238,7 @@ absl::Status InferCall::EncodeState(const StateEvent& state,
   for (const InferOutput& output : outputs_.all()) {
     absl::Status status;
     if (output.name == content) {
-      status = AddOutput(output, InferType::kFp32, Batched(1, model_->info->shape),
+      status = AddOutput(output, InferType::kFp32, Batched(1, request_->state_format().shape),
                          BytesOfFloats(state.values), memory, response);
     } else if (output.name == "sample_index") {
       status = AddOutput(output, InferType::kUint32, {1}, BytesOfUint32(state.sample_index), memory,

@@ -369,6 +369,12 @@ absl::StatusOr<float> Float(const InferTensor& tensor) {
   return Element<float>(tensor.data, 0);
 }
 
+absl::StatusOr<bool> Bool(const InferTensor& tensor) {
+  if (absl::Status status = CheckOne(tensor); !status.ok()) return status;
+  if (tensor.type != InferType::kBool) return WrongType(tensor, "BOOL");
+  return Element<uint8_t>(tensor.data, 0) != 0;
+}
+
 absl::StatusOr<std::string> Text(const InferTensor& tensor) {
   if (absl::Status status = CheckOne(tensor); !status.ok()) return status;
   if (tensor.type != InferType::kBytes) return WrongType(tensor, "BYTES");

@@ -54,6 +54,7 @@ absl::StatusOr<std::vector<double>> Floats(const InferTensor& tensor);
 // value that does not fit (Unsigned: 0..max).
 absl::StatusOr<uint64_t> Unsigned(const InferTensor& tensor, uint64_t max);
 absl::StatusOr<float> Float(const InferTensor& tensor);
+absl::StatusOr<bool> Bool(const InferTensor& tensor);
 absl::StatusOr<std::string> Text(const InferTensor& tensor);
 
 }  // namespace denoise

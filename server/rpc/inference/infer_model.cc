@@ -40,7 +40,8 @@ bool IsTaken(absl::string_view name, InferKind kind) {
                                            "guidance_scale",
                                            "guidance_rescale",
                                            "initial_noise",
-                                           "every_n_steps"};
+                                           "every_n_steps",
+                                           "decode"};
   return std::find(std::begin(kTaken), std::end(kTaken), name) != std::end(kTaken);
 }
 
@@ -151,6 +152,7 @@ std::vector<TensorSpec> InputsOf(const InferModel& model) {
       {"every_n_steps", InferType::kUint32, {1}, true},
       {"initial_noise", InferType::kFp32, Batched(info.shape), true},
   };
+  if (info.decoder.has_value()) specs.push_back({"decode", InferType::kBool, {1}, true});
   if (info.num_classes > 0) {
     specs.push_back({"class_label", InferType::kInt64, {-1}, info.null_class.has_value()});
     specs.push_back({"negative_class_label", InferType::kInt64, {-1}, true});
@@ -164,12 +166,14 @@ std::vector<TensorSpec> OutputsOf(const InferModel& model) {
   if (model.kind == InferKind::kDenoiser) {
     return {{"out", InferType::kFp32, Batched(info.answer_shape())}};
   }
-  std::vector<TensorSpec> specs = {{"sample", InferType::kFp32, Batched(info.shape)}};
-  if (info.shape.channels == 1 || info.shape.channels == 3) {
-    specs.push_back({"png", InferType::kBytes, {-1}});
-  }
-  specs.push_back({"x_t", InferType::kFp32, Batched(info.shape)});
-  specs.push_back({"predicted_x_0", InferType::kFp32, Batched(info.shape)});
+  // With a decoder, latents' or that of what is decoded.
+  const std::vector<int64_t> shape =
+      info.decoder.has_value() ? std::vector<int64_t>(4, -1) : Batched(info.shape);
+  const int64_t channels = info.format(info.decoder.has_value()).shape.channels;
+  std::vector<TensorSpec> specs = {{"sample", InferType::kFp32, shape}};
+  if (channels == 1 || channels == 3) specs.push_back({"png", InferType::kBytes, {-1}});
+  specs.push_back({"x_t", InferType::kFp32, shape});
+  specs.push_back({"predicted_x_0", InferType::kFp32, shape});
   specs.push_back({"sample_index", InferType::kUint32, {1}});
   specs.push_back({"step", InferType::kUint32, {1}});
   specs.push_back({"timestep", InferType::kFp32, {1}});

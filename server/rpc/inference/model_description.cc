@@ -94,6 +94,10 @@ void DescribeConfig(const InferModel& model, inference::ModelConfig* message) {
   set("value_max", absl::StrCat(info.value_max));
   set("num_classes", absl::StrCat(info.num_classes));
   if (info.null_class.has_value()) set("null_class", absl::StrCat(*info.null_class));
+  if (info.decoder.has_value()) {
+    set("decoded_value_min", absl::StrCat(info.decoder->format.value_min));
+    set("decoded_value_max", absl::StrCat(info.decoder->format.value_max));
+  }
   if (model.kind == InferKind::kSampling) {
     set("default_steps", absl::StrCat(info.default_steps));
     set("default_guidance_scale", absl::StrCat(info.default_guidance_scale));

@@ -144,6 +144,7 @@ absl::StatusOr<v1::SampleRequest> MakeSampleRequest(const InferModel& model,
   };
   reader.Read("initial_noise", to_tensor,
               [&](v1::Tensor noise) { *message.mutable_initial_noise() = std::move(noise); });
+  reader.Read("decode", Bool, [&](bool decode) { message.set_decode(decode); });
   bool twice = false;
   reader.Read("every_n_steps", Uint32, [&](uint64_t every) {
     twice = every_n_steps.has_value();
@@ -161,16 +162,24 @@ absl::StatusOr<v1::SampleRequest> MakeSampleRequest(const InferModel& model,
   absl::Status status =
       SetStates(every_n_steps.value_or(0), streamed, outputs, message.mutable_states());
   if (!status.ok()) return status;
-  if (outputs->Find("png") != nullptr && outputs->Find("sample") == nullptr) {
-    message.set_encoding(v1::ENCODING_PNG);
+  // Only the states that there are, of which progress alone has nothing to decode.
+  message.mutable_states()->set_decode(message.decode() && message.states().content_size() > 0);
+  if (outputs->Find("png") != nullptr) {
+    if (outputs->Find("sample") == nullptr) {
+      message.set_encoding(v1::ENCODING_PNG);
+    } else if (model.info->decoder.has_value() && !message.decode()) {
+      return FieldError("outputs[\"png\"]",
+                        "is decoded, and \"sample\" beside it is not; give decode, or ask for one "
+                        "of them");
+    }
   }
   return message;
 }
 
 absl::Status CheckSampleOutputs(const Request& request, const InferOutputs& outputs,
                                 const Limits& limits) {
-  const ModelInfo& model = *request.model;
-  const auto values = static_cast<uint64_t>(model.shape.values()) * request.num_samples;
+  const SampleShape shape = request.result_format().shape;
+  const auto values = static_cast<uint64_t>(shape.values()) * request.num_samples;
   const uint64_t raw = values * sizeof(float);
   if (const InferOutput* sample = outputs.Find("sample")) {
     if (absl::Status status = CheckRoom(*sample, raw); !status.ok()) return status;
@@ -178,7 +187,7 @@ absl::Status CheckSampleOutputs(const Request& request, const InferOutputs& outp
   // Each alone was checked by the validator. A PNG is hardly more than its pixels.
   if (outputs.Find("png") == nullptr || outputs.Find("sample") == nullptr) return absl::OkStatus();
   const uint64_t bytes =
-      raw + values + values / 1000 + request.num_samples * (model.shape.height + uint64_t{1024});
+      raw + values + values / 1000 + request.num_samples * (shape.height + uint64_t{1024});
   if (bytes <= limits.max_message_bytes) return absl::OkStatus();
   return FieldError(
       "outputs[\"png\"]",

@@ -69,6 +69,46 @@ class SickDenoiser(torch.nn.Module):
         return torch.where(sick, float("nan"), self.inner(x, t))
 
 
+class Upsampler(torch.nn.Module):
+    """A decoder of random weights: latents [4, H, W] to pictures [3, 4H, 4W] in -1..1."""
+
+    def __init__(self, seed: int = 0):
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+        self.conv = torch.nn.ConvTranspose2d(4, 3, 4, stride=4)
+        self.conv.weight = torch.nn.Parameter(torch.randn((4, 3, 4, 4), generator=generator) / 2)
+        self.conv.bias = torch.nn.Parameter(torch.randn(3, generator=generator) / 10)
+
+    def forward(self, latents):
+        return torch.tanh(self.conv(latents))
+
+
+class SickDecoder(torch.nn.Module):
+    """Fails where a latent's first value is above 100, as SickDenoiser does."""
+
+    def __init__(self, raises: bool):
+        super().__init__()
+        self.inner = Upsampler()
+        self.alarm = Alarm()
+        self.raises = raises
+
+    def forward(self, latents):
+        sick = latents[:, :1, :1, :1] > 100
+        if self.raises:
+            sick = self.alarm(sick)
+        return torch.where(sick, float("nan"), self.inner(latents))
+
+
+def write_decoder(folder: Path, module: torch.nn.Module) -> Path:
+    """Gives a model folder this decoder."""
+    torch.jit.script(module.eval()).save(str(folder / "decoder.pt"))
+    described = json.loads((folder / "model.json").read_text())
+    digest = hashlib.sha256((folder / "decoder.pt").read_bytes()).hexdigest()
+    described["decoder"] = {"value_range": [-1, 1], "sha256": digest}
+    (folder / "model.json").write_text(json.dumps(described))
+    return folder
+
+
 def write_model(folder: Path, module: torch.nn.Module, shape=(3, 8, 8), **model_json) -> Path:
     """Writes a model folder; its name is the folder's unless `name` is given."""
     folder.mkdir(parents=True)

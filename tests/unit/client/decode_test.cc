@@ -194,6 +194,26 @@ TEST(DecodeTest, TuningOfModels) {
   EXPECT_TRUE(model->tuning[1].chosen);
 }
 
+TEST(DecodeTest, DecodersOfModels) {
+  EXPECT_FALSE(DecodeModel(MakeModel("digits"))->has_decoder);
+  auto wire = MakeModel("digits");
+  wire.set_has_decoder(true);
+  for (const int64_t extent : {3, 4, 6}) wire.add_decoded_shape(extent);
+  wire.set_decoded_value_max(1);
+  const auto model = DecodeModel(wire);
+  ASSERT_TRUE(model.ok()) << model.status();
+  EXPECT_TRUE(model->has_decoder);
+  EXPECT_EQ(model->decoded_shape, (std::vector<int64_t>{3, 4, 6}));
+  EXPECT_EQ(model->decoded_value_min, 0);
+  EXPECT_EQ(model->decoded_value_max, 1);
+
+  wire.set_decoded_value_max(0);
+  EXPECT_EQ(DecodeModel(wire).status().code(), absl::StatusCode::kDataLoss);
+  wire.set_decoded_value_max(1);
+  wire.add_decoded_shape(1);
+  EXPECT_EQ(DecodeModel(wire).status().code(), absl::StatusCode::kDataLoss);
+}
+
 TEST(DecodeTest, InputsOfModels) {
   auto wire = MakeModel("digits");
   auto* input = wire.add_inputs();

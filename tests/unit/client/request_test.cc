@@ -50,8 +50,12 @@ TEST_F(RequestTest, EveryFieldOfARequestArrives) {
   request.states = {.every_n_steps = 4,
                     .steps = {0, 2},
                     .content = {Content::kXt, Content::kPredictedX0},
-                    .encoding = Encoding::kPng};
+                    .encoding = Encoding::kPng,
+                    .decode = true};
+  request.decode = true;
   ASSERT_TRUE(client_.SampleAndWait(request).ok());
+  EXPECT_TRUE(got.decode());
+  EXPECT_TRUE(got.states().decode());
   EXPECT_EQ(got.model(), "digits");
   EXPECT_EQ(got.model_version(), 5);
   EXPECT_EQ(got.seed(), 7u);

@@ -88,6 +88,51 @@ TEST_F(SampleCommandTest, WritesNumbers) {
   EXPECT_EQ(tensor->values, result_.samples.values);
 }
 
+// The model's samples are latents of another shape, and what comes is what they are decoded to.
+TEST_F(SampleCommandTest, DecodesWhatItDraws) {
+  model_.sample_shape = {4, 1, 1};
+  model_.has_decoder = true;
+  model_.decoded_shape = {1, 2, 3};
+  model_.decoded_value_min = -1;
+  model_.decoded_value_max = 1;
+  AnswerChain();
+  flags_.out = Path("x.png");
+  flags_.animate = Path("x.gif");
+  EXPECT_EQ(Run(), 0) << err_.str();
+  EXPECT_TRUE(request_.decode);
+  EXPECT_TRUE(request_.states.decode);
+}
+
+TEST_F(SampleCommandTest, NumbersAreLatentsUnlessDecodeIsSaid) {
+  model_.has_decoder = true;
+  model_.decoded_shape = {3, 20, 20};
+  model_.decoded_value_max = 1;
+  AnswerChain();  // in the latents' shape
+  flags_.out = Path("x.npy");
+  flags_.states = Path("s.npy");
+  EXPECT_EQ(Run(), 0) << err_.str();
+  EXPECT_FALSE(request_.decode);
+  EXPECT_FALSE(request_.states.decode);
+  flags_.decode = true;
+  EXPECT_NE(Run(), 0);
+  EXPECT_TRUE(request_.decode);
+  EXPECT_TRUE(request_.states.decode);
+  EXPECT_THAT(err_.str(), HasSubstr("shape is not that of the model"));
+}
+
+TEST_F(SampleCommandTest, LatentsAreNoPicturesToBeginFrom) {
+  model_.has_decoder = true;
+  model_.decoded_shape = {1, 2, 3};
+  model_.decoded_value_max = 1;
+  flags_.images = {Path("i.png")};
+  ASSERT_TRUE(
+      WriteFile(flags_.images[0],
+                EncodePng({.width = 3, .height = 2, .channels = 1, .pixels = {0, 0, 0, 0, 0, 0}}))
+          .ok());
+  EXPECT_NE(Run(), 0);
+  EXPECT_THAT(err_.str(), HasSubstr("are latents"));
+}
+
 TEST_F(SampleCommandTest, WritesStatesWithHolesWhereOneWasLost) {
   Answer({Event(accepted_), Event(MakeState(0, 0, 3)),
           Event(MakeState(1, 2, 5, Content::kPredictedX0)), Event(result_)});

@@ -66,23 +66,27 @@ class EngineTest : public ::testing::Test {
       engines_.push_back(std::make_unique<Engine>(options, queue_.get(), &metrics_, &clock_));
       ASSERT_TRUE(engines_.back()
                       ->AddModel([=, this]() -> absl::StatusOr<std::unique_ptr<Executor>> {
-                        return std::make_unique<FakeExecutor>(hook(i), &live_slots_);
+                        return std::make_unique<FakeExecutor>(hook(i), &live_slots_, decode_hook_);
                       })
                       .ok());
     }
   }
 
-  Submitted Make(uint32_t steps, uint32_t samples = 1, uint64_t seed = 1) {
+  // `decode`: the result.
+  Submitted Make(uint32_t steps, uint32_t samples = 1, uint64_t seed = 1, bool decode = false,
+                 size_t max_pending_bytes = 1 << 18) {
     auto request = std::make_shared<Request>();
     request->model = model_;
     request->table = FakeTable(steps);
     request->num_samples = samples;
     request->seed = seed;
     request->labels.assign(samples, 3);
+    request->decode = decode;
     request->arrival = clock_.Now();
     EventStream::Options options;
     options.num_samples = samples;
-    options.values_per_sample = 4;
+    options.values_per_sample = request->values_per_result();
+    options.max_pending_bytes = max_pending_bytes;
     options.arrival = request->arrival;
     return WithStream(std::move(request), options);
   }
@@ -183,6 +187,7 @@ class EngineTest : public ::testing::Test {
   FakeClock clock_;
   Metrics metrics_;
   std::atomic<int> live_slots_{0};
+  FakeExecutor::DecodeHook decode_hook_;  // set before Start
   std::shared_ptr<const ModelInfo> model_ = std::make_shared<ModelInfo>(FakeModel());
   std::unique_ptr<WaitingQueue> queue_;
   std::unique_ptr<ChainExchange> exchange_;

@@ -168,6 +168,29 @@ TEST_F(EventStreamTest, TermsAreNeverDropped) {
   EXPECT_EQ(stream.states_dropped(), 3u);
 }
 
+TEST_F(EventStreamTest, DeclinesWhatWouldOnlyPushOutAnOlderStateOfItsKind) {
+  constexpr size_t bytes = 4 * sizeof(float);
+  EventStream stream(Options(1), &clock_);
+  EXPECT_FALSE(stream.Decline(0, Content::kXt, bytes)) << "nothing waits";
+  stream.Publish(State(0, 1));
+  EXPECT_TRUE(stream.Decline(0, Content::kXt, bytes));
+  EXPECT_FALSE(stream.Decline(1, Content::kXt, bytes)) << "of another sample";
+  EXPECT_FALSE(stream.Decline(0, Content::kPredictedX0, bytes)) << "of another content";
+  EXPECT_EQ(stream.states_dropped(), 1u);
+  EXPECT_EQ(std::get<StateEvent>(*stream.Take()).step, 1u);
+  EXPECT_FALSE(stream.Decline(0, Content::kXt, bytes)) << "the reader has taken it";
+
+  EventStream roomy(Options(2), &clock_);
+  roomy.Publish(State(0, 1));
+  EXPECT_FALSE(roomy.Decline(0, Content::kXt, bytes)) << "both have room";
+
+  EventStream::Options options = Options(1);
+  options.lossless = true;
+  EventStream lossless(options, &clock_);
+  lossless.Publish(State(0, 1));
+  EXPECT_FALSE(lossless.Decline(0, Content::kXt, bytes));
+}
+
 TEST_F(EventStreamTest, AfterTheEndThereAreNoTerms) {
   EventStream stream(Options(10), &clock_);
   stream.Publish(TermAt(2, 1));

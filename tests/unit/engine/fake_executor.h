@@ -20,6 +20,7 @@ inline ModelInfo FakeModel() {
   model.shape = {1, 2, 2};
   model.schedule = NoiseSchedule(std::vector<double>(50, 0.1));
   model.batch_sizes = {1, 2, 4, 8};
+  model.decoder = DecoderInfo{.sha256 = "", .format = {{3, 2, 2}, 0, 1}, .max_rows = 4};
   return model;
 }
 
@@ -28,8 +29,15 @@ class FakeExecutor : public Executor {
   // Called before a batch runs, on the engine's thread; may block; an error is the batch's.
   using Hook = std::function<absl::Status(absl::Span<const RowTask>)>;
 
-  explicit FakeExecutor(Hook hook = nullptr, std::atomic<int>* live_slots = nullptr)
-      : model_(FakeModel()), hook_(std::move(hook)), live_slots_(live_slots) {}
+  // The same for what is to be decoded.
+  using DecodeHook = std::function<absl::Status(absl::Span<const DecodeTask>)>;
+
+  explicit FakeExecutor(Hook hook = nullptr, std::atomic<int>* live_slots = nullptr,
+                        DecodeHook decode_hook = nullptr)
+      : model_(FakeModel()),
+        hook_(std::move(hook)),
+        live_slots_(live_slots),
+        decode_hook_(std::move(decode_hook)) {}
 
   const ModelInfo& model() const override { return model_; }
 
@@ -88,6 +96,30 @@ class FakeExecutor : public Executor {
       }
     }
     return absl::OkStatus();
+  }
+
+  absl::Status Decode(absl::Span<const DecodeTask> tasks, absl::Span<bool> finite) override {
+    if (decode_hook_) {
+      if (absl::Status status = decode_hook_(tasks); !status.ok()) return status;
+    }
+    for (size_t i = 0; i < tasks.size(); ++i) {
+      const std::vector<float> decoded =
+          Decoded({tasks[i].latents, tasks[i].latents + model_.shape.values()});
+      finite[i] = std::isfinite(decoded[0]);
+      std::copy(decoded.begin(), decoded.end(), tasks[i].out);
+    }
+    return absl::OkStatus();
+  }
+
+  // What cannot be decoded to something finite.
+  static constexpr float kUndecodable = 12345;
+  static std::vector<float> Decoded(const std::vector<float>& latents) {
+    std::vector<float> decoded;
+    for (size_t i = 0; i < 3 * latents.size(); ++i) {
+      decoded.push_back(2 * latents[i % latents.size()] + static_cast<float>(i));
+    }
+    if (latents[0] == kUndecodable) decoded[0] = NAN;
+    return decoded;
   }
 
   static float Noise(uint64_t seed, size_t i) { return std::sin(1.0 + seed * 7.0 + i); }
@@ -149,6 +181,7 @@ class FakeExecutor : public Executor {
   const ModelInfo model_;
   const Hook hook_;
   std::atomic<int>* const live_slots_;
+  const DecodeHook decode_hook_;
   std::vector<Slot> slots_;
 };
 

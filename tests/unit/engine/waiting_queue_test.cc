@@ -103,6 +103,15 @@ TEST_F(MemoryTest, AChainIsWhatItKeeps) {
   EXPECT_EQ(request->data_bytes(), 16 * sizeof(float) + 200);
 }
 
+TEST_F(MemoryTest, WhatIsDecodedIsLarger) {
+  auto request = Bringing(4, 2);  // decoded, 12 values
+  request->decode = true;
+  EXPECT_EQ(request->bytes_per_chain(), kChain + (12 - 4) * sizeof(float));
+  request->decode = false;
+  request->states = {1, {}, {Content::kXt, Content::kPredictedX0}, /*decode=*/true};
+  EXPECT_EQ(request->bytes_per_chain(), kChain + 2 * 12 * sizeof(float));
+}
+
 TEST_F(MemoryTest, EnginesGetOnlyWhatFitsAndTheRestWaits) {
   WaitingQueue queue({.max_waiting = 10, .max_bytes = 5 * kChain, .engines = 2});
   ASSERT_TRUE(queue.TryPush(Bringing(0, 8)).ok());

@@ -153,6 +153,22 @@ TEST_F(DeviceTest, AModelWrittenForCudaIsServedOnWhatIsThere) {
   EXPECT_EQ(SampleOf(device), SampleOf(cpu));
 }
 
+TEST_F(DeviceTest, TheDecoderIsThereToo) {
+  Fixture cpu("latent_net");
+  Fixture device("latent_net", {.batch_sizes = {1, 2}, .devices = {"deferred:0", "deferred:1"}});
+  ASSERT_NE(device.executor, nullptr);
+  const auto on_second = device.served->MakeExecutor(1);
+  ASSERT_TRUE(on_second.ok()) << on_second.status();
+  DeferredDevice::Reset();
+  EXPECT_EQ(DecodedBy(*device.executor), DecodedBy(*cpu.executor));
+  const DeferredDevice::Counts counts = DeferredDevice::counts();
+  EXPECT_EQ(counts.copies_up, 1);
+  EXPECT_EQ(counts.copies_up_pinned, 1);
+  EXPECT_EQ(counts.copies_down, 1);
+  EXPECT_EQ(counts.waits, 1);
+  EXPECT_EQ(DecodedBy(**on_second), DecodedBy(*cpu.executor));
+}
+
 // Tells whether it was called under autocast for its device.
 class AutocastSpy : public Denoiser {
  public:

@@ -58,6 +58,20 @@ class Fixture {
   std::array<bool, 8> finite;
 };
 
+// What a model with latents [2, 3, 4] makes of two of them, all 0.5 and all -1, in one call.
+inline std::vector<float> DecodedBy(Executor& executor) {
+  const std::vector<float> first(24, 0.5f), second(24, -1.f);
+  const size_t values = executor.model().decoder->format.shape.values();
+  std::vector<float> decoded(2 * values);
+  bool finite[2] = {false, false};
+  const DecodeTask tasks[] = {{first.data(), decoded.data()},
+                              {second.data(), decoded.data() + values}};
+  const absl::Status status = executor.Decode(tasks, absl::MakeSpan(finite));
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_TRUE(finite[0] && finite[1]);
+  return decoded;
+}
+
 // A row that leaves the denoiser's answer as x.
 inline Row AnswerRow(double t) {
   Row row;

@@ -291,6 +291,89 @@ class WrittenForCuda(nn.Module):
         return 0.5 * x + (self.offset(t) + y.to(torch.float32)).view(-1, 1, 1, 1)
 
 
+class Decode(nn.Module):
+    """Latents [2, 3, 4] to [3, 6, 8]: twice the size, channel c being the sum of both plus c. A latent that begins with
+    1234 raises, one with 4321 gives infinity, with 5678 takes a petabyte."""
+
+    def forward(self, latents: Tensor) -> Tensor:
+        first = latents[:, 0, 0, 0]
+        if bool((first == 1234.0).any()):
+            raise ValueError("latents begin with 1234")
+        if bool((first == 5678.0).any()):
+            latents = torch.zeros(latents.size(0) << 48)
+        grey = latents.sum(1, keepdim=True).repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+        grey = torch.where((first == 4321.0).view(-1, 1, 1, 1), torch.full_like(grey, float("inf")), grey)
+        return torch.cat([grey, grey + 1, grey + 2], dim=1)
+
+
+class DecodeNet(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.ConvTranspose2d(2, 3, 2, stride=2)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        return torch.tanh(self.conv(latents))
+
+
+class DecodeTuple(nn.Module):
+    def forward(self, latents: Tensor) -> tuple[Tensor]:
+        return (latents,)
+
+
+class DecodeLarge(nn.Module):
+    """[1, 512, 1024]: half a million values, of which one fills a call."""
+
+    def forward(self, latents: Tensor) -> Tensor:
+        return latents.mean(dim=[1, 2, 3], keepdim=True).expand(latents.size(0), 1, 512, 1024)
+
+
+class DecodeCoupled(nn.Module):
+    def forward(self, latents: Tensor) -> Tensor:
+        return latents - latents.mean()
+
+
+class DecodeRandom(nn.Module):
+    def forward(self, latents: Tensor) -> Tensor:
+        return latents + torch.rand_like(latents)
+
+
+class DecodeFlat(nn.Module):
+    def forward(self, latents: Tensor) -> Tensor:
+        return latents.flatten(1)
+
+
+class DecodeNotFinite(nn.Module):
+    def forward(self, latents: Tensor) -> Tensor:
+        return latents / 0
+
+
+class DecodeIntegers(nn.Module):
+    def forward(self, latents: Tensor) -> Tensor:
+        return latents.to(torch.int64)
+
+
+class DecodeTwo(nn.Module):
+    def forward(self, latents: Tensor, t: Tensor) -> Tensor:
+        return latents + t
+
+
+class DecodeOtherLatents(nn.Module):
+    """Made for latents of four channels."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(4, 3, 1)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        return self.conv(latents)
+
+
+def save_latent(out: pathlib.Path, name: str, decoder: nn.Module, decoder_json: dict | None = None) -> None:
+    """Formula, with latents [2, 3, 4], and this decoder."""
+    save(out / name, torch.jit.script(Formula()), [2, 3, 4], CLASSES | ({"decoder": decoder_json} if decoder_json else {}))
+    torch.jit.script(decoder).save(str(out / name / "decoder.pt"))
+
+
 def trace(module: nn.Module, shape: Shape) -> torch.jit.ScriptModule:
     example = (torch.randn(2, *shape), torch.tensor([3, 500]), torch.tensor([1, 2]))
     return torch.jit.trace(module, example, check_trace=False)
@@ -388,6 +471,21 @@ def main(out: pathlib.Path) -> None:
     save(out / "batch_baked_in", script(BatchBakedIn()), grey, {})
     save(out / "few_classes", script(FewClasses()), grey, CLASSES)
     save(out / "no_variance", script(Net()), grey, CLASSES, learned_range)
+
+    save_latent(out, "latent", Decode(), {"value_range": [0, 4]})
+    save_latent(out, "latent_net", DecodeNet())
+    save_latent(out, "latent_half", DecodeNet().half())
+    save_latent(out, "latent_tuple", DecodeTuple())
+    save_latent(out, "latent_large", DecodeLarge())
+    save_latent(out, "latent_coupled", DecodeCoupled())
+    save_latent(out, "latent_random", DecodeRandom())
+    save_latent(out, "latent_flat", DecodeFlat())
+    save_latent(out, "latent_not_finite", DecodeNotFinite())
+    save_latent(out, "latent_integers", DecodeIntegers())
+    save_latent(out, "latent_two_arguments", DecodeTwo())
+    save_latent(out, "latent_other", DecodeOtherLatents())
+    save_latent(out, "latent_no_module", DecodeNet())
+    (out / "latent_no_module" / "decoder.pt").write_bytes(b"not a module")
 
     write_noise(out / "noise.txt")
     write_quantiles(out / "quantiles.txt")

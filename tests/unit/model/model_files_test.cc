@@ -138,6 +138,38 @@ TEST_F(ModelFilesTest, TakesAPackageBesideOrInstead) {
   EXPECT_TRUE(absl::IsNotFound(LoadModelFolder({.path = root_.string()}).status()));
 }
 
+TEST_F(ModelFilesTest, TakesADecoderWhereThereIsOne) {
+  WriteModel(root_, std::string("{") + kShape + "}");
+  const auto load = [this] { return LoadModelFolder({.path = root_.string()}); };
+  EXPECT_FALSE(load()->info.decoder.has_value());
+  EXPECT_EQ(load()->decoder, "");
+
+  Write(root_ / "decoder.pt", "weights");
+  auto files = load();
+  ASSERT_TRUE(files.ok()) << files.status();
+  EXPECT_EQ(files->decoder, (root_ / "decoder.pt").string());
+  ASSERT_TRUE(files->info.decoder.has_value());
+  EXPECT_EQ(files->info.decoder->sha256, kSha256);
+  EXPECT_EQ(files->info.decoder->format.value_min, -1);
+  EXPECT_EQ(files->info.decoder->format.value_max, 1);
+
+  const std::string described = R"(, "decoder": {"value_range": [0, 2], "gain": 3, "sha256": ")";
+  WriteModel(root_, std::string("{") + kShape + described + kSha256 + "\"}}");
+  files = load();
+  ASSERT_TRUE(files.ok()) << files.status();
+  EXPECT_EQ(files->info.decoder->format.value_min, 0);
+  EXPECT_EQ(files->info.decoder->format.value_max, 2);
+  EXPECT_THAT(files->remarks, ElementsAre(HasSubstr("not understood: decoder.gain")));
+
+  WriteModel(root_, std::string("{") + kShape + described + std::string(64, 'a') + "\"}}");
+  EXPECT_THAT(Message(load().status()),
+              AllOf(HasSubstr("decoder.pt: its sha256 is"), HasSubstr("says aaaa")));
+  fs::remove(root_ / "decoder.pt");
+  EXPECT_TRUE(absl::IsNotFound(load().status()));
+  EXPECT_THAT(Message(load().status()),
+              AllOf(HasSubstr("decoder.pt: is not there"), HasSubstr("take `decoder` out")));
+}
+
 TEST_F(ModelFilesTest, NamesTheFileThatIsMissing) {
   for (const char* file : {"denoiser.pt", "scheduler_config.json", "model.json"}) {
     WriteModel(root_, std::string("{") + kShape + "}");
@@ -267,6 +299,9 @@ INSTANTIATE_TEST_SUITE_P(
         BadJson{
             R"("num_classes": 3, "inputs": [{"name": "a", "kind": "class_labels"}, {"name": "a", "kind": "class_labels"}])",
             R"(inputs[1].name: "a" is not another one)"},
+        BadJson{R"("decoder": true)", "decoder: true is not an object with value_range"},
+        BadJson{R"("decoder": {"value_range": [1, 1]})", "decoder.value_range: [1,1] is not [min"},
+        BadJson{R"("decoder": {"sha256": "xyz"})", R"(decoder.sha256: "xyz" is not 64)"},
         BadJson{R"("data": 7)", "data: 7 is not a text"},
         BadJson{R"("sha256": "abc")", R"(sha256: "abc" is not 64 hexadecimal digits)"}));
 

@@ -78,6 +78,9 @@ TEST(NumericsId, DependsOnWhatChangesBits) {
   others[5].batch_invariant = true;
   for (const ModelInfo& other : others) EXPECT_NE(NumericsId(other, machine, "bits"), id);
   EXPECT_NE(NumericsId(info, machine, "other bits"), id);
+  ModelInfo decoded = info;
+  decoded.decoder = DecoderInfo{.sha256 = "d"};
+  EXPECT_NE(NumericsId(decoded, machine, "bits"), id);
   EXPECT_NE(NumericsId(info, {.capability = "AVX2", .libtorch = "2.13.0"}, "bits"), id);
   EXPECT_NE(NumericsId(info, {.capability = "AVX512", .libtorch = "2.14.0"}, "bits"), id);
 }

@@ -57,6 +57,14 @@ inline ModelInfo WithoutNullClass() {
   return model;
 }
 
+// Of latents with four channels, which a decoder makes pictures of.
+inline ModelInfo WithDecoder() {
+  ModelInfo model = TestModel("latent");
+  model.shape = {4, 2, 3};
+  model.decoder = DecoderInfo{.sha256 = "", .format = {{3, 4, 6}, 0, 1}, .max_rows = 4};
+  return model;
+}
+
 // Of which no speed is known, so that no deadline is too early for it.
 inline ModelInfo Unmeasured(ModelInfo model) {
   model.denoiser_seconds.clear();

@@ -125,6 +125,28 @@ TEST(Request, RefusesModelsWithoutPictures) {
   EXPECT_TRUE(absl::IsInvalidArgument(Parse(R"({"kind":"sample"})", model).status()));
 }
 
+TEST(Request, ModelsWithADecoderAreShownDecodedAndBeginFromNoise) {
+  Model model = TestModel();
+  model.sample_shape = {4, 1, 2};
+  model.has_decoder = true;
+  model.decoded_shape = {3, 8, 16};
+  model.decoded_value_max = 1;
+  EXPECT_TRUE(Parse(R"({"kind":"sample","image":null})", model).ok());
+  for (const char* body :
+       {R"({"kind":"sample","image":[1,2]})", R"({"kind":"diffuse"})", R"({"kind":"evaluate"})"}) {
+    const auto refused = Parse(body, model);
+    EXPECT_TRUE(absl::IsInvalidArgument(refused.status())) << body;
+    EXPECT_THAT(std::string(refused.status().message()),
+                HasSubstr("image: 'tiny' works on latents"));
+  }
+  const nlohmann::json json = ToJson(model);
+  EXPECT_EQ(json["sample_shape"], (std::vector<int>{3, 8, 16}));
+  EXPECT_EQ(json["drawable"], false);
+  EXPECT_EQ(ToJson(TestModel())["drawable"], true);
+  model.decoded_shape = {2, 8, 16};
+  EXPECT_FALSE(Parse(R"({"kind":"sample"})", model).ok());
+}
+
 TEST(EventJson, IsTextWhateverBytesANameHolds) {
   Model model = TestModel();
   model.name = "a\xff\n\"</script>";

@@ -311,6 +311,33 @@ TEST(SampleRequestTest, RefusesStatesThatCannotBeSent) {
             "parameters[\"every_n_steps\"]");
 }
 
+TEST(SampleRequestTest, DecodeIsOfModelsWithADecoder) {
+  const InferModel model = Sampling(WithDecoder());
+  Message message;
+  AddRaw("decode", "BOOL", {1}, "\x01", &message);
+  InferOutputs outputs;
+  const auto request = MakeSample(message, &outputs, model, /*streamed=*/true, 2);
+  ASSERT_TRUE(request.ok()) << request.status();
+  EXPECT_TRUE(request->decode());
+  EXPECT_TRUE(request->states().decode());
+  // Without states there is nothing of them to decode.
+  InferOutputs sample_alone;
+  EXPECT_FALSE(MakeSample(message, &sample_alone, model)->states().decode());
+
+  const auto named = [&](const InferModel& of) {
+    Message wanted;
+    for (const char* name : {"sample", "png"}) wanted.add_outputs()->set_name(name);
+    const SharedMemory none(false);
+    return *InferOutputs::Read(wanted, OutputsOf(of), none);
+  };
+  InferOutputs both = named(model);
+  EXPECT_EQ(FieldOf(MakeSample(Message(), &both, model).status()), "outputs[\"png\"]");
+  EXPECT_TRUE(MakeSample(message, &both, model)->decode());
+
+  for (const TensorSpec& spec : InputsOf(Sampling())) EXPECT_NE(spec.name, "decode");
+  EXPECT_THAT(OutputsOf(model)[0].shape, ElementsAre(-1, -1, -1, -1));
+}
+
 TEST(SampleRequestTest, RefusesAnUnknownSampler) {
   for (const char* name : {"", "unspecified", "DDIM", "euler "}) {
     Message message;

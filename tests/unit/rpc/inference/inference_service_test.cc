@@ -153,6 +153,22 @@ TEST_F(InferenceServiceTest, AnswersSamplesAndPictures) {
   EXPECT_EQ(call.response.parameters().at("seed").uint64_param(), 77u);
 }
 
+TEST_F(InferenceServiceTest, AnswersWhatIsDecodedInItsOwnShape) {
+  Start({.model = WithDecoder()});
+  Message message = Sample();
+  message.set_model_name("latent.sample");
+  AddRaw("decode", "BOOL", {1}, "\x01", &message);
+  for (const char* name : {"png", "sample"}) message.add_outputs()->set_name(name);
+  Unary call(infer_.get(), message);
+  const auto request = engine_->Next();
+  const std::vector<float> decoded(3 * 4 * 6, 0.25f);
+  request->stream->Finish(0, decoded);
+  ASSERT_TRUE(call.Join().ok()) << call.status.error_message();
+  EXPECT_EQ(call.response.raw_output_contents(0), Element(*EncodePng(decoded, 3, 4, 6, 0, 1)));
+  EXPECT_THAT(call.response.outputs(1).shape(), ElementsAre(1, 3, 4, 6));
+  EXPECT_EQ(FloatsIn(call.response, 1), decoded);
+}
+
 TEST_F(InferenceServiceTest, RefusesWithTheCodesThatClientsExpect) {
   Start();
   Message unknown = Infer();
