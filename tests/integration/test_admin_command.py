@@ -12,6 +12,7 @@ import pytest
 from harness.api import next_of, pb, tensor
 from harness.models import GaussianDenoiser, write_model
 from harness.paths import DENOISE, clean_environment
+from harness.server import ONE_ENGINE
 from harness.waiting import PATIENCE, eventually
 
 USAGE, DATAERR, UNAVAILABLE, TEMPFAIL = 64, 65, 69, 75
@@ -28,7 +29,7 @@ def repository(tmp_path_factory):
 @pytest.fixture(scope="module")
 def served(start_shared_server, repository):
     server = start_shared_server(
-        "--model-repository", str(repository), "--admin-listen", "127.0.0.1:0", "--devices", "cpu:1",
+        "--model-repository", str(repository), "--admin-listen", "127.0.0.1:0", *ONE_ENGINE,
         "--batch-sizes", "1,4", model=None,
     )
     # Loaded by the tests, and not at the start.

@@ -12,6 +12,7 @@ from tritonclient.utils import np_to_triton_dtype
 
 from harness.api import pb, sample
 from harness.errors import failing
+from harness.server import ONE_ENGINE
 from harness.waiting import eventually
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -24,7 +25,7 @@ def objects(server) -> list[dict]:
     return [json.loads(line) for line in server.stderr.splitlines()]
 
 
-JSON = ("--log-format", "json", "--devices", "cpu:1", "--batch-sizes", "1,4")
+JSON = ("--log-format", "json", *ONE_ENGINE, "--batch-sizes", "1,4")
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +154,7 @@ def test_ids_that_do_not_fit_are_refused_and_not_echoed(logging_server):
 
 
 def test_text_is_a_line_a_call(start_server):
-    server = start_server("--devices", "cpu:1", "--batch-sizes", "1,4")
+    server = start_server(*ONE_ENGINE, "--batch-sizes", "1,4")
     sample(server.stub, metadata=[("x-request-id", "plain")], seed=1, sampler=dict(steps=2))
     line = eventually(
         lambda: next((line for line in server.stderr.splitlines() if "id=plain" in line), None)
@@ -170,7 +171,7 @@ def test_why_it_does_not_start_is_an_object_too(start_process):
 
 
 def test_warnings_only(start_server):
-    server = start_server("--log-format", "json", "--log-level", "warn", "--devices", "cpu:1", "--batch-sizes", "1,4")
+    server = start_server("--log-format", "json", "--log-level", "warn", *ONE_ENGINE, "--batch-sizes", "1,4")
     before = server.metrics()
     sample(server.stub, seed=1, sampler=dict(steps=2))
     server.until_counted(1, before, method="Sample")
