@@ -107,7 +107,7 @@ std::variant<Flags, int> ParseFlags(int argc, char** argv) {
       ->check(HostPort() | CLI::IsMember({""}));
   add("--admin-listen", flags.admin_listen,
       "gRPC service ModelAdmin, of this machine alone; empty: none", addresses)
-      ->check(HostPort() & Loopback() | CLI::IsMember({""}));
+      ->check((HostPort() & Loopback()) | CLI::IsMember({""}));
   app.add_flag(
          "--shared-memory", flags.shared_memory,
          "Let callers of the Open Inference Protocol pass tensors through POSIX shared memory "
