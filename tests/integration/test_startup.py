@@ -12,6 +12,7 @@ import torch
 from harness.api import pb, sample
 from harness.models import GaussianDenoiser, TimelessDenoiser, copy_model, write_model
 from harness.paths import DENOISED, DIGITS, clean_environment
+from harness.server import ONE_ENGINE
 
 ANYWHERE = ("--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0")
 
@@ -240,7 +241,7 @@ def examine(*flags: str) -> subprocess.CompletedProcess:
 
 
 def test_the_report_on_a_model():
-    done = examine(str(DIGITS), "--max-batch-rows", "4", "--devices", "cpu:1")
+    done = examine(str(DIGITS), "--max-batch-rows", "4", *ONE_ENGINE)
     assert done.returncode == 0 and not done.stderr
     report = done.stdout
     for words in ("digits, version 1", "1 x 28 x 28", "class_labels: int64 [N], 0 to 9, none: 10",
@@ -298,7 +299,7 @@ def test_flags_from_the_environment_and_from_a_file(start_server, tmp_path):
     config.write_text("max-samples = 3\nmax-waiting = 7\n")
     server = start_server(
         "--config", str(config), model=None,
-        environment={"DENOISED_MODEL": str(DIGITS), "DENOISED_DEVICES": "cpu:1"},
+        environment={"DENOISED_MODEL": str(DIGITS), "DENOISED_DEVICES": "cpu:1", "DENOISED_THREADS": "1"},
     )
     assert server.stub.GetModel(pb.GetModelRequest()).replicas == 1
     assert sample(server.stub, num_samples=3, sampler=dict(steps=2)).result

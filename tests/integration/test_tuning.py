@@ -15,6 +15,8 @@ HAS_BFLOAT16 = any(
     flag in open("/proc/cpuinfo").read().split() for flag in ("avx512_bf16", "amx_bf16", "bf16")
 )
 needs_bfloat16 = pytest.mark.skipif(not HAS_BFLOAT16, reason="this CPU has no bfloat16")
+# Fewer to measure once the way is chosen.
+SIZES = ("--batch-sizes", "1,4")
 # Enough to measure two layouts on a busy machine, which teams of threads take long on.
 SHORT = ("--tune-seconds", "1", "--threads", "1")
 
@@ -116,9 +118,9 @@ def test_flags_fix_their_part(start_server):
 
 
 def test_for_latency(start_server):
-    model = model_of(start_server("--tune-seconds", "3", "--tune-for", "latency"))
+    model = model_of(start_server("--tune-seconds", "3", "--tune-for", "latency", *SIZES))
     assert {way.batch_size for way in model.tuning} == {1}
-    untuned = model_of(start_server("--tune-for", "latency"))
+    untuned = model_of(start_server("--tune-for", "latency", *SIZES))
     assert untuned.replicas == 1 and untuned.threads == len(os.sched_getaffinity(0))
 
 
