@@ -107,7 +107,7 @@ std::variant<Flags, int> ParseFlags(int argc, char** argv) {
       ->check(HostPort() | CLI::IsMember({""}));
   add("--admin-listen", flags.admin_listen,
       "gRPC service ModelAdmin, of this machine alone; empty: none", addresses)
-      ->check(HostPort() & Loopback() | CLI::IsMember({""}));
+      ->check((HostPort() & Loopback()) | CLI::IsMember({""}));
   app.add_flag(
          "--shared-memory", flags.shared_memory,
          "Let callers of the Open Inference Protocol pass tensors through POSIX shared memory "
@@ -202,6 +202,10 @@ std::variant<Flags, int> ParseFlags(int argc, char** argv) {
   add("--max-waiting-per-tenant", flags.max_waiting_per_tenant,
       "Of those, of one denoise-tenant; 0: no limit of its own", limits)
       ->check(CLI::Range(0u, 1'000'000u));
+  add("--max-backlog", flags.max_backlog_seconds,
+      "Time for what may go before a request: one that would wait longer is refused; 0: no limit",
+      limits)
+      ->transform(Duration());
   add("--max-active", flags.max_active, "Chains that may run, of all replicas", limits)
       ->check(CLI::Range(1u, 1'000'000u));
   add("--max-samples", flags.max_samples, "Samples of one request", limits)

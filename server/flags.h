@@ -53,6 +53,7 @@ struct Flags {
   // Limits.
   uint32_t max_waiting = 256;           // requests
   uint32_t max_waiting_per_tenant = 0;  // 0: only max_waiting
+  double max_backlog_seconds = 10;      // 0: no bound
   uint32_t max_active = 1024;           // chains, of all replicas
   uint32_t max_samples = 64;            // chains of a request
   uint64_t max_message_bytes = 64u << 20;

@@ -13,8 +13,8 @@
 #include "server/engine/engine.h"
 #include "server/engine/shutting_down.h"
 #include "server/engine/waiting_queue.h"
-#include "server/model/memory.h"
 #include "server/metrics/metrics.h"
+#include "server/model/memory.h"
 #include "server/model/served_model.h"
 #include "server/model/torch_runtime.h"
 #include "server/model_manager.h"
@@ -33,6 +33,11 @@ namespace {
 // The error of what a flag asked for.
 absl::Status OfFlag(const char* flag, const absl::Status& status) {
   return absl::Status(status.code(), absl::StrCat(flag, ": ", status.message()));
+}
+
+// Of more than a year it is as much as never.
+std::chrono::nanoseconds Nanoseconds(double seconds) {
+  return std::chrono::nanoseconds(static_cast<int64_t>(std::min(seconds, 365.0 * 24 * 3600) * 1e9));
 }
 
 absl::StatusOr<std::vector<ModelFolder>> Folders(const Flags& flags) {
@@ -125,9 +130,7 @@ absl::Status Server::Parts::StartEngines() {
   WarnOfTooManyThreads(replicas, threads);
   Policy::Options policy;
   policy.order = flags.policy;
-  // Of more than a year it is as much as never.
-  policy.max_wait = std::chrono::nanoseconds(
-      static_cast<int64_t>(std::min(flags.max_wait_seconds, 365.0 * 24 * 3600) * 1e9));
+  policy.max_wait = Nanoseconds(flags.max_wait_seconds);
   // A quarter for active chains and a quarter for what waits; models, batches and states that wait
   // for readers have the rest.
   const uint64_t max_bytes = UsableMemory() / 4;
@@ -136,6 +139,7 @@ absl::Status Server::Parts::StartEngines() {
       WaitingQueue::Options{.max_waiting = flags.max_waiting,
                             .max_waiting_per_tenant = flags.max_waiting_per_tenant,
                             .max_bytes = max_bytes,
+                            .max_backlog = Nanoseconds(flags.max_backlog_seconds),
                             .engines = replicas,
                             .policy = Policy(policy)});
   metrics.SetRequestsWaiting([this] { return static_cast<double>(queue->requests_waiting()); });

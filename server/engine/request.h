@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "server/diffusion/table.h"
+#include "server/engine/backlog.h"
 #include "server/engine/clock.h"
 #include "server/engine/conditions.h"
 #include "server/engine/evaluation.h"
@@ -65,6 +66,7 @@ struct Request {
   SteadyTime arrival;
   std::optional<SteadyTime> deadline;
   std::shared_ptr<EventStream> stream;
+  std::shared_ptr<Work> work = std::make_shared<Work>();
 
   // Where sample i's chain begins in the table, and the row after its last.
   size_t first_row(uint32_t sample) const { return only_row.empty() ? 0 : only_row[sample]; }

@@ -25,6 +25,7 @@ void RowBatch::Make(absl::Span<const size_t> picks, absl::Span<Chain> chains) {
     RowTask& task = tasks_.emplace_back(NextTask(chain));
     ++chain.row;
     chain.denoiser_rows_left -= task.denoiser_rows();
+    chain.request->work->Done(task.denoiser_rows());
     outcome.last = chain.at_end();
     WantOutputs(chain, task, outcome);
   }

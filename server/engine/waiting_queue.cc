@@ -4,6 +4,7 @@
 
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "server/diffusion/field_error.h"
 #include "server/engine/shutting_down.h"
 
@@ -74,6 +75,22 @@ absl::Status WaitingQueue::CheckRoom(const Entry& entry) const {
   return absl::OkStatus();
 }
 
+absl::Status WaitingQueue::CheckBacklog(const Request& request, const Rank& rank) {
+  if (options_.max_backlog.count() == 0 || request.model == nullptr) return absl::OkStatus();
+  const Backlog::Ahead ahead = backlog_.Before(rank, options_.policy, request.arrival);
+  const ModelInfo& model = *request.model;
+  const int64_t batch = model.batch_sizes.empty() ? 1 : model.batch_sizes.back();
+  const double most = std::chrono::duration<double>(options_.max_backlog).count();
+  if (ahead.seconds <= most || ahead.chains < static_cast<uint64_t>(batch * model.replicas)) {
+    return absl::OkStatus();
+  }
+  return absl::ResourceExhaustedError(absl::StrCat(
+      "the queue is full: what goes before this request takes ",
+      absl::FormatDuration(absl::Ceil(absl::Seconds(ahead.seconds), absl::Seconds(1))),
+      " or more, and no more than ", absl::FormatDuration(absl::FromChrono(options_.max_backlog)),
+      " may: come back later"));
+}
+
 absl::StatusOr<WaitingQueue::Place> WaitingQueue::TryPush(std::shared_ptr<const Request> request) {
   Place place;
   Entry entry;
@@ -89,14 +106,20 @@ absl::StatusOr<WaitingQueue::Place> WaitingQueue::TryPush(std::shared_ptr<const 
     MutexLock lock(mutex_);
     if (absl::Status status = CheckRoom(entry); !status.ok()) return status;
     CountServed();
-    entry.standing.sequence = next_sequence_++;
-    entry.standing.share = shares_.Add(entry.request->tenant, RowsOf(entry));
+    entry.standing.sequence = next_sequence_;
+    entry.standing.share = shares_.ShareOf(entry.request->tenant);
     const SteadyTime now = entry.request->arrival;
-    ForEachBefore(options_.policy.RankOf(entry.standing, entry.rows_per_chain, now), now,
-                  [&place](const Entry& other) {
-                    ++place.requests_before;
-                    place.rows_before += RowsOf(other);
-                  });
+    const Rank rank = options_.policy.RankOf(entry.standing, entry.rows_per_chain, now);
+    if (absl::Status status = CheckBacklog(*entry.request, rank); !status.ok()) return status;
+    ++next_sequence_;
+    shares_.Add(entry.request->tenant, RowsOf(entry));
+    if (options_.max_backlog.count() > 0) {
+      backlog_.Add(*entry.request, entry.standing, entry.rows_per_chain);
+    }
+    ForEachBefore(rank, now, [&place](const Entry& other) {
+      ++place.requests_before;
+      place.rows_before += RowsOf(other);
+    });
     chains_waiting_ += entry.left();
     rows_waiting_ += RowsOf(entry);
     data_bytes_ += entry.data_bytes;

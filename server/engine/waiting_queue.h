@@ -2,6 +2,7 @@
 #ifndef DENOISE_SERVER_ENGINE_WAITING_QUEUE_H_
 #define DENOISE_SERVER_ENGINE_WAITING_QUEUE_H_
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <list>
@@ -10,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "server/engine/backlog.h"
 #include "server/engine/mutex.h"
 #include "server/engine/policy.h"
 #include "server/engine/request.h"
@@ -41,6 +43,8 @@ class WaitingQueue {
     // Memory for active chains, and as much again for what waiting requests have brought; 0: no
     // bound. Of all engines together; what models and batches need comes besides.
     uint64_t max_bytes = 0;
+    // Time for what may go before a request, of those that wait and those that run; 0: no bound.
+    std::chrono::nanoseconds max_backlog{0};
     int engines = 1;
     Policy policy = {};
   };
@@ -52,7 +56,8 @@ class WaitingQueue {
     uint64_t rows_before = 0;  // denoiser rows of the requests before it
   };
 
-  // Never blocks. Takes the request only when it answers OK. RESOURCE_EXHAUSTED when full, with
+  // Never blocks. Takes the request only when it answers OK. RESOURCE_EXHAUSTED when full, or where
+  // what goes before it takes longer than max_backlog, with
   // kTenantFullPayload where only its tenant's part is; INVALID_ARGUMENT where it could never run
   // within max_bytes; UNAVAILABLE after Close().
   absl::StatusOr<Place> TryPush(std::shared_ptr<const Request> request);
@@ -110,6 +115,9 @@ class WaitingQueue {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status CheckMemory(const Entry& entry) const;  // whether it could ever run
   absl::Status CheckRoom(const Entry& entry) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Where a batch has room for it beside all that goes before, there is nothing to wait for.
+  absl::Status CheckBacklog(const Request& request, const Rank& rank)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::list<Entry>::iterator Erase(std::list<Entry>::iterator it)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void CountServed() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -125,6 +133,7 @@ class WaitingQueue {
   uint64_t data_bytes_ ABSL_GUARDED_BY(mutex_) = 0;  // of entries_
   std::vector<Load> loads_ ABSL_GUARDED_BY(mutex_);  // as each engine said last
   uint64_t next_sequence_ ABSL_GUARDED_BY(mutex_) = 0;
+  Backlog backlog_ ABSL_GUARDED_BY(mutex_);
   TenantShares shares_ ABSL_GUARDED_BY(mutex_);
   std::vector<Turn> turns_ ABSL_GUARDED_BY(mutex_);  // a heap, while chains are pulled
 };

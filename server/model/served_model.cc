@@ -388,8 +388,9 @@ absl::Status ServedModel::Warm(const Carrier& carrier, int replica) const {
 }
 
 absl::StatusOr<std::unique_ptr<Executor>> ServedModel::MakeExecutor(int replica) const {
+  const bool core_is_free = accelerated() || info_->replicas * info_->threads < options_.cores;
   absl::StatusOr<std::unique_ptr<Executor>> executor =
-      TorchExecutor::Make(info_, DenoiserOf(replica), DecoderOf(replica));
+      TorchExecutor::Make(info_, DenoiserOf(replica), DecoderOf(replica), core_is_free);
   if (executor.ok() && !options_.carrier) {
     if (absl::Status status = Warm(nullptr, replica); !status.ok()) return status;
   }

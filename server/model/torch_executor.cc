@@ -38,7 +38,7 @@ absl::StatusOr<const Conditions*> SharedShapes(absl::Span<const RowTask> tasks) 
 
 TorchExecutor::TorchExecutor(std::shared_ptr<const ModelInfo> info,
                              std::shared_ptr<const Denoiser> denoiser,
-                             std::shared_ptr<const Decoder> decoder)
+                             std::shared_ptr<const Decoder> decoder, bool core_is_free)
     : info_(std::move(info)),
       denoiser_(std::move(denoiser)),
       decoder_(std::move(decoder)),
@@ -48,10 +48,10 @@ TorchExecutor::TorchExecutor(std::shared_ptr<const ModelInfo> info,
       levels_{info_->value_min, info_->value_max, info_->levels},
       inputs_(*info_, *denoiser_, info_->integer_time, info_->batch_sizes.back()),
       x_t_(values_),
-      initial_noise_(0) {
+      initial_noise_(0),
+      noise_(values_, core_is_free) {
   const c10::InferenceMode inference;
-  z_ = at::empty({values_}, at::kFloat);
-  blend_z_ = at::empty({values_}, at::kFloat);
+  x_T_ = at::empty({values_}, at::kFloat);
   scratch_ = at::empty({values_}, at::kFloat);
   if (decoder_ != nullptr) {
     const SampleShape& shape = info_->shape;
@@ -62,9 +62,9 @@ TorchExecutor::TorchExecutor(std::shared_ptr<const ModelInfo> info,
 
 absl::StatusOr<std::unique_ptr<Executor>> TorchExecutor::Make(
     std::shared_ptr<const ModelInfo> info, std::shared_ptr<const Denoiser> denoiser,
-    std::shared_ptr<const Decoder> decoder) try {
+    std::shared_ptr<const Decoder> decoder, bool core_is_free) try {
   return std::unique_ptr<Executor>(
-      new TorchExecutor(std::move(info), std::move(denoiser), std::move(decoder)));
+      new TorchExecutor(std::move(info), std::move(denoiser), std::move(decoder), core_is_free));
 } catch (...) {
   return CurrentExceptionStatus();
 }
@@ -81,8 +81,8 @@ absl::StatusOr<SlotId> TorchExecutor::Start(const ChainStart& start) try {
   const float* x = start.x.data();
   if (start.x.empty()) {
     if (!start.stochastic) initial_noise_.Reseed(start.seed);
-    (start.stochastic ? *slot.noise : initial_noise_).Draw(z_);
-    x = z_.const_data_ptr<float>();
+    (start.stochastic ? *slot.noise : initial_noise_).Draw(x_T_);
+    x = x_T_.const_data_ptr<float>();
   }
   const auto scale = static_cast<float>(start.scale);
   for (int64_t i = 0; i < values_; ++i) slot.registers[i] = scale * x[i];
@@ -134,6 +134,7 @@ absl::StatusOr<SlotId> TorchExecutor::Adopt(std::unique_ptr<ChainState> state) t
 
 void TorchExecutor::Free(SlotId slot) {
   slots_[slot] = Slot();
+  noise_.Forget(slot);
   free_.push_back(slot);
 }
 
@@ -150,13 +151,22 @@ absl::Status TorchExecutor::Execute(absl::Span<const RowTask> tasks, int64_t pad
 
   const c10::InferenceMode inference;
   if (absl::Status status = PrepareTerms(tasks); !status.ok()) return status;
+  if (absl::Status status = WantNoise(tasks); !status.ok()) {
+    noise_.Abandon();
+    return status;
+  }
   const float* out = nullptr;
   if (rows > 0) {
-    if (absl::Status status = CallDenoiser(tasks, rows, padded_rows); !status.ok()) return status;
+    noise_.Begin();
+    if (absl::Status status = CallDenoiser(tasks, rows, padded_rows); !status.ok()) {
+      noise_.Abandon();
+      return status;
+    }
     out = out_.const_data_ptr<float>();
   }
-  // From here on nothing fails. Noise is drawn only now (that of terms is kept until they are
-  // done), so that a batch that is tried again draws the same.
+  noise_.Finish();
+  // From here on nothing fails, and noise that was drawn for a call that failed is kept (that of
+  // terms until they are done), so that a batch that is tried again has the same.
   for (size_t i = 0; i < tasks.size(); ++i) {
     finite[i] = Update(tasks[i], out);
     if (out != nullptr) out += tasks[i].denoiser_rows() * out_values_;
@@ -222,6 +232,19 @@ absl::Status TorchExecutor::PrepareTerms(absl::Span<const RowTask> tasks) try {
   return CurrentExceptionStatus();
 }
 
+absl::Status TorchExecutor::WantNoise(absl::Span<const RowTask> tasks) try {
+  noise_.Clear();
+  for (const RowTask& task : tasks) {
+    if (task.term != nullptr) continue;
+    Slot& slot = slots_[task.slot];
+    if (task.row->noise) noise_.Add(task.slot, &*slot.noise);
+    if (task.row->blend == Blend::kFreshNoise) noise_.Add(task.slot, &*slot.noise);
+  }
+  return absl::OkStatus();
+} catch (...) {
+  return CurrentExceptionStatus();
+}
+
 const float* TorchExecutor::InputOf(const RowTask& task) {
   const Slot& slot = slots_[task.slot];
   if (task.term == nullptr) return slot.registers.get();
@@ -280,17 +303,13 @@ bool TorchExecutor::Update(const RowTask& task, const float* out) {
     in.guidance = task.guidance;
     in.guidance_rescale = task.guidance_rescale;
   }
-  if (row.noise) {
-    slot.noise->Draw(z_);
-    in.z = z_.const_data_ptr<float>();
-  }
+  if (row.noise) in.z = noise_.Next();
   in.known = task.known;
   in.mask = task.mask;
   if (row.blend == Blend::kKeptNoise) {
     in.blend_z = slot.registers.get() + slot.num_registers * values_;
   } else if (row.blend == Blend::kFreshNoise) {
-    slot.noise->Draw(blend_z_);
-    in.blend_z = blend_z_.const_data_ptr<float>();
+    in.blend_z = noise_.Next();
   }
   return UpdateRow(row, slot.num_registers, values_, in, slot.registers.get(),
                    {.x = task.x_out, .x0 = row.denoise ? task.x0_out : nullptr},

@@ -8,6 +8,7 @@
 
 #include "server/engine/executor.h"
 #include "server/model/batch_inputs.h"
+#include "server/model/batch_noise.h"
 #include "server/model/decoder.h"
 #include "server/model/denoiser.h"
 #include "server/model/likelihood_term.h"
@@ -21,10 +22,12 @@ namespace denoise {
 // every function runs on the thread that made it.
 class TorchExecutor : public Executor {
  public:
-  // `decoder`: null for models without. RESOURCE_EXHAUSTED where memory ran out.
+  // `decoder`: null for models without. `core_is_free`: for noise to be drawn while the denoiser
+  // runs. RESOURCE_EXHAUSTED where memory ran out.
   static absl::StatusOr<std::unique_ptr<Executor>> Make(std::shared_ptr<const ModelInfo> info,
                                                         std::shared_ptr<const Denoiser> denoiser,
-                                                        std::shared_ptr<const Decoder> decoder);
+                                                        std::shared_ptr<const Decoder> decoder,
+                                                        bool core_is_free = false);
 
   const ModelInfo& model() const override { return *info_; }
   absl::StatusOr<SlotId> Start(const ChainStart& start) override;
@@ -51,11 +54,13 @@ class TorchExecutor : public Executor {
   struct MovedSlot;
 
   TorchExecutor(std::shared_ptr<const ModelInfo> info, std::shared_ptr<const Denoiser> denoiser,
-                std::shared_ptr<const Decoder> decoder);
+                std::shared_ptr<const Decoder> decoder, bool core_is_free);
 
   SlotId Keep(Slot slot);  // throws where there is no memory
   absl::Status Check(absl::Span<const RowTask> tasks, int64_t rows, int64_t padded_rows) const;
   absl::Status PrepareTerms(absl::Span<const RowTask> tasks);
+  // In the order in which Update takes it.
+  absl::Status WantNoise(absl::Span<const RowTask> tasks);
   // What the denoiser is given for a task, [C·H·W]; valid until the next call.
   const float* InputOf(const RowTask& task);
   // Fills the inputs with the tasks' rows (conditional, then unconditional), pads and calls.
@@ -77,11 +82,11 @@ class TorchExecutor : public Executor {
 
   BatchInputs inputs_;
   at::Tensor out_;             // of the last call, [padded_rows, out_channels, H, W], contiguous
-  at::Tensor z_;               // one row's noise, [C·H·W]
   std::vector<float> x_t_;     // of one term, [C·H·W]
-  at::Tensor blend_z_;         // and what it blends with, drawn after
   at::Tensor scratch_;         // of UpdateRow, [C·H·W]
   NoiseStream initial_noise_;  // of chains that draw x_T and nothing more; seeded anew for each
+  at::Tensor x_T_;             // of one chain, [C·H·W]
+  BatchNoise noise_;           // of rows that draw some
   double denoiser_seconds_ = 0;
   at::Tensor latents_;  // of the decoder's calls, [max_rows, C, H, W]; undefined without one
 };

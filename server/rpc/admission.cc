@@ -7,7 +7,7 @@
 #include "absl/time/time.h"
 #include "server/engine/event_stream.h"
 #include "server/rpc/status.h"
-#include "server/rpc/wait_estimate.h"
+#include "server/engine/wait_estimate.h"
 
 namespace denoise {
 namespace {

@@ -8,7 +8,7 @@
 #include "server/rpc/call_metadata.h"
 #include "server/rpc/duration.h"
 #include "server/rpc/status.h"
-#include "server/rpc/wait_estimate.h"
+#include "server/engine/wait_estimate.h"
 
 namespace denoise {
 

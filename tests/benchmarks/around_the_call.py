@@ -9,16 +9,17 @@ from load import BIN, DIGITS, Load, Run, pb
 
 def null_denoiser(run: Run) -> list[Figure]:
     """tests/benchmarks/null_denoiser.cc: one engine whose denoiser does nothing."""
-    rows, ticks = [], []
+    rows, ticks, noisy_ticks = [], [], []
     for _ in range(run.turns):
-        for values, batch in ((rows, 64), (ticks, 16)):
-            out = subprocess.run([BIN / "null_denoiser", DIGITS, str(batch), str(run.seconds)], check=True,
+        for values, sampler, batch in ((rows, "ddim", 64), (ticks, "ddim", 16), (noisy_ticks, "ddpm", 16)):
+            out = subprocess.run([BIN / "null_denoiser", DIGITS, sampler, str(batch), str(run.seconds)], check=True,
                                  capture_output=True, text=True).stdout
             rate, microseconds = map(float, out.split())
             values.append(rate if values is rows else microseconds)
     return [
         Figure("one engine, null denoiser, DDIM 28x28, batches of 64", rows, ">= 200000", unit="rows/s"),
-        Figure("a tick with a null denoiser at 16 rows of 28x28", ticks, "<= 100", unit="µs"),
+        Figure("a tick with a null denoiser at 16 rows of 28x28, DDIM", ticks, "<= 100", unit="µs"),
+        Figure("the same, DDPM, with the noise", noisy_ticks, "<= 100", unit="µs"),
     ]
 
 

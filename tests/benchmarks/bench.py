@@ -15,6 +15,7 @@ import around_the_call
 import latency
 import streaming
 import throughput
+import two_servers
 from figures import table
 from load import Run
 
@@ -32,6 +33,7 @@ COMPARISONS = {
     "null-denoiser": around_the_call.null_denoiser,
     "memory": around_the_call.memory,
     "start": around_the_call.start,
+    "two-servers": two_servers.two_servers,
 }
 
 

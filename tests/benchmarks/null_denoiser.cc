@@ -1,8 +1,9 @@
 // What an engine does besides the denoiser call: the real engine and executor, with a denoiser that
-// answers at once. Chains of DDIM, nothing streamed, always two batches of them.
+// answers at once. Nothing is streamed, and there are always two batches of chains.
 //
-//   null_denoiser MODEL_DIR BATCH SECONDS
+//   null_denoiser MODEL_DIR SAMPLER BATCH SECONDS
 //
+// SAMPLER: ddim | ddpm, which draws noise for each row.
 // Of MODEL_DIR only model.json and scheduler_config.json matter. Prints the rows a second, and the
 // microseconds of a tick.
 #include <atomic>
@@ -83,7 +84,8 @@ class Caller {
   uint64_t seed_ = 0;
 };
 
-int Run(const std::string& folder, int64_t batch, std::chrono::duration<double> duration) {
+int Run(const std::string& folder, SamplerKind sampler, int64_t batch,
+        std::chrono::duration<double> duration) {
   auto files = LoadModelFolder({folder, "", 1});
   if (!files.ok()) {
     std::cerr << files.status() << "\n";
@@ -92,10 +94,10 @@ int Run(const std::string& folder, int64_t batch, std::chrono::duration<double> 
   ModelInfo info = std::move(files->info);
   info.batch_sizes = {batch};
   info.denoiser_seconds = {0};
-  SamplerOptions ddim;
-  ddim.kind = SamplerKind::kDdim;
-  ddim.steps = 50;
-  auto table = MakeTable(info.config, info.schedule, false, ddim);
+  SamplerOptions options;
+  options.kind = sampler;
+  options.steps = 50;
+  auto table = MakeTable(info.config, info.schedule, false, options);
   if (!table.ok()) {
     std::cerr << table.status() << "\n";
     return 1;
@@ -150,10 +152,13 @@ int Run(const std::string& folder, int64_t batch, std::chrono::duration<double> 
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 4) {
-    std::cerr << "usage: null_denoiser MODEL_DIR BATCH SECONDS\n";
+  const std::string sampler = argc == 5 ? argv[2] : "";
+  if (sampler != "ddim" && sampler != "ddpm") {
+    std::cerr << "usage: null_denoiser MODEL_DIR ddim|ddpm BATCH SECONDS\n";
     return 64;
   }
   denoise::PrepareProcess();
-  return Run(argv[1], std::atoll(argv[2]), std::chrono::duration<double>(std::atof(argv[3])));
+  return Run(argv[1],
+             sampler == "ddim" ? denoise::SamplerKind::kDdim : denoise::SamplerKind::kDdpm,
+             std::atoll(argv[3]), std::chrono::duration<double>(std::atof(argv[4])));
 }

@@ -1,31 +1,22 @@
-"""Two servers of one thread each, a core each, behind round_robin, against one of them: rows a second in turns.
+"""Servers behind round_robin.
 
-    python tests/benchmarks/two_servers.py
-
-Needs the programs of a build (DENOISE_BUILD, default ./build) and two cores. The client shares them with the servers:
-what it takes of them is said. It is Python's gRPC, whose round_robin is that of the C++ client; its requests are large,
-so that it has little to do.
+The client shares the cores with the servers: what it takes of them is said. It is Python's gRPC, whose round_robin is
+that of the C++ client; its requests are large, so that it has little to do.
 """
 
-import argparse
 import json
 import os
-import statistics
-import sys
-import tempfile
 import threading
 import time
 from contextlib import ExitStack
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
-from harness.api import connect, pb, pb_grpc  # noqa: E402
-from harness.paths import ROOT  # noqa: E402
-from harness.server import Server  # noqa: E402
+import grpc
 
-import grpc  # noqa: E402
+from figures import Figure, ratios, spread
+from load import DIGITS, Run, Server, pb
+from harness.api import connect, pb_grpc
 
-MODEL = ROOT / "models" / "digits"
 ROUND_ROBIN = json.dumps({"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": ""}})
 CALLS_A_SERVER = 4  # under way at a time, of SAMPLES each: more chains than a batch holds
 SAMPLES = 8
@@ -36,7 +27,7 @@ def start(folder: Path, core: int) -> Server:
     mine = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {core})  # inherited
     try:
-        return Server(folder, "--model", str(MODEL), "--devices", "cpu:1", "--threads", "1")
+        return Server(folder, "--model", str(DIGITS), "--devices", "cpu:1", "--threads", "1")
     finally:
         os.sched_setaffinity(0, mine)
 
@@ -93,39 +84,29 @@ def measure(servers: list[Server], seconds: float) -> tuple[list[float], float]:
     return [(b - a) / (end - begin) for a, b in zip(before, after)], (cpu_end - cpu) / (end - begin)
 
 
-def spread(values: list[float], digits: int) -> str:
-    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
-
-
-def main(arguments) -> None:
+def two_servers(run: Run) -> list[Figure]:
+    """Two servers of one thread each, a core each, behind round_robin, beside one of them."""
     cores = sorted(os.sched_getaffinity(0))[:2]
     if len(cores) < 2:
-        sys.exit("two_servers: two servers want a core each, and this process has one")
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        run.say("left out: two servers want a core each, and this process has one")
+        return []
+    with ExitStack() as stack:
         servers = []
         for core in cores:
-            servers.append(start(Path(folder) / str(core), core))
+            servers.append(start(run.folder / f"core-{core}", core))
             stack.callback(servers[-1].kill)
-        ones, twos, shares, clients = [], [], [], []
-        for turn in range(arguments.turns):
+        ones, twos, clients = [], [], []
+        for turn in range(run.turns):
             one = servers[turn % 2]
             # Whichever is first meets the machine as the turn before has left it.
             order = ([one], servers) if turn % 2 == 0 else (servers, [one])
-            rates = {len(chosen): measure(chosen, arguments.seconds) for chosen in order}
+            rates = {len(chosen): measure(chosen, run.seconds) for chosen in order}
             ones.append(sum(rates[1][0]))
             twos.append(sum(rates[2][0]))
-            shares.append(min(rates[2][0]) / sum(rates[2][0]))
             clients.append(rates[2][1])
-            print(f"  turn {turn + 1}: one {ones[-1]:.0f} rows/s, two {twos[-1]:.0f}, of which the slower "
-                  f"{100 * shares[-1]:.0f}%; the client took {rates[1][1]:.2f} and {rates[2][1]:.2f} cores", flush=True)
-        print("rows/s: one", spread(ones, 0), " two", spread(twos, 0), " client's cores", spread(clients, 2))
-        print("two / one:", spread([b / a for a, b in zip(ones, twos)], 2))
+            run.say(f"turn {turn + 1}: one {ones[-1]:.0f} rows/s, two {twos[-1]:.0f}, of which the slower "
+                    f"{100 * min(rates[2][0]) / twos[-1]:.0f}%; the client took {rates[1][1]:.2f} and {clients[-1]:.2f} cores")
         for server in servers:
             server.stop()
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--turns", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=5, help="of a slice")
-    main(parser.parse_args())
+    return [Figure("two one-thread servers behind round_robin / one", ratios(twos, ones), ">= 1.8",
+                   note=f"{spread(twos)} rows/s, client on {spread(clients)} cores")]

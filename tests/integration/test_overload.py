@@ -86,6 +86,24 @@ def test_a_full_queue_says_so_at_once_and_when_to_come_back(narrow):
     assert sample(narrow.stub, seed=1, sampler=dict(steps=2)).result, "and takes requests again"
 
 
+def test_who_would_wait_too_long_is_refused_by_what_goes_before_it(start_server):
+    server = start_server("--max-backlog", "1s", "--policy", "fair", "--devices", "cpu:1")
+    greedy, modest = (dict(timeout=CALL_TIMEOUT, metadata=[("denoise-tenant", name)]) for name in ("greedy", "modest"))
+    running = server.stub.Sample(request(n=64), **greedy)
+    next_of(running, "accepted")
+
+    failure = failing(server.stub.Sample, request(steps=2), **greedy)
+
+    assert (failure.code, failure.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL")
+    assert "what goes before this request takes" in failure.message
+    assert "no more than 1s may" in failure.message
+    assert failure.retry_seconds > 0
+    assert Outcome.of(server.stub.Sample(request(steps=2), **modest)).result.denoiser_rows == 2, "before the greedy one's"
+    running.cancel()
+    server.until_idle()
+    assert Outcome.of(server.stub.Sample(request(steps=2), **greedy)).result
+
+
 def test_accepted_tells_how_many_are_before_it_and_how_long_it_will_take(start_server):
     server = start_server("--max-active", "1", "--devices", "cpu:1")
     streams = [server.stub.Sample(request(), timeout=CALL_TIMEOUT)]

@@ -74,6 +74,7 @@ class Fleet {
   std::mt19937_64 arrivals_;
   std::mt19937_64 choices_;
 
+  std::shared_ptr<const ModelInfo> model_;
   std::vector<std::shared_ptr<const Table>> tables_;  // by step count
   std::vector<uint32_t> next_server_;                 // by client; the last is the greedy one
   std::vector<Server> servers_;
@@ -96,6 +97,13 @@ Fleet::Fleet(const FleetOptions& options, const BatchCurve& curve)
       choices_(~options.seed),
       now_(SteadyTime() + std::chrono::hours(1)),
       next_arrival_(now_) {
+  auto model = std::make_shared<ModelInfo>();
+  model->batch_sizes = curve.batch_sizes;
+  for (const int64_t size : curve.batch_sizes) {
+    model->denoiser_seconds.push_back(std::chrono::duration<double>(curve.TimeFor(size)).count());
+  }
+  model->replicas = options.replicas;
+  model_ = std::move(model);
   for (const uint32_t steps : options.steps) {
     auto table = std::make_shared<Table>();
     table->total_steps = steps;
@@ -111,6 +119,7 @@ Fleet::Fleet(const FleetOptions& options, const BatchCurve& curve)
     server.queue = std::make_unique<WaitingQueue>(
         WaitingQueue::Options{.max_waiting = options.max_waiting,
                               .max_waiting_per_tenant = options.max_waiting_per_tenant,
+                              .max_backlog = options.max_backlog,
                               .engines = options.replicas,
                               .policy = policy});
     server.exchange = std::make_unique<ChainExchange>(options.replicas);
@@ -138,6 +147,7 @@ std::shared_ptr<Arrival> Fleet::NextArrival() {
   arrival->table = tables_[kind];
   arrival->greedy = Uniform(&choices_) < options_.greedy_share;
   arrival->arrival = now_;
+  arrival->model = model_;
   return arrival;
 }
 

@@ -20,6 +20,7 @@ struct FleetOptions {
   size_t max_waiting = 256;  // requests, of a server
   size_t max_waiting_per_tenant = 0;
   size_t max_active = 1024;  // chains, of a server
+  std::chrono::nanoseconds max_backlog = std::chrono::seconds(10);
   Batching batching = Batching::kStep;
   Policy::Options policy = {};
 

@@ -17,6 +17,7 @@ struct Flags {
   std::string curve;
   double load = 0.7;
   double max_wait = 30;
+  double max_backlog = 10;
   double warm_up = 10;
   double duration = 60;
   bool capacity = false;
@@ -53,6 +54,9 @@ void AddFlags(CLI::App* app, Flags* flags) {
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
   app->add_option("--max-waiting", fleet.max_waiting, "As of denoised")->capture_default_str();
+  app->add_option("--max-backlog", flags->max_backlog, "Seconds, as of denoised")
+      ->check(CLI::Range(0.0, 1e6))
+      ->capture_default_str();
   app->add_option("--max-active", fleet.max_active, "As of denoised")->capture_default_str();
   app->add_option("--max-waiting-per-tenant", fleet.max_waiting_per_tenant, "As of denoised")
       ->capture_default_str();
@@ -113,6 +117,7 @@ int Main(int argc, char** argv) {
   }
   FleetOptions& fleet = flags.fleet;
   fleet.policy.max_wait = Nanoseconds(flags.max_wait);
+  fleet.max_backlog = Nanoseconds(flags.max_backlog);
   fleet.warm_up = Nanoseconds(flags.warm_up);
   fleet.duration = Nanoseconds(flags.duration);
   if (flags.capacity) {

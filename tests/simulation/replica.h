@@ -48,7 +48,9 @@ class Replica {
   void End(Ended ended) {
     for (const size_t i : batch_->chains) {
       Chain& chain = chains_[i];
-      chain.denoiser_rows_left -= chain.request->DenoiserRows(chain.next_row());
+      const int rows = chain.request->DenoiserRows(chain.next_row());
+      chain.denoiser_rows_left -= rows;
+      chain.request->work->Done(rows);
       ++chain.row;
       if (chain.at_end()) ended(*chain.request);
     }

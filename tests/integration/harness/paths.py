@@ -12,7 +12,8 @@ DIGITS = Path(os.environ.get("DENOISE_TEST_MODEL", ROOT / "models" / "digits")).
 
 
 def clean_environment() -> dict[str, str]:
-    """This process's environment without the variables that are flags of the programs under test, but for the
-    one that has servers start at once, by the fixed rules: tests of tuning ask for it by flag."""
+    """This process's environment without the variables that are flags of the programs under test, but for those
+    that have servers start at once, by the fixed rules, and take in more work than a caller would wait for: tests of
+    tuning and of overload ask for them by flag."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("DENOISED_", "DENOISE_"))}
-    return kept | {"DENOISED_TUNE_SECONDS": "0"}
+    return kept | {"DENOISED_TUNE_SECONDS": "0", "DENOISED_MAX_BACKLOG": "0"}

@@ -1,7 +1,7 @@
 // How long requests wait, from the work before them and the speed measured when the model was
 // loaded.
-#ifndef DENOISE_SERVER_RPC_WAIT_ESTIMATE_H_
-#define DENOISE_SERVER_RPC_WAIT_ESTIMATE_H_
+#ifndef DENOISE_SERVER_ENGINE_WAIT_ESTIMATE_H_
+#define DENOISE_SERVER_ENGINE_WAIT_ESTIMATE_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -38,4 +38,4 @@ absl::Duration RetryDelay(const ModelInfo& model, uint64_t rows, size_t requests
 
 }  // namespace denoise
 
-#endif  // DENOISE_SERVER_RPC_WAIT_ESTIMATE_H_
+#endif  // DENOISE_SERVER_ENGINE_WAIT_ESTIMATE_H_

@@ -1,4 +1,4 @@
-#include "server/rpc/wait_estimate.h"
+#include "server/engine/wait_estimate.h"
 
 #include <gtest/gtest.h>
 
