@@ -107,9 +107,8 @@ void WriteSpeed(const ServedModel& model, const Devices& devices, std::ostream& 
 }  // namespace
 
 absl::Status ExamineModel(const Flags& flags, std::ostream& out) {
-  const auto devices = FindDevices(flags.devices);
+  const auto devices = PrepareDevices(flags);
   if (!devices.ok()) return devices.status();
-  if (!devices->accelerators.empty()) PrepareAccelerators(flags.batch_invariant);
   const TuningCache cache(flags.tune_cache);
   LoadOptions options = OptionsOf(flags, *devices, flags.tune_cache.empty() ? nullptr : &cache);
   options.report_agreement = true;

@@ -2,10 +2,17 @@
 
 #include <algorithm>
 
+#include "server/model/accelerators.h"
 #include "server/model/machine.h"
 #include "spdlog/spdlog.h"
 
 namespace denoise {
+
+absl::StatusOr<Devices> PrepareDevices(const Flags& flags) {
+  absl::StatusOr<Devices> devices = FindDevices(flags.devices);
+  if (devices.ok() && !devices->accelerators.empty()) PrepareAccelerators(flags.batch_invariant);
+  return devices;
+}
 
 LoadOptions OptionsOf(const Flags& flags, const Devices& devices, const TuningCache* cache) {
   LoadOptions options;

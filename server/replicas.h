@@ -1,7 +1,8 @@
-// How the flags want models loaded, and how many engines there are.
+// Where the flags want models run and how loaded, and how many engines there are.
 #ifndef DENOISE_SERVER_REPLICAS_H_
 #define DENOISE_SERVER_REPLICAS_H_
 
+#include "absl/status/statusor.h"
 #include "server/devices.h"
 #include "server/engine/model_info.h"
 #include "server/flags.h"
@@ -10,8 +11,12 @@
 
 namespace denoise {
 
+// The devices that the flags name, with LibTorch made ready for accelerators among them: before the
+// first model is loaded. The errors of FindDevices.
+absl::StatusOr<Devices> PrepareDevices(const Flags& flags);
+
 // Of the first model: what the flags leave open is to be tuned; of accelerators there is an engine
-// on each. `devices`: as FindDevices gives them. `cache`: null, or outlives the models.
+// on each. `devices`: as PrepareDevices gives them. `cache`: null, or outlives the models.
 LoadOptions OptionsOf(const Flags& flags, const Devices& devices, const TuningCache* cache);
 
 // Makes later models be loaded for the engines that `first` was tuned for: how many engines there

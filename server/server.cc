@@ -100,10 +100,9 @@ absl::Status Server::Parts::CheckCredentials() {
 }
 
 absl::Status Server::Parts::LoadModels(const std::vector<ModelFolder>& folders) {
-  auto found = FindDevices(flags.devices);
+  auto found = PrepareDevices(flags);
   if (!found.ok()) return found.status();
   devices = *std::move(found);
-  if (!devices.accelerators.empty()) PrepareAccelerators(flags.batch_invariant);
   LoadOptions& options = load_options;
   options = OptionsOf(flags, devices, flags.tune_cache.empty() ? nullptr : &tuning_cache);
   for (const ModelFolder& folder : folders) {

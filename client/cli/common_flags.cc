@@ -15,28 +15,32 @@ CallOptions CommonFlags::call_options() const {
   return options;
 }
 
-void AddCommonFlags(CLI::App* app, CommonFlags* flags) {
+void AddServerFlags(CLI::App* app, const std::string& prefix, ServerFlags* flags) {
   app->add_option("--address", flags->address,
                   "Server: HOST:PORT, dns:///NAME:PORT, or several as ipv4:A:1,B:2")
-      ->envname("DENOISE_ADDRESS")
+      ->envname(prefix + "_ADDRESS")
       ->capture_default_str();
   AddDuration(app, "--connect-timeout", &flags->connect_timeout,
               "For how long a server is looked for [3s]")
-      ->envname("DENOISE_CONNECT_TIMEOUT");
+      ->envname(prefix + "_CONNECT_TIMEOUT");
   AddDuration(app, "--timeout", &flags->timeout,
               "After this a call is given up, on the server too [none]")
-      ->envname("DENOISE_TIMEOUT");
+      ->envname(prefix + "_TIMEOUT");
+  app->add_option("--request-id", flags->request_id, "Name of the call in the server's log");
+  AddCredentialFlags(app, prefix, &flags->credentials);
+  app->add_flag("--json", flags->json, "Write one JSON document to stdout, and nothing else");
+}
+
+void AddCommonFlags(CLI::App* app, CommonFlags* flags) {
+  AddServerFlags(app, "DENOISE", flags);
   app->add_option("--retries", flags->retries,
                   "How often a call is made again whose server is away or breaks off; it goes on "
                   "by its seed [0]")
       ->envname("DENOISE_RETRIES")
       ->check(Whole(0, 100));
-  app->add_option("--request-id", flags->request_id, "Name of the call in the server's log");
   app->add_option("--tenant", flags->tenant,
                   "For whom the call is: shares and limits of the server [none]")
       ->envname("DENOISE_TENANT");
-  AddCredentialFlags(app, "DENOISE", &flags->credentials);
-  app->add_flag("--json", flags->json, "Write one JSON document to stdout, and nothing else");
   app->add_flag("-q,--quiet", flags->quiet, "Show no progress");
 }
 
@@ -52,16 +56,22 @@ void AddModelFlags(CLI::App* app, ModelFlags* flags) {
       ->check(Whole(0, std::numeric_limits<int64_t>::max()));
 }
 
-absl::StatusOr<Client> Connect(const CommonFlags& flags) {
+absl::StatusOr<ClientOptions> ClientOptionsOf(const ServerFlags& flags) {
   ClientOptions options;
   options.connect_timeout = flags.connect_timeout;
   options.default_timeout = flags.timeout;
   options.user_agent = "denoise";
-  options.retry.max_attempts = 1 + flags.retries;
   if (absl::Status status = ApplyCredentialFlags(flags.credentials, &options); !status.ok()) {
     return status;
   }
-  auto client = Client::Connect(flags.address, options);
+  return options;
+}
+
+absl::StatusOr<Client> Connect(const CommonFlags& flags) {
+  auto options = ClientOptionsOf(flags);
+  if (!options.ok()) return options.status();
+  options->retry.max_attempts = 1 + flags.retries;
+  auto client = Client::Connect(flags.address, *options);
   if (absl::IsUnavailable(client.status())) {
     return absl::UnavailableError(absl::StrCat(
         std::string(client.status().message()),

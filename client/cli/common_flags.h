@@ -1,4 +1,4 @@
-// Flags of every command.
+// Flags of several commands.
 #ifndef DENOISE_CLIENT_CLI_COMMON_FLAGS_H_
 #define DENOISE_CLIENT_CLI_COMMON_FLAGS_H_
 
@@ -15,21 +15,32 @@
 
 namespace denoise::cli {
 
-struct CommonFlags {
+// Where a server is, how it is called, and what becomes of its answer.
+struct ServerFlags {
   std::string address = "127.0.0.1:8500";
   absl::Duration connect_timeout = absl::Seconds(3);
   absl::Duration timeout = absl::InfiniteDuration();
-  int retries = 0;
-  std::string request_id;
-  std::string tenant;
-  CredentialFlags credentials;
+  std::string request_id = {};
+  CredentialFlags credentials = {};
   bool json = false;
+};
+
+// Those of every command but admin.
+struct CommonFlags : ServerFlags {
+  int retries = 0;
+  std::string tenant;
   bool quiet = false;
 
   CallOptions call_options() const;
 };
 
+// Each that lasts is also in the environment: --address as PREFIX_ADDRESS.
+void AddServerFlags(CLI::App* app, const std::string& prefix, ServerFlags* flags);
+
 void AddCommonFlags(CLI::App* app, CommonFlags* flags);
+
+// INVALID_ARGUMENT, naming the flag, for credentials that cannot be.
+absl::StatusOr<ClientOptions> ClientOptionsOf(const ServerFlags& flags);
 
 // Which model is meant.
 struct ModelFlags {

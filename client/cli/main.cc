@@ -5,6 +5,7 @@
 #include <exception>
 #include <string>
 
+#include "client/cli/admin_command.h"
 #include "client/cli/bench_command.h"
 #include "client/cli/console.h"
 #include "client/cli/diffuse_command.h"
@@ -21,14 +22,11 @@ using denoise::cli::Console;
 using denoise::cli::Interrupt;
 
 // Connects, and runs the command.
-template <typename Command>
-int Run(const CommonFlags& flags, Command command) {
+template <typename Connect, typename Command>
+int Run(Connect connect, Console console, Command command) {
   Interrupt interrupt;
   const denoise::cli::SignalWatcher watcher(&interrupt);
-  Console console = Console::OfProcess();
-  console.json = flags.json;
-  console.quiet = flags.quiet;
-  auto client = denoise::cli::Connect(flags);
+  auto client = connect();
   if (!client.ok()) {
     // A bad address is a bad flag.
     const bool usage = absl::IsInvalidArgument(client.status());
@@ -36,6 +34,22 @@ int Run(const CommonFlags& flags, Command command) {
                         usage ? EX_USAGE : denoise::cli::ExitCodeOf(client.status()));
   }
   return command(*client, console, interrupt);
+}
+
+template <typename Command>
+int Run(const CommonFlags& flags, Command command) {
+  Console console = Console::OfProcess();
+  console.json = flags.json;
+  console.quiet = flags.quiet;
+  return Run([&] { return denoise::cli::Connect(flags); }, console, command);
+}
+
+int RunAdmin(const denoise::cli::AdminFlags& flags) {
+  Console console = Console::OfProcess();
+  console.json = flags.server.json;
+  // An interrupt ends the waiting; the server goes on.
+  return Run([&] { return denoise::cli::Connect(flags); }, console,
+             [&](auto& admin, auto& out, auto&) { return RunAdmin(flags, admin, out); });
 }
 
 }  // namespace
@@ -65,7 +79,10 @@ int main(int argc, char** argv) try {
   denoise::cli::BenchFlags bench;
   auto* bench_app = app.add_subcommand("bench", "Put a load on a server, and measure it");
   AddBenchFlags(bench_app, &bench);
-  for (auto* command : {sample_app, diffuse_app, evaluate_app, models_app, bench_app}) {
+  denoise::cli::AdminFlags admin;
+  auto* admin_app = app.add_subcommand("admin", "Load, unload or reload a model of a server");
+  AddAdminFlags(admin_app, &admin);
+  for (auto* command : {sample_app, diffuse_app, evaluate_app, models_app, bench_app, admin_app}) {
     command->footer(denoise::cli::kExitCodesHelp);
     command->get_formatter()->column_width(34);
   }
@@ -95,6 +112,7 @@ int main(int argc, char** argv) try {
       return RunBench(bench, client, console, interrupt);
     });
   }
+  if (admin_app->parsed()) return RunAdmin(admin);
   return Run(models.common, [&](auto& client, auto& console, auto& interrupt) {
     return RunModels(models, client, console);
   });

@@ -1,20 +1,18 @@
 #include "client/src/grpc_connection.h"
 
-#include <algorithm>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "client/src/call_context.h"
 #include "client/src/channel.h"
 #include "client/src/decode.h"
 #include "client/src/encode.h"
 #include "client/src/event_call.h"
 #include "client/src/event_source.h"
+#include "client/src/reach.h"
 #include "client/src/reaper.h"
 #include "client/src/retrying_connection.h"
-#include "client/src/status.h"
 #include "client/src/stream_decoders.h"
+#include "client/src/unary_call.h"
 #include "denoise/v1/diffusion.grpc.pb.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "grpcpp/grpcpp.h"
@@ -59,7 +57,7 @@ class GrpcConnection final : public Connection {
 
   absl::StatusOr<std::vector<Model>> ListModels(const CallOptions& options) override {
     v1::ListModelsResponse response;
-    const auto status = Call(options, [&](grpc::ClientContext* context) {
+    const auto status = CallUnary(options_, options, [&](grpc::ClientContext* context) {
       return stub_->ListModels(context, {}, &response);
     });
     if (!status.ok()) return status;
@@ -78,7 +76,7 @@ class GrpcConnection final : public Connection {
     request.set_model(model);
     request.set_model_version(version);
     v1::Model response;
-    const auto status = Call(options, [&](grpc::ClientContext* context) {
+    const auto status = CallUnary(options_, options, [&](grpc::ClientContext* context) {
       return stub_->GetModel(context, request, &response);
     });
     if (!status.ok()) return status;
@@ -89,7 +87,7 @@ class GrpcConnection final : public Connection {
     grpc::health::v1::HealthCheckRequest request;
     request.set_service(model);
     grpc::health::v1::HealthCheckResponse response;
-    const auto status = Call(options, [&](grpc::ClientContext* context) {
+    const auto status = CallUnary(options_, options, [&](grpc::ClientContext* context) {
       return health_->Check(context, request, &response);
     });
     if (!status.ok()) return status;
@@ -97,13 +95,6 @@ class GrpcConnection final : public Connection {
   }
 
  private:
-  template <typename Rpc>
-  absl::Status Call(const CallOptions& options, Rpc rpc) {
-    grpc::ClientContext context;
-    const auto status = PrepareContext(options_, options, &context);
-    return status.ok() ? FromGrpc(rpc(&context)) : status;
-  }
-
   // A call that is read by threads that wait.
   template <typename StreamingCall, typename E, typename Request>
   Stream<E> Read(const Request& request, const CallOptions& options) {
@@ -163,19 +154,6 @@ class GrpcConnection final : public Connection {
   const std::unique_ptr<grpc::health::v1::Health::Stub> health_;
 };
 
-// UNAVAILABLE, with what gRPC says of why; OK if there is a server after all.
-absl::Status Reach(const std::string& address, const ClientOptions& options,
-                   GrpcConnection& connection) {
-  // A call on a channel that cannot connect fails at once, and says what the channel does not.
-  CallOptions call;
-  call.timeout = absl::Seconds(1);
-  const auto status = connection.Healthy("", call).status();
-  if (!absl::IsUnavailable(status) && !absl::IsDeadlineExceeded(status)) return absl::OkStatus();
-  return absl::UnavailableError(absl::StrCat("no server at ", address, " within ",
-                                             absl::FormatDuration(options.connect_timeout), ": ",
-                                             std::string(status.message())));
-}
-
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<Connection>> ConnectByGrpc(const std::string& address,
@@ -183,14 +161,7 @@ absl::StatusOr<std::shared_ptr<Connection>> ConnectByGrpc(const std::string& add
   auto channel = MakeChannel(address, options);
   if (!channel.ok()) return channel.status();
   auto connection = MakeReaped<GrpcConnection>(*channel, options);
-  if (options.connect_timeout > absl::ZeroDuration()) {
-    const auto deadline =
-        absl::ToChronoTime(absl::Now() + std::min(options.connect_timeout, absl::Hours(24 * 365)));
-    if (!(*channel)->WaitForConnected(deadline)) {
-      const auto status = Reach(address, options, *connection);
-      if (!status.ok()) return status;
-    }
-  }
+  if (absl::Status status = Reach(*channel, address, options); !status.ok()) return status;
   if (options.retry.max_attempts == 1) return connection;
   return WithRetries(connection, options.retry, options.default_timeout, SystemTimer());
 }

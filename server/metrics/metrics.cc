@@ -11,13 +11,13 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "prometheus/counter.h"
-#include "prometheus/exposer.h"
 #include "prometheus/family.h"
 #include "prometheus/gauge.h"
 #include "prometheus/histogram.h"
 #include "prometheus/registry.h"
 #include "prometheus/text_serializer.h"
 #include "server/metrics/process_collector.h"
+#include "server/metrics/scrape_server.h"
 
 namespace denoise {
 namespace {
@@ -179,7 +179,7 @@ struct Metrics::Impl {
           .Add({});
 
   // Last, so that no scrape is under way when the rest goes.
-  std::unique_ptr<prometheus::Exposer> exposer;
+  std::unique_ptr<ScrapeServer> server;
 
   Impl() {
     prometheus::BuildGauge()
@@ -246,14 +246,10 @@ void Metrics::SetRequestsWaiting(std::function<double()> read) {
 absl::StatusOr<int> Metrics::Listen(absl::string_view address) {
   if (absl::Status status = CheckAddress(address); !status.ok()) return status;
   try {
-    // Few threads and short patience: a scraper is one client, and a slow one is cut off.
-    auto exposer = std::make_unique<prometheus::Exposer>(std::vector<std::string>{
-        "listening_ports", std::string(address), "num_threads", "2", "request_timeout_ms", "5000"});
-    exposer->RegisterCollectable(impl_->everything);
-    const std::vector<int> ports = exposer->GetListeningPorts();
-    if (ports.size() != 1) return absl::InternalError("the metrics server has no port");
-    impl_->exposer = std::move(exposer);
-    return ports[0];
+    auto server = std::make_unique<ScrapeServer>(std::string(address), impl_->everything);
+    if (server->port() == 0) return absl::InternalError("the metrics server has no port");
+    impl_->server = std::move(server);
+    return impl_->server->port();
   } catch (const std::exception&) {  // civetweb's says nothing of the cause
     return absl::UnavailableError(
         absl::StrCat("the metrics address ", address,

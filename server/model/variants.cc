@@ -16,6 +16,7 @@ namespace {
 
 constexpr char kTorchScript[] = "torchscript";
 constexpr char kAotInductor[] = "aotinductor";
+constexpr char kLeaveOutTheFlag[] = "leave out the flag";
 
 // In the wished precision, which CheckPrecision allows.
 std::shared_ptr<const Denoiser> InPrecision(std::shared_ptr<const Denoiser> denoiser,
@@ -44,25 +45,25 @@ class Maker {
         carrier_(wishes.carrier),
         warnings_(warnings) {}
 
-  // Adds the denoiser, `what` in words, unless it answers otherwise or not at all and is one of
-  // several.
+  // Adds the denoiser. An error, of the form "`what`: reason: `mend`", where it cannot be called or
+  // answers values that are not finite, or otherwise than by rounding and is one of several.
   absl::Status Add(std::shared_ptr<const Denoiser> denoiser, const std::string& what,
-                   bool only_one) {
+                   const std::string& mend, bool only_one) {
     const absl::StatusOr<double> error = Apart(*denoiser, *plain_);
     const absl::StatusOr<double> rounding = Apart(*denoiser, *like_);
-    if (!error.ok() || !rounding.ok() || !std::isfinite(*error)) {
-      if (!only_one) return absl::OkStatus();
-      return error.ok() ? absl::InvalidArgumentError(absl::StrCat(
-                              what, ": ", std::string(denoiser->file()),
-                              " answers values that are not finite: leave out the flag"))
-                        : absl::Status(error.status().code(),
-                                       absl::StrCat(what, ": ", error.status().message()));
+    if (!error.ok() || !rounding.ok()) {
+      const absl::Status& status = error.ok() ? rounding.status() : error.status();
+      return absl::Status(status.code(), absl::StrCat(what, ": ", status.message()));
+    }
+    if (!std::isfinite(*error)) {
+      return absl::InvalidArgumentError(absl::StrCat(what, ": its answers are not finite: ", mend));
     }
     if (*rounding > RoundingOf(denoiser->precision())) {
-      if (!only_one) return absl::OkStatus();
-      warnings_->push_back(absl::StrCat(what, ": answers are apart by ", *rounding,
-                                        " of their size from those of the plain call, more than "
-                                        "rounding explains"));
+      const std::string apart = absl::StrCat(
+          what, ": its answers are apart by ", *rounding,
+          " of their size from those of the plain call, more than rounding explains: ", mend);
+      if (!only_one) return absl::InvalidArgumentError(apart);
+      warnings_->push_back(apart);
     }
     if (*error > RoundingOf(denoiser->precision()) &&
         denoiser->precision() != plain_->precision()) {
@@ -110,8 +111,9 @@ absl::Status AddScripts(const DenoiserFiles& files, const ModelInfo& info,
                                  : absl::StrCat("--layout: ", LayoutName(layout));
     // The plain call itself is always right; its like in another precision may be useless.
     const bool last = layout == layouts.back() && maker->variants().empty();
-    absl::Status status = maker->Add(InPrecision(denoiser, wishes.precision), what, last);
-    if (!status.ok()) return status;
+    absl::Status status =
+        maker->Add(InPrecision(denoiser, wishes.precision), what, kLeaveOutTheFlag, last);
+    if (!status.ok() && last) return status;
   }
   return absl::OkStatus();
 }
@@ -126,33 +128,33 @@ absl::Status CheckWishes(const Denoiser& package, const VariantWishes& wishes, b
   }
   const std::string precision = PrecisionName(package.precision());
   if (precision != wishes.precision && (wishes.precision != "float32" || !only_one)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--precision: ", wishes.precision, " is not that of ",
-                     std::string(package.file()), ", which was compiled for ", precision,
-                     ": export it for ", wishes.precision, ", or leave the flag out"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--precision: ", wishes.precision, " is not that of ", std::string(package.file()),
+        ", which was compiled for ", precision, ": export it for ", wishes.precision, ", or ",
+        // float32 is what is wished for where nothing is said.
+        wishes.precision == "float32" ? absl::StrCat("give --precision ", precision)
+                                      : kLeaveOutTheFlag));
   }
   return absl::OkStatus();
 }
 
-// Adds denoiser.pt2, unless it is one of several and not what is wished for.
+// Adds denoiser.pt2. An error where it cannot be loaded, is not what is wished for, or as Add says.
 absl::Status AddPackage(const DenoiserFiles& files, const ModelInfo& info,
-                        const VariantWishes& wishes, bool only_one,
-                        std::vector<std::string>* warnings, Maker* maker) {
+                        const VariantWishes& wishes, bool only_one, Maker* maker) {
   std::shared_ptr<const Denoiser> package = maker->plain();
   if (package->executor() != kAotInductor) {
     auto loaded = LoadDenoiser(files, info, kAotInductor, Layout::kContiguous, package->device(),
                                wishes.callers);
-    if (!loaded.ok()) {
-      if (only_one) return loaded.status();
-      warnings->push_back(absl::StrCat("not used: ", loaded.status().message()));
-      return absl::OkStatus();
-    }
+    if (!loaded.ok()) return loaded.status();
     package = *std::move(loaded);
   }
-  if (absl::Status status = CheckWishes(*package, wishes, only_one); !status.ok()) {
-    return only_one ? status : absl::OkStatus();
+  if (absl::Status status = CheckWishes(*package, wishes, only_one); !status.ok()) return status;
+  if (only_one) {
+    return maker->Add(std::move(package), "--executor: aotinductor", kLeaveOutTheFlag, only_one);
   }
-  return maker->Add(std::move(package), "--executor: aotinductor", only_one);
+  const std::string file(package->file());
+  return maker->Add(std::move(package), file, "export it again, or give --executor torchscript",
+                    only_one);
 }
 
 }  // namespace
@@ -175,8 +177,11 @@ absl::StatusOr<std::vector<Variant>> MakeVariants(const DenoiserFiles& files, co
     if (absl::Status status = AddScripts(files, info, wishes, &maker); !status.ok()) return status;
   }
   if (!files.package.empty() && wishes.executor != kTorchScript) {
-    absl::Status status = AddPackage(files, info, wishes, !scripts, warnings, &maker);
-    if (!status.ok()) return status;
+    const absl::Status status = AddPackage(files, info, wishes, !scripts, &maker);
+    if (!status.ok()) {
+      if (!scripts) return status;
+      warnings->push_back(absl::StrCat("not used: ", status.message()));
+    }
   }
   return std::move(maker.variants());
 }

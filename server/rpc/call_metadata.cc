@@ -39,8 +39,7 @@ absl::StatusOr<std::optional<std::string>> NameIn(const grpc::CallbackServerCont
   return std::string(name.data(), name.size());
 }
 
-}  // namespace
-
+// 32 hexadecimal digits, random.
 std::string MakeRequestId() {
   thread_local std::mt19937_64 generator = [] {
     std::random_device device;
@@ -51,22 +50,25 @@ std::string MakeRequestId() {
                       absl::Hex(generator(), absl::kZeroPad16));
 }
 
-absl::StatusOr<std::string> RequestIdOf(const grpc::CallbackServerContext& context) {
-  absl::StatusOr<std::optional<std::string>> id = NameIn(context, kRequestId);
-  if (!id.ok()) return id.status();
-  return id->has_value() ? **std::move(id) : MakeRequestId();
+std::string TraceIdOf(const grpc::CallbackServerContext& context) {
+  const auto [begin, end] = context.client_metadata().equal_range("traceparent");
+  if (begin == end || std::next(begin) != end) return "";
+  return TraceIdIn(absl::string_view(begin->second.data(), begin->second.size()));
+}
+
+}  // namespace
+
+absl::Status Identify(const grpc::CallbackServerContext& context, CallRecord* record) {
+  const absl::StatusOr<std::optional<std::string>> id = NameIn(context, kRequestId);
+  record->id = id.ok() && id->has_value() ? **id : MakeRequestId();
+  record->trace_id = TraceIdOf(context);
+  return id.status();
 }
 
 absl::StatusOr<std::string> TenantOf(const grpc::CallbackServerContext& context) {
   absl::StatusOr<std::optional<std::string>> tenant = NameIn(context, kTenant);
   if (!tenant.ok()) return tenant.status();
   return (*std::move(tenant)).value_or("");
-}
-
-std::string TraceIdOf(const grpc::CallbackServerContext& context) {
-  const auto [begin, end] = context.client_metadata().equal_range("traceparent");
-  if (begin == end || std::next(begin) != end) return "";
-  return TraceIdIn(absl::string_view(begin->second.data(), begin->second.size()));
 }
 
 std::optional<SteadyTime> DeadlineOf(const grpc::CallbackServerContext& context, SteadyTime now) {

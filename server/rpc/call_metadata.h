@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "grpcpp/server_context.h"
 #include "server/engine/clock.h"
+#include "server/rpc/call_record.h"
 
 namespace denoise {
 
@@ -16,19 +17,15 @@ namespace denoise {
 // metadata, gRPC no longer retries by itself.
 inline constexpr char kRequestId[] = "x-request-id";
 
-// A new id, 32 hexadecimal digits, random.
-std::string MakeRequestId();
-
-// The caller's x-request-id, or a new one where it sent none. A FieldError "x-request-id" unless it
-// is one value of 1..128 printable ASCII characters without blanks, so that it fits into logs.
-absl::StatusOr<std::string> RequestIdOf(const grpc::CallbackServerContext& context);
+// Gives the record its id and its trace. The id is the caller's x-request-id, or a new one, 32
+// hexadecimal digits, where it sent none or sends what is refused: a FieldError "x-request-id"
+// unless it is one value of 1..128 printable ASCII characters without blanks, so that it fits into
+// logs. The trace is that of `traceparent`, 32 hexadecimal digits; empty where the call has none,
+// or several, or one that is none.
+absl::Status Identify(const grpc::CallbackServerContext& context, CallRecord* record);
 
 // The caller's denoise-tenant, under the same rules; empty where it sent none.
 absl::StatusOr<std::string> TenantOf(const grpc::CallbackServerContext& context);
-
-// The trace that the call belongs to, of its `traceparent`: 32 hexadecimal digits; empty where it
-// has none, or several, or one that is none.
-std::string TraceIdOf(const grpc::CallbackServerContext& context);
 
 // The call's deadline in steady time, converted here and nowhere else; nullopt: none, or more than
 // a year away.

@@ -21,12 +21,9 @@ CallRecord DiffusionService::NewRecord(const char* method) const {
   return record;
 }
 
-absl::Status DiffusionService::Identify(const grpc::CallbackServerContext& context,
-                                        CallRecord* record) const {
-  absl::StatusOr<std::string> id = RequestIdOf(context);
-  record->id = id.ok() ? *id : MakeRequestId();
-  record->trace_id = TraceIdOf(context);
-  if (!id.ok()) return id.status();
+absl::Status DiffusionService::CheckCaller(const grpc::CallbackServerContext& context,
+                                           CallRecord* record) const {
+  if (absl::Status status = Identify(context, record); !status.ok()) return status;
   return Authenticate(backend_.tokens, context.client_metadata());
 }
 
@@ -34,7 +31,7 @@ template <typename Message>
 absl::StatusOr<Validated> DiffusionService::Validate(const grpc::CallbackServerContext& context,
                                                      const Message& message,
                                                      CallRecord* record) const {
-  if (absl::Status status = Identify(context, record); !status.ok()) return status;
+  if (absl::Status status = CheckCaller(context, record); !status.ok()) return status;
   if (draining_.load(std::memory_order_relaxed)) {
     return WithReason(ShuttingDownError(), kDraining);
   }
@@ -91,7 +88,7 @@ grpc::ServerUnaryReactor* DiffusionService::ListModels(grpc::CallbackServerConte
                                                        const v1::ListModelsRequest* request,
                                                        v1::ListModelsResponse* response) {
   CallRecord record = NewRecord("ListModels");
-  if (absl::Status status = Identify(*context, &record); !status.ok()) {
+  if (absl::Status status = CheckCaller(*context, &record); !status.ok()) {
     return FinishUnary(context, record, status);
   }
   for (const CatalogEntry& entry : backend_.catalog->Entries()) {
@@ -104,7 +101,7 @@ grpc::ServerUnaryReactor* DiffusionService::GetModel(grpc::CallbackServerContext
                                                      const v1::GetModelRequest* request,
                                                      v1::Model* response) {
   CallRecord record = NewRecord("GetModel");
-  if (absl::Status status = Identify(*context, &record); !status.ok()) {
+  if (absl::Status status = CheckCaller(*context, &record); !status.ok()) {
     return FinishUnary(context, record, status);
   }
   const absl::StatusOr<CatalogEntry> entry =

@@ -50,8 +50,8 @@ class DiffusionService final : public v1::Diffusion::CallbackService {
   absl::StatusOr<Validated> Validate(const grpc::CallbackServerContext& context,
                                      const Message& message, CallRecord* record) const;
   CallRecord NewRecord(const char* method) const;
-  // Gives the record its id. An error: the caller may not call.
-  absl::Status Identify(const grpc::CallbackServerContext& context, CallRecord* record) const;
+  // Gives the record its id and trace. An error: the caller may not call.
+  absl::Status CheckCaller(const grpc::CallbackServerContext& context, CallRecord* record) const;
   grpc::ServerUnaryReactor* FinishUnary(grpc::CallbackServerContext* context,
                                         const CallRecord& record, const absl::Status& status);
 

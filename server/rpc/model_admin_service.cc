@@ -61,12 +61,11 @@ grpc::ServerUnaryReactor* ModelAdminService::Run(const char* method, Operation o
   CallRecord record;
   record.method = method;
   record.arrival = clock_->Now();
-  const absl::StatusOr<std::string> id = RequestIdOf(*context);
-  record.id = id.ok() ? *id : MakeRequestId();
+  const absl::Status identified = Identify(*context, &record);
   auto* reactor = new AdminReactor(std::move(record), response, metrics_, clock_);
   const ModelLifecycle::Done done = reactor->done();
-  if (!id.ok()) {
-    done(id.status());
+  if (!identified.ok()) {
+    done(identified);
   } else {
     (models_->*operation)(model, version, done);
   }

@@ -1,5 +1,6 @@
 """Fixtures. Most tests share one server; those that need other flags, or to kill it, start their own."""
 
+import contextlib
 import sys
 from pathlib import Path
 
@@ -17,15 +18,32 @@ def pytest_sessionstart(session):
         pytest.exit(f"{DENOISED} is not there: build first (./dev build), or set DENOISE_BUILD", 2)
 
 
+@contextlib.contextmanager
+def servers(folder: Path):
+    """Gives start(*flags, model=…), which starts a server. Those that still run at the end are stopped by SIGTERM,
+    and must then exit with 0."""
+    started = []
+
+    def start(*flags: str, model: Path | None = DIGITS, **options) -> Server:
+        models = () if model is None else ("--model", str(model))
+        started.append(Server(folder / f"server{len(started)}", *models, *flags, **options))
+        return started[-1]
+
+    try:
+        yield start
+        for server in started:
+            if server.running:
+                server.stop()
+    finally:
+        for server in started:
+            server.kill()
+            server.close()
+
+
 @pytest.fixture(scope="session")
 def digits_server(tmp_path_factory):
-    server = Server(tmp_path_factory.mktemp("digits"), "--model", str(DIGITS))
-    try:
-        yield server
-        server.stop()
-    finally:
-        server.kill()
-        server.close()
+    with servers(tmp_path_factory.mktemp("digits")) as start:
+        yield start()
 
 
 @pytest.fixture
@@ -43,24 +61,16 @@ def stub(server):
 
 @pytest.fixture
 def start_server(tmp_path):
-    """start_server(*flags, model=…): a server of the test's own. It is stopped by SIGTERM at the end,
-    unless the test has ended it, and must then exit with 0."""
-    servers = []
-
-    def start(*flags: str, model: Path | None = DIGITS, **options) -> Server:
-        models = () if model is None else ("--model", str(model))
-        servers.append(Server(tmp_path / f"server{len(servers)}", *models, *flags, **options))
-        return servers[-1]
-
-    try:
+    """start_server(*flags, model=…): a server of the test's own, which the test may end."""
+    with servers(tmp_path) as start:
         yield start
-        for server in servers:
-            if server.running:
-                server.stop()
-    finally:
-        for server in servers:
-            server.kill()
-            server.close()
+
+
+@pytest.fixture(scope="module")
+def start_shared_server(tmp_path_factory):
+    """The same, for fixtures of a whole module: a server takes seconds to start."""
+    with servers(tmp_path_factory.mktemp("servers")) as start:
+        yield start
 
 
 @pytest.fixture

@@ -88,32 +88,31 @@ def difference(ours: list[np.ndarray], theirs: list[np.ndarray]) -> float:
     return max(float(np.abs(a - b).max() / np.abs(b).max()) for a, b in zip(ours, theirs))
 
 
-def test_both_executors_draw_the_same(folder, start_server, report):
+@pytest.fixture(scope="module")
+def package(folder, start_shared_server):
+    """A server that runs the package."""
+    return start_shared_server("--executor", "aotinductor", "--devices", "cpu:2", model=folder)
+
+
+def test_both_executors_draw_the_same(folder, package, start_server, report):
     script = start_server("--executor", "torchscript", model=folder)
     assert model_of(script).executor == "torchscript"
-    expected = samples_of(script)
-    script.stop()
-
-    package = start_server("--executor", "aotinductor", "--devices", "cpu:2", model=folder)
     model = model_of(package)
     assert (model.executor, model.layout, model.precision) == ("aotinductor", "contiguous", "float32")
     assert max(model.batch_sizes) <= 32
-    worst = difference(samples_of(package), expected)
+    worst = difference(samples_of(package), samples_of(script))
     report("worst difference of a sample between executors", f"{worst:.1e}")
     assert worst <= 1e-5
 
 
-def test_a_package_alone_is_served(folder, start_server, tmp_path):
+def test_a_package_alone_is_served(folder, package, start_server, tmp_path):
     alone = shutil.copytree(folder, tmp_path / "alone")
     (alone / "denoiser.pt").unlink()
-    both = start_server("--executor", "aotinductor", "--batch-sizes", "1,2,4,8", model=folder)
-    expected = samples_of(both)
-    both.stop()
     server = start_server("--batch-sizes", "1,2,4,8", model=alone)
     model = model_of(server)
     assert model.executor == "aotinductor"
     assert model.sha256 == hashlib.sha256((alone / "denoiser.pt2").read_bytes()).hexdigest()
-    assert difference(samples_of(server), expected) <= 1e-5
+    assert difference(samples_of(server), samples_of(package)) <= 1e-5
 
 
 def test_it_unpacks_into_tmpdir_and_cleans_up(folder, start_server, tmp_path):
@@ -133,8 +132,10 @@ def test_a_damaged_package_is_refused_and_not_run(folder, start_process, start_s
     process = start_process("--model", str(damaged), "--executor", "aotinductor")
     assert process.wait() != 0
     assert "denoiser.pt2: its sha256 is" in process.stderr, process.stderr
-    # Beside a denoiser.pt that is served it does no harm.
-    assert model_of(start_server(model=damaged)).executor == "torchscript"
+    # Beside a denoiser.pt that is served it does no harm, and the log says why it is not used.
+    server = start_server(model=damaged)
+    assert model_of(server).executor == "torchscript"
+    assert server.stderr.count(f"warning {damaged}: not used: denoiser.pt2: its sha256 is") == 1
 
 
 def test_the_report_compares_it_with_denoiser_pt(folder, start_process):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from harness.api import sample
+from harness.server import ONE_ENGINE
 
 STEPS = (10, 20, 50, 100)
 
@@ -93,18 +94,23 @@ def test_the_rows_of_a_guided_chain_go_together(server):
 
 def test_padding_is_counted(start_server):
     """With batches of 4 and 8 alone, a chain by itself is padded with three rows."""
-    server = start_server("--batch-sizes", "4,8", "--devices", "cpu:1")
+    server = start_server("--batch-sizes", "4,8", *ONE_ENGINE)
     sample(server.stub, seed=1, guidance_scale=1, sampler=dict(kind="KIND_DDIM", steps=10))
     metrics = server.until_idle()
     assert metrics.total("batch_rows_sum") == 10
     assert metrics.total("padding_rows_total") == 30
 
 
+@pytest.fixture(scope="module")
+def without_batching(start_shared_server):
+    return start_shared_server("--batching", "none")
+
+
 @pytest.mark.parametrize("batching", ["request", "none"])
-def test_other_ways_of_batching_give_the_same_samples(server, start_server, batching, report):
+def test_other_ways_of_batching_give_the_same_samples(server, start_server, without_batching, batching, report):
     wanted = requests()
     expected = run_together(server, wanted)
-    other = start_server("--batching", batching)
+    other = without_batching if batching == "none" else start_server("--batching", batching)
     counted = Counted(other)
 
     got = run_together(other, wanted)
@@ -122,8 +128,8 @@ def test_other_ways_of_batching_give_the_same_samples(server, start_server, batc
         assert mean > 1
 
 
-def test_without_batching_an_unguided_chain_is_one_row_a_call(start_server):
-    server = start_server("--batching", "none")
+def test_without_batching_an_unguided_chain_is_one_row_a_call(without_batching):
+    server = without_batching
     wanted = [r | {"guidance_scale": 1} for r in requests()]
     counted = Counted(server)
     run_together(server, wanted)

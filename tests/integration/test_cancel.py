@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from harness.api import CALL_TIMEOUT, Outcome, next_of, pb, sample
+from harness.server import ONE_ENGINE
 
 
 def long_request(seed: int = 1, n: int = 1, **changes) -> pb.SampleRequest:
@@ -39,7 +40,7 @@ def test_while_sampling(server):
 
 
 def test_while_queued(start_server):
-    server = start_server("--max-active", "1", "--devices", "cpu:1")
+    server = start_server("--max-active", "1", *ONE_ENGINE)
     running = server.stub.Sample(long_request(guidance_scale=1), timeout=CALL_TIMEOUT)
     server.until_busy()
     queued = server.stub.Sample(long_request(seed=2, n=3), timeout=CALL_TIMEOUT)
@@ -56,7 +57,7 @@ def test_while_queued(start_server):
 
 
 def test_partly_queued_and_partly_running(start_server):
-    server = start_server("--max-active", "2", "--devices", "cpu:1")
+    server = start_server("--max-active", "2", *ONE_ENGINE)
     stream = server.stub.Sample(long_request(n=5), timeout=CALL_TIMEOUT)
     server.until(lambda m: m.total("requests_waiting") == 1 and m.total("chains_active") == 2)
     stream.cancel()

@@ -344,7 +344,7 @@ def test_an_interrupt_cancels_on_the_server_too(server, number, tmp_path):
 
 
 def test_help():
-    for command in ((), ("sample",), ("diffuse",), ("models",), ("bench",)):
+    for command in ((), ("sample",), ("diffuse",), ("models",), ("admin",), ("bench",)):
         shown = subprocess.run(
             [DENOISE, *command, "--help"], capture_output=True, text=True, timeout=10
         )

@@ -11,6 +11,7 @@ from harness.api import pb, sample, tensor
 from harness.errors import failing
 from harness.models import GaussianDenoiser, write_model
 from harness.reference import draw, generators
+from harness.server import ONE_ENGINE
 
 SHAPE = (1, 4, 4)
 
@@ -41,9 +42,9 @@ def folder(tmp_path_factory):
     )
 
 
-@pytest.fixture
-def conditioned(start_server, folder):
-    return start_server("--devices", "cpu:1", "--batch-sizes", "1,2,4,8,16", model=folder)
+@pytest.fixture(scope="module")
+def conditioned(start_shared_server, folder):
+    return start_shared_server(*ONE_ENGINE, "--batch-sizes", "1,2,4,8,16", model=folder)
 
 
 @torch.inference_mode()

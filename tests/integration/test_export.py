@@ -11,6 +11,7 @@ import torch
 from harness.api import pb, sample
 from harness.models import SCHEDULER, GaussianDenoiser
 from harness.paths import DIGITS, ROOT
+from harness.server import ONE_ENGINE
 
 sys.path.insert(0, str(ROOT / "models"))
 from export import ExportError, export_module  # noqa: E402
@@ -36,7 +37,7 @@ def test_plain_modules(start_server, tmp_path):
             Answers(how), tmp_path / name, sample_shape=(3, 8, 8), scheduler_config=SCHEDULER, default_steps=5
         )
         models += ["--model", str(tmp_path / name)]
-    server = start_server(*models, "--devices", "cpu:1", "--batch-sizes", "1,4", model=None)
+    server = start_server(*models, *ONE_ENGINE, "--batch-sizes", "1,4", model=None)
     assert {model.default_steps for model in server.stub.ListModels(pb.ListModelsRequest(), timeout=10).models} == {5}
     drawn = [sample(server.stub, model=name, seed=1, num_samples=2).samples for name in answers]
     assert np.isfinite(drawn[0]).all()
@@ -60,7 +61,7 @@ def test_inputs_in_their_order(start_server, tmp_path):
         inputs=inputs,
     )
     assert json.loads((folder / "model.json").read_text())["inputs"] == inputs
-    server = start_server("--devices", "cpu:1", "--batch-sizes", "1,4", model=folder)
+    server = start_server(*ONE_ENGINE, "--batch-sizes", "1,4", model=folder)
     model = server.stub.GetModel(pb.GetModelRequest(), timeout=10)
     assert [each.name for each in model.inputs] == ["scale", "label"]
 

@@ -6,13 +6,14 @@ import numpy as np
 
 from harness.api import sample
 from harness.paths import DENOISE, clean_environment
+from harness.server import ONE_ENGINE
 from harness.waiting import PATIENCE
 
 STEPS = 600
 
 
 def test_a_chain_goes_on_at_another_server(start_server, tmp_path):
-    flags = "--devices", "cpu:1", "--batch-sizes", "1,2"
+    flags = *ONE_ENGINE, "--batch-sizes", "1,2"
     servers = [start_server(*flags) for _ in range(2)]
     out = tmp_path / "x.npy"
     running = subprocess.Popen(
@@ -40,7 +41,7 @@ def test_a_chain_goes_on_at_another_server(start_server, tmp_path):
 
 
 def test_without_retries_the_caller_is_told(start_server):
-    server = start_server("--devices", "cpu:1", "--batch-sizes", "1,2")
+    server = start_server(*ONE_ENGINE, "--batch-sizes", "1,2")
     running = subprocess.Popen(
         [DENOISE, "sample", "--address", server.address, "--steps", str(STEPS), "--quiet"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=clean_environment(),

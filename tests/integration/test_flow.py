@@ -1,5 +1,6 @@
 """Flow-matching models, as diffusers samples them."""
 
+import functools
 import json
 
 import diffusers
@@ -26,12 +27,15 @@ class GaussianVelocity(torch.nn.Module):
         return (s - (1 - s) * 0.25) / variance * x + 0.3 * torch.sin(3 * x)
 
 
-@pytest.fixture
-def flow(start_server, tmp_path):
+@pytest.fixture(scope="module")
+def flow(start_shared_server, tmp_path_factory):
+    """flow(**config): a server with that scheduler_config.json, the same for all who ask for the same."""
+
+    @functools.cache
     def start(**config):
-        folder = write_model(tmp_path / "flow", GaussianVelocity(), SHAPE)
+        folder = write_model(tmp_path_factory.mktemp("models") / "flow", GaussianVelocity(), SHAPE)
         (folder / "scheduler_config.json").write_text(json.dumps(CONFIG | config))
-        return start_server(model=folder)
+        return start_shared_server(model=folder)
 
     return start
 

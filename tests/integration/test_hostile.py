@@ -148,18 +148,8 @@ def test_compressed_messages_are_refused_before_they_are_unpacked(server):
 
 
 @pytest.fixture(scope="module")
-def small_messages(tmp_path_factory):
-    from harness.paths import DIGITS
-    from harness.server import Server
-
-    server = Server(
-        tmp_path_factory.mktemp("small"), "--model", str(DIGITS), "--max-message-bytes", "64K"
-    )
-    try:
-        yield server
-        server.stop()
-    finally:
-        server.kill()
+def small_messages(start_shared_server):
+    return start_shared_server("--max-message-bytes", "64K")
 
 
 def test_an_oversized_message(small_messages):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from harness.api import sample, tensor
+from harness.server import ONE_ENGINE
 
 KINDS = (
     "KIND_DDPM", "KIND_DDIM", "KIND_EULER", "KIND_EULER_ANCESTRAL", "KIND_HEUN", "KIND_DPMPP_2M",
@@ -98,9 +99,9 @@ def check_alone_and_in_company(server, count: int, seed: int, report) -> None:
     assert rows / calls > 3, "there was company"
 
 
-@pytest.fixture
-def server(start_server):
-    return start_server("--batch-invariant", "--devices", "cpu:2")
+@pytest.fixture(scope="module")
+def server(start_shared_server):
+    return start_shared_server("--batch-invariant", "--devices", "cpu:2")
 
 
 def test_two_hundred_requests(server, report):
@@ -124,5 +125,5 @@ def test_the_flag_from_the_environment_and_from_a_file(start_server, tmp_path):
         (("--config", str(config)), {}),
         ((), {"DENOISED_BATCH_INVARIANT": "true"}),
     ):
-        server = start_server(*flags, "--devices", "cpu:1", environment=environment)
+        server = start_server(*flags, *ONE_ENGINE, environment=environment)
         assert "agree bit for bit" in server.stderr

@@ -12,6 +12,7 @@ from harness.api import evaluate, pb, sample, tensor
 from harness.errors import failing
 from harness.models import GaussianDenoiser, write_model
 from harness.reference import draw, generators
+from harness.server import ONE_ENGINE
 
 LN2 = math.log(2)
 
@@ -122,9 +123,9 @@ def gaussian(tmp_path_factory):
     )
 
 
-@pytest.fixture
-def gaussian_stub(start_server, gaussian):
-    return start_server(model=gaussian).stub
+@pytest.fixture(scope="module")
+def gaussian_stub(start_shared_server, gaussian):
+    return start_shared_server(model=gaussian).stub
 
 
 def test_few_terms_cover_the_truth(gaussian_stub, report):
@@ -166,7 +167,7 @@ def test_a_seed_gives_the_same_and_samples_have_streams_of_their_own(gaussian_st
 
 
 def test_terms_share_batches_with_samples(start_server, digits):
-    server = start_server("--devices", "cpu:1", "--batch-sizes", "1,2,4,8")
+    server = start_server(*ONE_ENGINE, "--batch-sizes", "1,2,4,8")
     stub = server.stub
     # Alone, one picture fills batches, as its terms do not depend on each other.
     before = server.metrics()

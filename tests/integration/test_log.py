@@ -5,11 +5,14 @@ import re
 import signal
 
 import grpc
+import numpy as np
 import pytest
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+from tritonclient.utils import np_to_triton_dtype
 
 from harness.api import pb, sample
 from harness.errors import failing
-from harness.paths import DIGITS
+from harness.server import ONE_ENGINE
 from harness.waiting import eventually
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -22,9 +25,12 @@ def objects(server) -> list[dict]:
     return [json.loads(line) for line in server.stderr.splitlines()]
 
 
-@pytest.fixture
-def logging_server(start_server):
-    return start_server("--log-format", "json", "--devices", "cpu:1", "--batch-sizes", "1,4")
+JSON = ("--log-format", "json", *ONE_ENGINE, "--batch-sizes", "1,4")
+
+
+@pytest.fixture(scope="module")
+def logging_server(start_shared_server):
+    return start_shared_server(*JSON)
 
 
 def line_of(server, request_id: str) -> dict:
@@ -37,13 +43,14 @@ def line_of(server, request_id: str) -> dict:
     return eventually(look, what=f"the line of {request_id}")
 
 
-def test_every_line_is_an_object(logging_server):
-    sample(logging_server.stub, seed=1, sampler=dict(steps=2))
-    failing(logging_server.stub.Sample, pb.SampleRequest(model='c"\n}{'), timeout=10)
-    logging_server.close()
-    logging_server.signal(signal.SIGTERM)
-    assert logging_server.wait() == 0
-    lines = objects(logging_server)
+def test_every_line_is_an_object(start_server):
+    server = start_server(*JSON)
+    sample(server.stub, seed=1, sampler=dict(steps=2))
+    failing(server.stub.Sample, pb.SampleRequest(model='c"\n}{'), timeout=10)
+    server.close()
+    server.signal(signal.SIGTERM)
+    assert server.wait() == 0
+    lines = objects(server)
     assert {line["level"] for line in lines} == {"info"}
     assert all(TIME.fullmatch(line["time"]) for line in lines)
     messages = [line["message"] for line in lines]
@@ -62,6 +69,45 @@ def test_a_call_is_found_by_its_id(logging_server):
     assert line["rows"] >= 2 * 3  # twice that where it is guided
     assert 0 <= line["queue_seconds"] <= line["seconds"] < 60
     assert "error" not in line
+
+
+def inference(model: str, **inputs: np.ndarray) -> service_pb2.ModelInferRequest:
+    request = service_pb2.ModelInferRequest(model_name=model)
+    for name, values in inputs.items():
+        request.inputs.add(name=name, datatype=np_to_triton_dtype(values.dtype), shape=values.shape)
+        request.raw_input_contents.append(values.tobytes())
+    return request
+
+
+def test_inferences_have_the_same_lines(logging_server):
+    stub = service_pb2_grpc.GRPCInferenceServiceStub(logging_server.channel)
+    metadata = [("traceparent", TRACEPARENT), ("denoise-tenant", "them")]
+    steps = np.array([3], np.uint32)
+    x = np.zeros((2, 1, 28, 28), np.float32)
+    sampling = inference("digits.sample", steps=steps)
+    stub.ModelInfer(sampling, metadata=[("x-request-id", "one"), *metadata], timeout=30)
+    list(stub.ModelStreamInfer(iter([sampling]), metadata=[("x-request-id", "many"), *metadata], timeout=30))
+    denoiser = inference("digits", x=x, timestep=np.array([5, 6], np.float32))
+    stub.ModelInfer(denoiser, metadata=[("x-request-id", "rows"), *metadata], timeout=30)
+    same = {"message": "request", "model": "digits", "code": "OK", "trace_id": TRACE, "tenant": "them"}
+    for id, method, samples, steps in (
+        ("one", "ModelInfer", 1, 3), ("many", "ModelStreamInfer", 1, 3), ("rows", "ModelInfer", 2, 1),
+    ):
+        line = line_of(logging_server, id)
+        assert (same | {"method": method, "samples": samples}).items() <= line.items()
+        assert line["rows"] >= samples * steps
+        assert 0 <= line["queue_seconds"] <= line["seconds"] < 60
+
+    bad = inference("digits", x=x)
+    refused = [("x-request-id", "none"), *metadata]
+    assert failing(stub.ModelInfer, bad, metadata=refused, timeout=30).code == grpc.StatusCode.INVALID_ARGUMENT
+    line = line_of(logging_server, "none")
+    assert (line["code"], line["trace_id"], line["tenant"]) == ("INVALID_ARGUMENT", TRACE, "them")
+    assert "timestep" in line["error"] and "queue_seconds" not in line and "rows" not in line
+    # And what only asks.
+    live = service_pb2.ServerLiveRequest()
+    stub.ServerLive(live, metadata=[("x-request-id", "live"), *metadata], timeout=30)
+    assert line_of(logging_server, "live")["trace_id"] == TRACE
 
 
 def test_a_refusal_says_why(logging_server):
@@ -108,7 +154,7 @@ def test_ids_that_do_not_fit_are_refused_and_not_echoed(logging_server):
 
 
 def test_text_is_a_line_a_call(start_server):
-    server = start_server("--devices", "cpu:1", "--batch-sizes", "1,4")
+    server = start_server(*ONE_ENGINE, "--batch-sizes", "1,4")
     sample(server.stub, metadata=[("x-request-id", "plain")], seed=1, sampler=dict(steps=2))
     line = eventually(
         lambda: next((line for line in server.stderr.splitlines() if "id=plain" in line), None)
@@ -125,7 +171,7 @@ def test_why_it_does_not_start_is_an_object_too(start_process):
 
 
 def test_warnings_only(start_server):
-    server = start_server("--log-format", "json", "--log-level", "warn", "--devices", "cpu:1", model=DIGITS)
+    server = start_server("--log-format", "json", "--log-level", "warn", *ONE_ENGINE, "--batch-sizes", "1,4")
     before = server.metrics()
     sample(server.stub, seed=1, sampler=dict(steps=2))
     server.until_counted(1, before, method="Sample")

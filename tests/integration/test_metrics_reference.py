@@ -9,6 +9,7 @@ from harness.api import pb, sample, tensor
 from harness.errors import failing
 from harness.models import SickDenoiser, write_model
 from harness.paths import ROOT
+from harness.server import ONE_ENGINE
 
 ROW = re.compile(r"^\| `((?:denoise|process|exposer)_\w+)` \| (\w+) \| ([\w, ]*?) ?\| .+ \|$", re.M)
 
@@ -24,7 +25,7 @@ def documented() -> dict[str, tuple[str, frozenset[str]]]:
 @pytest.fixture
 def scraped(start_server, tmp_path) -> dict[str, tuple[str, frozenset[str]]]:
     model = write_model(tmp_path / "sick", SickDenoiser(raises=False))
-    server = start_server("--devices", "cpu:1", "--batch-sizes", "1,4", model=model)
+    server = start_server(*ONE_ENGINE, "--batch-sizes", "1,4", model=model)
     sample(server.stub, seed=1, sampler=dict(steps=2), states=dict(every_n_steps=1))
     failing(server.stub.Sample, pb.SampleRequest(num_samples=1000), timeout=10)
     sick = pb.SampleRequest(initial_noise=tensor(np.full((1, 3, 8, 8), 1000.0)))

@@ -6,6 +6,7 @@ import numpy as np
 
 from harness.api import evaluate, sample, tensor
 from harness.reference import KINDS, error_of
+from harness.server import ONE_ENGINE
 
 SAMPLERS = ("ddim", "ddpm", "euler", "heun", "dpmpp_2m", "sde_dpmpp_2m", "unipc", "lms")
 
@@ -29,7 +30,7 @@ def requests() -> list[dict]:
 
 
 def test_24_requests_of_8_samplers_and_a_likelihood(start_server, report):
-    server = start_server("--devices", "cpu:1", "--batch-sizes", "1,2,3,4,6,8,12,16")
+    server = start_server(*ONE_ENGINE, "--batch-sizes", "1,2,3,4,6,8,12,16")
     mixture = requests()
     alone = [sample(server.stub, **fields).samples for fields in mixture]
     x_0 = tensor(np.rint((np.clip(alone[0], -1, 1) + 1) * 127.5) / 127.5 - 1)

@@ -12,6 +12,7 @@ import torch
 from harness.api import sample, tensor
 from harness.paths import DENOISED, ROOT
 from harness.reference import draw, generators
+from harness.server import ONE_ENGINE
 
 sys.path.insert(0, str(ROOT / "models"))
 import import_diffusers  # noqa: E402
@@ -73,17 +74,9 @@ def imported(pipelines, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def server(imported, tmp_path_factory):
-    from harness.server import Server
-
+def server(imported, start_shared_server):
     models = [word for name in ("plain", "classes", "text") for word in ("--model", str(imported / name))]
-    server = Server(tmp_path_factory.mktemp("server"), *models, "--devices", "cpu:1", "--batch-sizes", "1,4")
-    try:
-        yield server
-        server.stop()
-    finally:
-        server.kill()
-        server.close()
+    return start_shared_server(*models, *ONE_ENGINE, "--batch-sizes", "1,4", model=None)
 
 
 @torch.inference_mode()

@@ -7,6 +7,7 @@ import pytest
 
 from harness.api import CALL_TIMEOUT, Outcome, next_of, pb, sample
 from harness.errors import DOMAIN, failing
+from harness.server import ONE_ENGINE
 
 
 def request(steps: int = 1000, n: int = 1, **changes) -> pb.SampleRequest:
@@ -16,13 +17,32 @@ def request(steps: int = 1000, n: int = 1, **changes) -> pb.SampleRequest:
     return pb.SampleRequest(**fields | changes)
 
 
+@pytest.fixture(scope="module")
+def narrow_server(start_shared_server):
+    return start_shared_server("--max-active", "1", "--max-waiting", "1", *ONE_ENGINE)
+
+
 @pytest.fixture
-def narrow(start_server):
+def narrow(narrow_server):
     """A server that runs one chain and lets one request wait."""
-    return start_server("--max-active", "1", "--max-waiting", "1", "--devices", "cpu:1")
+    yield narrow_server
+    narrow_server.until_idle()
+
+
+@pytest.fixture(scope="module")
+def one_at_a_time_server(start_shared_server):
+    return start_shared_server("--max-active", "1", *ONE_ENGINE)
+
+
+@pytest.fixture
+def one_at_a_time(one_at_a_time_server):
+    """A server that runs one chain and lets the others wait."""
+    yield one_at_a_time_server
+    one_at_a_time_server.until_idle()
 
 
 def test_a_deadline_that_passes_in_the_queue_costs_no_row(narrow):
+    before = narrow.metrics()
     running = narrow.stub.Sample(request(), timeout=CALL_TIMEOUT)
     narrow.until_busy()
 
@@ -33,9 +53,9 @@ def test_a_deadline_that_passes_in_the_queue_costs_no_row(narrow):
     metrics = narrow.until(lambda m: m.total("requests_waiting") == 0)
     assert metrics.total("chains_active") == 1, "the other one still runs"
     assert Outcome.of(running).result.denoiser_rows == 1000
-    narrow.until_counted(1, code="OK")
-    metrics = narrow.until_counted(1, code="DEADLINE_EXCEEDED")
-    assert metrics.total("rows_total") == 1000
+    narrow.until_counted(1, before, code="OK")
+    metrics = narrow.until_counted(1, before, code="DEADLINE_EXCEEDED")
+    assert metrics.total("rows_total") - before.total("rows_total") == 1000
 
 
 def test_a_deadline_that_cannot_be_met_is_refused_at_once(server):
@@ -65,6 +85,7 @@ def test_a_deadline_that_passes_while_active_frees_the_chains(server):
 
 
 def test_a_full_queue_says_so_at_once_and_when_to_come_back(narrow):
+    rejected = narrow.metric("requests_rejected_total", reason="queue_full")
     running = narrow.stub.Sample(request(), timeout=CALL_TIMEOUT)
     narrow.until_busy()
     waiting = narrow.stub.Sample(request(n=2), timeout=CALL_TIMEOUT)
@@ -78,7 +99,7 @@ def test_a_full_queue_says_so_at_once_and_when_to_come_back(narrow):
     assert failure.code == grpc.StatusCode.RESOURCE_EXHAUSTED
     assert (failure.reason, failure.domain) == ("QUEUE_FULL", DOMAIN)
     assert failure.retry_seconds > 0
-    assert narrow.metric("requests_rejected_total", reason="queue_full") == 1
+    assert narrow.metric("requests_rejected_total", reason="queue_full") == rejected + 1
 
     running.cancel()
     waiting.cancel()
@@ -87,7 +108,7 @@ def test_a_full_queue_says_so_at_once_and_when_to_come_back(narrow):
 
 
 def test_who_would_wait_too_long_is_refused_by_what_goes_before_it(start_server):
-    server = start_server("--max-backlog", "1s", "--policy", "fair", "--devices", "cpu:1")
+    server = start_server("--max-backlog", "1s", "--policy", "fair", "--devices", "cpu:1", "--threads", "1")
     greedy, modest = (dict(timeout=CALL_TIMEOUT, metadata=[("denoise-tenant", name)]) for name in ("greedy", "modest"))
     running = server.stub.Sample(request(n=64), **greedy)
     next_of(running, "accepted")
@@ -104,8 +125,8 @@ def test_who_would_wait_too_long_is_refused_by_what_goes_before_it(start_server)
     assert Outcome.of(server.stub.Sample(request(steps=2), **greedy)).result
 
 
-def test_accepted_tells_how_many_are_before_it_and_how_long_it_will_take(start_server):
-    server = start_server("--max-active", "1", "--devices", "cpu:1")
+def test_accepted_tells_how_many_are_before_it_and_how_long_it_will_take(one_at_a_time):
+    server = one_at_a_time
     streams = [server.stub.Sample(request(), timeout=CALL_TIMEOUT)]
     server.until_busy()
     accepted = []
@@ -119,8 +140,8 @@ def test_accepted_tells_how_many_are_before_it_and_how_long_it_will_take(start_s
         stream.cancel()
 
 
-def test_requests_leave_the_queue_in_the_order_in_which_they_came(start_server):
-    server = start_server("--max-active", "1", "--devices", "cpu:1")
+def test_requests_leave_the_queue_in_the_order_in_which_they_came(one_at_a_time):
+    server = one_at_a_time
     first = server.stub.Sample(request(steps=300), timeout=CALL_TIMEOUT)
     server.until_busy()
     streams = []

@@ -12,6 +12,7 @@ import pytest
 from harness.api import pb, pb_grpc
 from harness.certificates import Authority
 from harness.paths import ROOT
+from harness.server import ONE_ENGINE
 
 PAGE = (ROOT / "docs" / "python.md").read_text()
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
@@ -61,7 +62,7 @@ def test_a_secure_channel(ran, start_server, tmp_path):
     pair, tokens = ours.issue("server", "IP:127.0.0.1"), tmp_path / "tokens"
     tokens.write_text("secret\n")
     server = start_server(
-        "--devices", "cpu:1", "--batch-sizes", "1,2", "--tls-cert", str(pair.certificate),
+        *ONE_ENGINE, "--batch-sizes", "1,2", "--tls-cert", str(pair.certificate),
         "--tls-key", str(pair.key), "--token-file", str(tokens),
     )
     with ran[0]["secure_channel"](server.address, ours.certificate.read_bytes(), "secret") as channel:

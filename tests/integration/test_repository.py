@@ -13,7 +13,6 @@ from harness.errors import failing
 from harness.models import GaussianDenoiser, copy_model, write_model
 from harness.paths import DIGITS
 from harness.reference import Reference, error_of
-from harness.server import Server
 
 
 @pytest.fixture(scope="module")
@@ -30,14 +29,8 @@ def repository(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def many(repository, tmp_path_factory):
-    server = Server(tmp_path_factory.mktemp("many"), "--model-repository", str(repository))
-    try:
-        yield server
-        server.stop()
-    finally:
-        server.kill()
-        server.close()
+def many(repository, start_shared_server):
+    return start_shared_server("--model-repository", str(repository), model=None)
 
 
 def test_all_are_listed(many):

@@ -13,10 +13,12 @@ from harness.api import CALL_TIMEOUT, pb, pb_grpc, sample
 from harness.certificates import Authority, Pair
 from harness.errors import DOMAIN, failing
 from harness.paths import DENOISE, DENOISED, DIGITS, clean_environment
-from harness.server import Server
+from harness.server import ONE_ENGINE
 from harness.waiting import PATIENCE, eventually
 
 USAGE, DATAERR, UNAVAILABLE, NOPERM = 64, 65, 69, 77
+# Of calls that find nobody whom they trust, and would look for longer.
+BRIEF = ("--connect-timeout", "1s")
 FEW = dict(seed=1, sampler=dict(kind="KIND_DDIM", steps=4))
 
 
@@ -76,24 +78,18 @@ def probe(server, *flags, **environment) -> subprocess.CompletedProcess:
 
 
 @pytest.fixture(scope="module")
-def tls_server(tmp_path_factory, certificates):
+def tls_server(start_shared_server, tmp_path_factory, certificates):
     folder = tmp_path_factory.mktemp("tls")
     served = Pair(folder / "server.pem", folder / "server.key")
     shutil.copy(certificates.server.certificate, served.certificate)
     shutil.copy(certificates.server.key, served.key)
     tokens = folder / "tokens"
     tokens.write_text("# of the tests\nright-token\n\nsecond-token\n")
-    server = Server(
-        folder / "server", "--model", str(DIGITS), "--devices", "cpu:1", "--batch-sizes", "1,2",
-        *tls_flags(served), "--token-file", str(tokens),
+    server = start_shared_server(
+        *ONE_ENGINE, "--batch-sizes", "1,2", *tls_flags(served), "--token-file", str(tokens)
     )
     server.pair, server.tokens = served, tokens
-    try:
-        yield server
-        server.stop()
-    finally:
-        server.kill()
-        server.close()
+    return server
 
 
 TOKEN = (("authorization", "Bearer right-token"),)
@@ -162,7 +158,7 @@ def test_plain_is_refused(tls_server):
             pb_grpc.DiffusionStub(to).GetModel, pb.GetModelRequest(), metadata=TOKEN, timeout=CALL_TIMEOUT
         )
     assert failure.code == grpc.StatusCode.UNAVAILABLE
-    assert denoise(tls_server).returncode == UNAVAILABLE
+    assert denoise(tls_server, *BRIEF).returncode == UNAVAILABLE
 
 
 def test_the_command_line(tls_server, certificates, tmp_path):
@@ -180,12 +176,12 @@ def test_the_command_line(tls_server, certificates, tmp_path):
     assert done.returncode == NOPERM and "not one that this server takes" in done.stderr
     assert denoise(tls_server, *ours).returncode == NOPERM
 
-    done = denoise(tls_server, "--tls-ca", certificates.theirs.certificate, "--token-file", token)
+    done = denoise(tls_server, *BRIEF, "--tls-ca", certificates.theirs.certificate, "--token-file", token)
     assert done.returncode == UNAVAILABLE and "CERTIFICATE_VERIFY_FAILED" in done.stderr.replace(
         "certificate verify failed", "CERTIFICATE_VERIFY_FAILED"
     ), done.stderr
-    assert denoise(tls_server, "--tls", "--token-file", token).returncode == UNAVAILABLE, "of no known root"
-    done = denoise(tls_server, *ours, "--tls-name", "elsewhere.example", "--token-file", token)
+    assert denoise(tls_server, *BRIEF, "--tls", "--token-file", token).returncode == UNAVAILABLE, "of no known root"
+    done = denoise(tls_server, *BRIEF, *ours, "--tls-name", "elsewhere.example", "--token-file", token)
     assert done.returncode == UNAVAILABLE, "another name"
     done = denoise(tls_server, *ours, "--tls-name", "localhost", "--token-file", token)
     assert done.returncode == NOPERM, "a name that is in the certificate"
@@ -263,7 +259,7 @@ def test_certificates_are_read_again(tls_server, certificates):
 
 def test_mutual_tls(start_server, certificates):
     server = start_server(
-        "--devices", "cpu:1", "--batch-sizes", "1,2", *tls_flags(certificates.server),
+        *ONE_ENGINE, "--batch-sizes", "1,2", *tls_flags(certificates.server),
         "--tls-client-ca", str(certificates.ours.certificate),
     )
     with channel(server, certificates.ours, certificates.client) as to:
@@ -276,10 +272,10 @@ def test_mutual_tls(start_server, certificates):
             assert failure.code == grpc.StatusCode.UNAVAILABLE, (pair, failure)
 
     ours = "--tls-ca", certificates.ours.certificate
-    for pair, status in ((certificates.client, 0), (certificates.expired, UNAVAILABLE)):
-        done = denoise(server, *ours, "--tls-cert", pair.certificate, "--tls-key", pair.key)
+    for pair, limit, status in ((certificates.client, (), 0), (certificates.expired, BRIEF, UNAVAILABLE)):
+        done = denoise(server, *limit, *ours, "--tls-cert", pair.certificate, "--tls-key", pair.key)
         assert done.returncode == status, done
-    assert denoise(server, *ours).returncode == UNAVAILABLE, "no certificate"
+    assert denoise(server, *BRIEF, *ours).returncode == UNAVAILABLE, "no certificate"
 
     flags = *tls_flags(certificates.server), "--tls-client-ca", str(certificates.ours.certificate)
     done = probe(server, *flags)
@@ -294,7 +290,7 @@ def test_files_that_are_of_no_use_end_the_server_at_once(start_process, certific
     nonsense.write_text("no certificate\n")
     empty.write_text("# no token\n\n")
     good = tls_flags(certificates.server)
-    for flags, status, says in (
+    cases = (
         (good[:2], USAGE, "--tls-key"),
         (good[2:], USAGE, "--tls-cert"),
         (("--token-file", str(empty)), USAGE, "--tls-cert"),
@@ -306,7 +302,9 @@ def test_files_that_are_of_no_use_end_the_server_at_once(start_process, certific
         ((*good, "--tls-client-ca", str(nonsense)), DATAERR, "--tls-client-ca"),
         ((*good, "--token-file", str(empty)), DATAERR, "holds no token"),
         ((*good, "--token-file", str(tmp_path / "none")), DATAERR, "cannot be read"),
-    ):
-        process = start_process("--model", str(DIGITS), *flags)
+    )
+    # All at once, since each takes as long as it takes to load LibTorch.
+    processes = [start_process("--model", str(DIGITS), *flags) for flags, _, _ in cases]
+    for process, (flags, status, says) in zip(processes, cases):
         assert process.wait() == status, (flags, process.stderr)
         assert says in process.stderr and process.stderr.count("\n") == 1, process.stderr

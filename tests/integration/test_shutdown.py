@@ -10,6 +10,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from harness.api import CALL_TIMEOUT, Outcome, next_of, pb
 from harness.errors import DOMAIN, failing
 from harness.paths import DIGITS
+from harness.server import ONE_ENGINE
 from harness.waiting import eventually
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -50,7 +51,7 @@ def test_running_requests_finish_and_new_ones_are_turned_away(start_server):
 
 
 def test_queued_requests_finish_too(start_server):
-    server = start_server("--max-active", "1", "--devices", "cpu:1")
+    server = start_server("--max-active", "1", *ONE_ENGINE)
     streams = [server.stub.Sample(request(steps=300), timeout=CALL_TIMEOUT) for _ in range(3)]
     for stream in streams:
         next_of(stream, "accepted")

@@ -21,21 +21,12 @@ from tritonclient.utils import InferenceServerException, shared_memory
 from harness.api import CALL_TIMEOUT, pb, sample, tensor
 from harness.models import GaussianDenoiser, write_model
 from harness.paths import DIGITS, ROOT
-from harness.server import Server
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory):
+def served(start_shared_server):
     """The bundled model, whose bits are the same in any company; shared memory is allowed."""
-    server = Server(
-        tmp_path_factory.mktemp("triton"), "--model", str(DIGITS), "--batch-invariant", "--shared-memory"
-    )
-    try:
-        yield server
-        server.stop()
-    finally:
-        server.kill()
-        server.close()
+    return start_shared_server("--batch-invariant", "--shared-memory")
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 
 from harness.api import array, pb, sample
 from harness.paths import DENOISE, DENOISED, DIGITS, clean_environment
+from harness.server import ONE_ENGINE
 
 HAS_BFLOAT16 = any(
     flag in open("/proc/cpuinfo").read().split() for flag in ("avx512_bf16", "amx_bf16", "bf16")
@@ -55,7 +56,7 @@ def test_a_tuned_server_says_what_it_chose_and_why(start_server, tmp_path, repor
     assert second.numerics_id == model.numerics_id
 
     # Other flags are another question.
-    other = model_of(start_server("--layout", "contiguous", "--devices", "cpu:1", *flags))
+    other = model_of(start_server("--layout", "contiguous", *ONE_ENGINE, *flags))
     assert len(other.tuning) == 1 and other.layout == "contiguous" and other.replicas == 1
 
     shown = subprocess.run(
@@ -67,12 +68,19 @@ def test_a_tuned_server_says_what_it_chose_and_why(start_server, tmp_path, repor
     assert described["numerics_id"] == model.numerics_id
 
 
+@pytest.fixture(scope="module")
+def cached(start_shared_server, tmp_path_factory) -> str:
+    """What a server writes to its --tune-cache."""
+    cache = tmp_path_factory.mktemp("cache") / "cache.json"
+    start_shared_server(*SHORT, "--tune-cache", str(cache)).stop()
+    return cache.read_text()
+
+
 @pytest.mark.parametrize("damage", ["truncated", "another machine", "something else"])
-def test_a_cache_that_cannot_be_used(start_server, tmp_path, damage):
+def test_a_cache_that_cannot_be_used(start_server, tmp_path, cached, damage):
     cache = tmp_path / "cache.json"
     flags = (*SHORT, "--tune-cache", str(cache))
-    start_server(*flags).stop()
-    text = cache.read_text()
+    text = cached
     if damage == "truncated":
         text = text[: len(text) // 2]
     elif damage == "another machine":

@@ -48,6 +48,8 @@ InferCall::~InferCall() {
   const absl::Status status = ended_.has_value() ? *ended_ : WhyCancelled();
   if (request_ != nullptr) {
     backend_.metrics->StatesDropped(request_->stream->states_dropped());
+    record_.rows = request_->stream->denoiser_rows();
+    record_.queue_seconds = request_->stream->queue_seconds();
   }
   RecordCall(record_, status, now, backend_.metrics);
   if (model_.has_value()) {
@@ -75,9 +77,7 @@ void InferCall::Start(const grpc::CallbackServerContext& call,
 absl::Status InferCall::TryStart(const grpc::CallbackServerContext& call,
                                  const inference::ModelInferRequest& message,
                                  std::function<void()> on_ready) {
-  const absl::StatusOr<std::string> id = RequestIdOf(call);
-  record_.id = id.ok() ? *id : MakeRequestId();
-  if (!id.ok()) return id.status();
+  if (absl::Status status = Identify(call, &record_); !status.ok()) return status;
   if (context_.draining->load(std::memory_order_relaxed)) {
     return WithReason(ShuttingDownError(), kDraining);
   }
@@ -89,6 +89,7 @@ absl::Status InferCall::TryStart(const grpc::CallbackServerContext& call,
 
   absl::StatusOr<std::string> tenant = TenantOf(call);
   if (!tenant.ok()) return tenant.status();
+  record_.tenant = *tenant;
   absl::StatusOr<Request> read = Read(message);
   if (!read.ok()) return InTermsOfInputs(read.status(), *model_);
   const auto request = std::make_shared<Request>(*std::move(read));

@@ -82,7 +82,7 @@ class InferCall {
   const Backend& backend_;
   const bool streamed_;
 
-  // Constant after Start().
+  // Constant between Start() and the destructor, which completes the record.
   CallRecord record_;
   std::string model_name_;
   std::string id_;

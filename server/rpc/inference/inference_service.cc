@@ -33,9 +33,8 @@ grpc::ServerUnaryReactor* InferenceService::Answer(
   CallRecord record;
   record.method = method;
   record.arrival = backend_.clock->Now();
-  const absl::StatusOr<std::string> id = RequestIdOf(*call);
-  record.id = id.ok() ? *id : MakeRequestId();
-  const absl::Status status = id.ok() ? work(&record.model) : id.status();
+  absl::Status status = Identify(*call, &record);
+  if (status.ok()) status = work(&record.model);
   RecordCall(record, status, backend_.clock->Now(), backend_.metrics);
   grpc::ServerUnaryReactor* reactor = call->DefaultReactor();
   reactor->Finish(ToGrpc(status));

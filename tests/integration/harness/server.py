@@ -14,6 +14,9 @@ from .paths import DENOISED, clean_environment
 from .waiting import PATIENCE, eventually
 
 READY = re.compile(r"denoised: ready grpc=(?P<grpc>\S+) metrics=(?P<metrics>\S+) model=(?P<models>.+)")
+# For tests to which engines and speed do not matter. More threads wait for each other, and where others use the cores
+# too that takes ten times as long.
+ONE_ENGINE = ("--devices", "cpu:1", "--threads", "1")
 # What a process says that did not end as it should.
 DISASTER = re.compile(
     r"Sanitizer|runtime error:|terminate called|Assertion|assertion|CHECK fail|core dumped|Segmentation"

@@ -182,12 +182,36 @@ class FakeServer::Service final
   FakeServer* const server_;
 };
 
+class FakeServer::AdminService final : public v1::ModelAdmin::Service {
+ public:
+  explicit AdminService(FakeServer* server) : server_(server) {}
+
+  grpc::Status LoadModel(grpc::ServerContext*, const v1::LoadModelRequest* request,
+                         v1::Model* response) override {
+    return server_->on_load_model(*request, response);
+  }
+  grpc::Status UnloadModel(grpc::ServerContext*, const v1::UnloadModelRequest* request,
+                           v1::UnloadModelResponse*) override {
+    return server_->on_unload_model(*request);
+  }
+  grpc::Status ReloadModel(grpc::ServerContext*, const v1::ReloadModelRequest* request,
+                           v1::Model* response) override {
+    return server_->on_reload_model(*request, response);
+  }
+
+ private:
+  FakeServer* const server_;
+};
+
 FakeServer::FakeServer()
-    : service_(std::make_unique<Service>(this)), cancelled_future_(cancelled_.get_future()) {
+    : service_(std::make_unique<Service>(this)),
+      admin_(std::make_unique<AdminService>(this)),
+      cancelled_future_(cancelled_.get_future()) {
   grpc::EnableDefaultHealthCheckService(true);
   grpc::ServerBuilder builder;
   builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port_);
   builder.RegisterService(service_.get());
+  builder.RegisterService(admin_.get());
   server_ = builder.BuildAndStart();
 }
 

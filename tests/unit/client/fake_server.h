@@ -51,6 +51,9 @@ class FakeServer {
   std::function<Script(const v1::EvaluateRequest&)> on_evaluate;
   std::function<grpc::Status(v1::ListModelsResponse*)> on_list_models;
   std::function<grpc::Status(const v1::GetModelRequest&, v1::Model*)> on_get_model;
+  std::function<grpc::Status(const v1::LoadModelRequest&, v1::Model*)> on_load_model;
+  std::function<grpc::Status(const v1::UnloadModelRequest&)> on_unload_model;
+  std::function<grpc::Status(const v1::ReloadModelRequest&, v1::Model*)> on_reload_model;
 
   // Ready when a streaming call has been seen to be cancelled.
   std::shared_future<void> cancelled() const { return cancelled_future_; }
@@ -62,12 +65,14 @@ class FakeServer {
  private:
   class Reactor;
   class Service;
+  class AdminService;
 
   grpc::ServerWriteReactor<grpc::ByteBuffer>* Answer(grpc::CallbackServerContext* context,
                                                      Script script);
   void Cancelled();
 
   std::unique_ptr<Service> service_;
+  std::unique_ptr<AdminService> admin_;
   std::unique_ptr<grpc::Server> server_;
   int port_ = 0;
   std::promise<void> cancelled_;

@@ -58,6 +58,7 @@ TEST(ExitCodesTest, FollowSysexits) {
   EXPECT_EQ(ExitCodeOf(absl::OkStatus()), 0);
   EXPECT_EQ(ExitCodeOf(absl::InvalidArgumentError("")), 65);
   EXPECT_EQ(ExitCodeOf(absl::NotFoundError("")), 65);
+  EXPECT_EQ(ExitCodeOf(absl::AlreadyExistsError("")), 65);
   EXPECT_EQ(ExitCodeOf(absl::UnavailableError("")), 69);
   EXPECT_EQ(ExitCodeOf(absl::InternalError("")), 70);
   EXPECT_EQ(ExitCodeOf(absl::DataLossError("")), 70);

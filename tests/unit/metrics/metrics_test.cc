@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
@@ -178,6 +179,17 @@ TEST(Metrics, ListensOnAnyPort) {
   EXPECT_THAT(answer, AllOf(StartsWith("HTTP/1.1 200"), HasSubstr("denoise_chains_active 3")));
   EXPECT_THAT(Get(*port, "/etc/passwd"),
               AllOf(StartsWith("HTTP/1.1 404"), Not(HasSubstr("root:"))));
+}
+
+// As a server does that has nothing left to do.
+TEST(Metrics, AnIdleListenerEndsAtOnce) {
+  auto metrics = std::make_unique<Metrics>();
+  const absl::StatusOr<int> port = metrics->Listen("127.0.0.1:0");
+  ASSERT_TRUE(port.ok()) << port.status();
+  Get(*port, "/metrics");
+  const auto begin = std::chrono::steady_clock::now();
+  metrics.reset();
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(1));
 }
 
 TEST(Metrics, TakenPortIsSaidByName) {

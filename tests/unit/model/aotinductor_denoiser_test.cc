@@ -216,6 +216,36 @@ TEST(Executors, AutoIsTorchScriptWhereThereIsADenoiserPt) {
   }
 }
 
+// Beside a denoiser.pt.
+TEST(Executors, WhyAPackageIsNotUsedIsAWarning) {
+  for (const auto& [name, reason, mend] :
+       {std::tuple("package_garbage", "not used: denoiser.pt2 cannot be loaded",
+                   "models/export_aotinductor.py"),
+        std::tuple("package_of_bfloat16",
+                   "not used: --precision: float32 is not that of denoiser.pt2, which was compiled "
+                   "for bfloat16",
+                   "export it for float32, or give --precision bfloat16"),
+        std::tuple("package_other_weights", "not used: denoiser.pt2: its answers are apart by",
+                   "export it again, or give --executor torchscript")}) {
+    const auto model = ServeTestModel(name);
+    ASSERT_TRUE(model.ok()) << name << model.status();
+    EXPECT_EQ((*model)->info()->executor, "torchscript") << name;
+    ASSERT_EQ((*model)->warnings().size(), 1u) << name;
+    EXPECT_THAT((*model)->warnings()[0], AllOf(HasSubstr(reason), HasSubstr(mend)));
+    const auto script = ServeTestModel(name, WithExecutor("torchscript"));
+    ASSERT_TRUE(script.ok()) << name << script.status();
+    EXPECT_TRUE((*script)->warnings().empty()) << "nobody asked for the package";
+  }
+  LoadOptions options;
+  options.layout = "channels_last";
+  const auto model = ServeTestModel("package_good", options);
+  ASSERT_TRUE(model.ok()) << model.status();
+  ASSERT_EQ((*model)->warnings().size(), 1u);
+  EXPECT_THAT((*model)->warnings()[0],
+              HasSubstr("not used: --layout: channels_last is not that of denoiser.pt2"));
+  EXPECT_TRUE((*ServeTestModel("package_good"))->warnings().empty());
+}
+
 TEST(Executors, AWishThatTheFolderCannotFulfilIsRefused) {
   for (const auto& [name, executor, message] :
        {std::tuple("package_alone", "torchscript", "torchscript needs a denoiser.pt,"),

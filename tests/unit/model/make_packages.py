@@ -76,6 +76,7 @@ def main(out: pathlib.Path) -> None:
     metadata_with(like("cuda"), AOTI_DEVICE_KEY="cuda")
     metadata_with(like("another_torch"), denoise_torch="2.6.0")
     metadata_with(like("unknown"), denoise_signature=None)
+    metadata_with(like("of_bfloat16"), denoise_precision="bfloat16")
 
     other = like("other_weights")
     save(other, torch.jit.script(Net(3, 3, middle=nn.GroupNorm(4, 16)).eval()), SHAPE, json.loads((good / "model.json").read_text()))

@@ -1,0 +1,76 @@
+#include "client/cli/admin_command.h"
+
+#include <limits>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "client/cli/describe_model.h"
+#include "client/cli/exit_codes.h"
+#include "client/cli/flag_types.h"
+
+namespace denoise::cli {
+namespace {
+
+using Operation = AdminFlags::Operation;
+
+// gRPC says of a service that is not there no more than that.
+absl::Status WithMend(absl::Status status, const AdminFlags& flags) {
+  if (!absl::IsUnimplemented(status)) return status;
+  return absl::UnimplementedError(
+      absl::StrCat("no ModelAdmin at ", flags.server.address,
+                   ": it has a port of its own, denoised --admin-listen; name that by --address or "
+                   "DENOISE_ADMIN_ADDRESS"));
+}
+
+}  // namespace
+
+void AddAdminFlags(CLI::App* app, AdminFlags* flags) {
+  AddChoice<Operation>(
+      app, "OPERATION", &flags->operation,
+      "load: from the server's --model-repository; unload: once its last request has ended; "
+      "reload: its folder as it is now",
+      {{"load", Operation::kLoad}, {"unload", Operation::kUnload}, {"reload", Operation::kReload}})
+      ->required();
+  app->add_option("MODEL", flags->model, "Its name")->required();
+  app->add_option("--model-version", flags->version,
+                  "Its version [load: the newest in the repository; else the newest served]")
+      ->check(Whole(0, std::numeric_limits<int64_t>::max()));
+  AddServerFlags(app, "DENOISE_ADMIN", &flags->server);
+  app->get_option("--address")->description("The server's --admin-listen, HOST:PORT");
+  app->get_option("--timeout")
+      ->description("After this nothing is waited for any longer; the server goes on [none]");
+}
+
+absl::StatusOr<AdminClient> Connect(const AdminFlags& flags) {
+  const auto options = ClientOptionsOf(flags.server);
+  if (!options.ok()) return options.status();
+  auto admin = AdminClient::Connect(flags.server.address, *options);
+  if (absl::IsUnavailable(admin.status())) {
+    return absl::UnavailableError(absl::StrCat(
+        std::string(admin.status().message()),
+        " (is denoised running there, with --admin-listen? name another server by --address or "
+        "DENOISE_ADMIN_ADDRESS)"));
+  }
+  return admin;
+}
+
+int RunAdmin(const AdminFlags& flags, AdminClient& admin, Console& console) {
+  CallOptions options;
+  options.request_id = flags.server.request_id;
+  if (flags.operation == Operation::kUnload) {
+    const absl::Status status = admin.UnloadModel(flags.model, flags.version, options);
+    if (!status.ok()) return console.Fail(WithMend(status, flags));
+    console.Say(absl::StrCat(flags.model, " is unloaded"));
+    if (console.json) console.Write({{"unloaded", flags.model}});
+    return EX_OK;
+  }
+  const auto model = flags.operation == Operation::kLoad
+                         ? admin.LoadModel(flags.model, flags.version, options)
+                         : admin.ReloadModel(flags.model, flags.version, options);
+  if (!model.ok()) return console.Fail(WithMend(model.status(), flags));
+  console.Say(Describe(*model));
+  if (console.json) console.Write({{"model", ToJson(*model)}});
+  return EX_OK;
+}
+
+}  // namespace denoise::cli

@@ -1,0 +1,94 @@
+// Who goes first among the active chains, where a batch cannot hold all.
+#include <chrono>
+
+#include "gtest/gtest.h"
+#include "server/engine/engine.h"
+#include "tests/unit/engine/engine_fixture.h"
+
+namespace denoise {
+namespace {
+
+using std::chrono::seconds;
+
+// One row a tick, each of which the test lets go.
+class OrderTest : public EngineTest {
+ protected:
+  void StartOneByOne(Policy policy) {
+    Start([this](absl::Span<const RowTask> tasks) { return gate_.Pass(tasks); }, Batching::kNone,
+          /*engines=*/1, /*max_active=*/64, policy);
+  }
+  // Lets a row go, and waits for the next.
+  void Tick() {
+    gate_.LetGo();
+    gate_.WaitForTick();
+  }
+  Gate gate_;
+};
+
+TEST_F(OrderTest, AmongActiveChainsTheMoreUrgentGoesFirst) {
+  StartOneByOne(Policy());
+  Submitted usual = Make(3);
+  Push(usual);
+  gate_.WaitForTick();
+  Submitted urgent = Make(2);
+  urgent.request->priority = 1;
+  Push(urgent);
+  Tick();  // the usual one has had a row
+  Tick();
+  Tick();  // the urgent one has ended
+  EXPECT_TRUE(urgent.stream().ended());
+  EXPECT_FALSE(usual.stream().ended());
+  gate_.Open();
+  ExpectResult(usual);
+  ExpectResult(urgent);
+}
+
+TEST_F(OrderTest, WhatIsOlderThanMaxWaitGoesBeforeTheUrgent) {
+  StartOneByOne(Policy({.max_wait = seconds(10)}));
+  Submitted usual = Make(3);
+  Push(usual);
+  gate_.WaitForTick();
+  clock_.Advance(seconds(10));
+  Submitted urgent = Make(2);
+  urgent.request->priority = 1;
+  Push(urgent);
+  for (int i = 0; i < 3; ++i) Tick();
+  EXPECT_TRUE(usual.stream().ended());
+  EXPECT_FALSE(urgent.stream().ended());
+  gate_.Open();
+  ExpectResult(urgent);
+}
+
+TEST_F(OrderTest, ShortestRemainingGoesFirst) {
+  StartOneByOne(Policy({.order = Order::kSrpf}));
+  Submitted longer = Make(5);
+  Push(longer);
+  gate_.WaitForTick();
+  Submitted shorter = Make(2);
+  Push(shorter);
+  for (int i = 0; i < 3; ++i) Tick();
+  EXPECT_TRUE(shorter.stream().ended());
+  EXPECT_FALSE(longer.stream().ended());
+  gate_.Open();
+  ExpectResult(longer);
+}
+
+TEST_F(OrderTest, AFairShareIsCountedByChains) {
+  StartOneByOne(Policy({.order = Order::kFair}));
+  Submitted greedy = Make(2, 8);
+  greedy.request->tenant = "greedy";
+  Push(greedy);
+  gate_.WaitForTick();
+  Submitted modest = Make(2);
+  modest.request->tenant = "modest";
+  Push(modest);
+  // One chain of the greedy request goes before it, and then its own two rows.
+  for (int i = 0; i < 4; ++i) Tick();
+  EXPECT_TRUE(modest.stream().ended());
+  EXPECT_FALSE(greedy.stream().ended());
+  gate_.Open();
+  ExpectResult(greedy);
+}
+
+}  // namespace
+}  // namespace denoise
