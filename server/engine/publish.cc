@@ -4,6 +4,21 @@
 #include <vector>
 
 namespace denoise {
+namespace {
+
+std::vector<float> TakeValues(Content content, bool decoded, RowBatch::Outcome& outcome) {
+  switch (content) {
+    case Content::kProgress:
+      break;
+    case Content::kXt:
+      return std::exchange(decoded ? outcome.decoded_x : outcome.x, {});
+    case Content::kPredictedX0:
+      return std::exchange(decoded ? outcome.decoded_x0 : outcome.x0, {});
+  }
+  return {};
+}
+
+}  // namespace
 
 void PublishState(const Chain& chain, const Row* row, RowBatch::Outcome& outcome) {
   const Request& request = *chain.request;
@@ -11,10 +26,6 @@ void PublishState(const Chain& chain, const Row* row, RowBatch::Outcome& outcome
   for (const Content content : request.states.content) {
     // There is no prediction before the first row.
     if (content == Content::kPredictedX0 && (!row || !row->denoise)) continue;
-    const bool decoded = request.states.decode && content != Content::kProgress;
-    std::vector<float>& x = decoded ? outcome.decoded_x : outcome.x;
-    std::vector<float>& x0 = decoded ? outcome.decoded_x0 : outcome.x0;
-    if (decoded && (content == Content::kXt ? x : x0).empty()) continue;  // it was declined
     StateEvent state;
     state.sample_index = chain.index;
     state.step = row ? row->step : 0;
@@ -22,8 +33,8 @@ void PublishState(const Chain& chain, const Row* row, RowBatch::Outcome& outcome
     state.alpha_bar = row ? row->state_alpha_bar : table.initial_alpha_bar;
     state.sigma = row ? row->state_sigma : table.initial_sigma;
     state.content = content;
-    if (content == Content::kXt) state.values = std::move(x);
-    if (content == Content::kPredictedX0) state.values = std::move(x0);
+    state.values = TakeValues(content, request.states.decode, outcome);
+    if (content != Content::kProgress && state.values.empty()) continue;  // it was declined
     request.stream->Publish(std::move(state));
   }
 }

@@ -188,7 +188,7 @@ absl::Status WarmUpDecoder(const Decoder& decoder, const ModelInfo& info,
                            const Carrier& carrier) try {
   const Asker asker(decoder, info, carrier);
   for (int64_t rows = 1; rows <= info.decoder->max_rows; rows *= 2) {
-    const absl::Status status = asker.Ask(std::vector<int>(rows, 0)).status();
+    absl::Status status = asker.Ask(std::vector<int>(rows, 0)).status();
     if (!status.ok()) return status;
   }
   return absl::OkStatus();
