@@ -37,7 +37,8 @@ absl::StatusOr<LoadedModel> LoadExamined(const ModelFolder& folder, const LoadOp
   if (!model.ok()) return model.status();
   for (const std::string& remark : (*model)->remarks()) spdlog::info("{}", remark);
   if (absl::Status status = (*model)->Examine(); !status.ok()) return status;
-  for (const std::string& warning : (*model)->warnings()) spdlog::warn("{}: {}", folder.path, warning);
+  for (const std::string& warning : (*model)->warnings())
+    spdlog::warn("{}: {}", folder.path, warning);
   return LoadedModel{*std::move(model), folder, SecondsBetween(begin, clock.Now())};
 }
 

@@ -39,8 +39,8 @@ struct Variant {
 // Where the operator has left a choice, variants are left out that are in another precision than
 // wished for, cannot be loaded or called, or differ by more than rounding from the plain call (in
 // bfloat16, from the same call in bfloat16); of a package `warnings` then tell why. Where the
-// operator has left none, what differs is told in `warnings`. INVALID_ARGUMENT where a wish cannot be fulfilled. Without a
-// carrier, on the thread of an engine.
+// operator has left none, what differs is told in `warnings`. INVALID_ARGUMENT where a wish cannot
+// be fulfilled. Without a carrier, on the thread of an engine.
 absl::StatusOr<std::vector<Variant>> MakeVariants(const DenoiserFiles& files, const ModelInfo& info,
                                                   std::shared_ptr<const Denoiser> plain,
                                                   const VariantWishes& wishes,

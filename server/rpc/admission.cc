@@ -6,8 +6,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "server/engine/event_stream.h"
-#include "server/rpc/status.h"
 #include "server/engine/wait_estimate.h"
+#include "server/rpc/status.h"
 
 namespace denoise {
 namespace {

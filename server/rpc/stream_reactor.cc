@@ -4,11 +4,11 @@
 #include <utility>
 #include <variant>
 
+#include "server/engine/wait_estimate.h"
 #include "server/rpc/admission.h"
 #include "server/rpc/call_metadata.h"
 #include "server/rpc/duration.h"
 #include "server/rpc/status.h"
-#include "server/engine/wait_estimate.h"
 
 namespace denoise {
 

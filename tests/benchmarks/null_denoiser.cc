@@ -158,7 +158,6 @@ int main(int argc, char** argv) {
     return 64;
   }
   denoise::PrepareProcess();
-  return Run(argv[1],
-             sampler == "ddim" ? denoise::SamplerKind::kDdim : denoise::SamplerKind::kDdpm,
+  return Run(argv[1], sampler == "ddim" ? denoise::SamplerKind::kDdim : denoise::SamplerKind::kDdpm,
              std::atoll(argv[3]), std::chrono::duration<double>(std::atof(argv[4])));
 }
