@@ -22,6 +22,10 @@ Engine::Engine(Options options, WaitingQueue* queue, Metrics* metrics, const Clo
       exchange_(options_.batching == Batching::kRequest ? nullptr : options_.exchange),
       gauges_(metrics->ForEngine(options_.device)),
       planner_(options_.batching) {
+  // Memory that is not written to costs nothing; what grows by doubling leaves its halves behind.
+  chains_.reserve(options_.max_active);
+  ranks_.reserve(options_.max_active);
+  candidates_.reserve(options_.max_active);
   queue_->OnWork(options_.index, [this] { Wake(); });
   if (exchange_ != nullptr) exchange_->Join(options_.index, [this] { Wake(); });
   thread_ = std::thread([this] { Loop(); });

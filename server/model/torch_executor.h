@@ -2,6 +2,7 @@
 #ifndef DENOISE_SERVER_MODEL_TORCH_EXECUTOR_H_
 #define DENOISE_SERVER_MODEL_TORCH_EXECUTOR_H_
 
+#include <deque>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -77,7 +78,7 @@ class TorchExecutor : public Executor {
   const int64_t out_values_;    // of a row of the answer
   const ValueLevels levels_;    // of a sample's values
 
-  std::vector<Slot> slots_;
+  std::deque<Slot> slots_;  // never moved as it grows
   std::vector<SlotId> free_;
 
   BatchInputs inputs_;

@@ -108,9 +108,9 @@ def test_a_full_queue_says_so_at_once_and_when_to_come_back(narrow):
 
 
 def test_who_would_wait_too_long_is_refused_by_what_goes_before_it(start_server):
-    server = start_server("--max-backlog", "1s", "--policy", "fair", "--devices", "cpu:1", "--threads", "1")
+    server = start_server("--max-backlog", "1s", "--policy", "fair", "--batch-sizes", "1,2,4,8", *ONE_ENGINE)
     greedy, modest = (dict(timeout=CALL_TIMEOUT, metadata=[("denoise-tenant", name)]) for name in ("greedy", "modest"))
-    running = server.stub.Sample(request(n=64), **greedy)
+    running = server.stub.Sample(request(n=16), **greedy)
     next_of(running, "accepted")
 
     failure = failing(server.stub.Sample, request(steps=2), **greedy)
