@@ -19,7 +19,6 @@ from harness.api import CALL_TIMEOUT, Outcome, array, connect, diffuse, next_of,
 from harness.errors import failing
 from harness.models import GaussianDenoiser, SickDecoder, Upsampler, write_decoder, write_model
 from harness.paths import BIN, DENOISE, DENOISED, clean_environment
-from harness.server import Server
 from harness.waiting import PATIENCE
 
 LATENT, DECODED = (4, 8, 8), (3, 32, 32)
@@ -39,15 +38,8 @@ def decoded(latents: np.ndarray, decoder=None) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def latent_server(tmp_path_factory):
-    folder = write_latent(tmp_path_factory.mktemp("models") / "latent")
-    server = Server(tmp_path_factory.mktemp("latent"), "--model", str(folder))
-    try:
-        yield server
-        server.stop()
-    finally:
-        server.kill()
-        server.close()
+def latent_server(start_shared_server, tmp_path_factory):
+    return start_shared_server(model=write_latent(tmp_path_factory.mktemp("models") / "latent"))
 
 
 @pytest.fixture

@@ -57,22 +57,14 @@ def pipelines(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def server(vaes, pipelines, tmp_path_factory):
-    from harness.server import Server
-
+def server(vaes, pipelines, start_shared_server, tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     models = []
     for name in vaes:
         more = ["--denoised", str(DENOISED)] if name == "scaled" else []
         assert import_diffusers.main([str(pipelines / name), str(folder / name), *more]) == 0
         models += ["--model", str(folder / name)]
-    server = Server(tmp_path_factory.mktemp("server"), *models, "--devices", "cpu:1", "--batch-sizes", "1,4")
-    try:
-        yield server
-        server.stop()
-    finally:
-        server.kill()
-        server.close()
+    return start_shared_server(*models, "--devices", "cpu:1", "--batch-sizes", "1,4", model=None)
 
 
 @torch.inference_mode()

@@ -7,23 +7,15 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/unit/client/fake_server.h"
+#include "tests/unit/client/parse_flags.h"
 
 namespace denoise::cli {
 namespace {
 
 using ::testing::HasSubstr;
 
-// The message that those flags are refused with; empty if they aren't.
 std::string Parse(AdminFlags* flags, std::vector<std::string> arguments) {
-  CLI::App app;
-  AddAdminFlags(&app, flags);
-  std::reverse(arguments.begin(), arguments.end());
-  try {
-    app.parse(std::move(arguments));
-  } catch (const CLI::ParseError& error) {
-    return error.what();
-  }
-  return "";
+  return ParseFlags(&AddAdminFlags, flags, std::move(arguments));
 }
 
 TEST(AdminFlagsTest, EverythingArrives) {

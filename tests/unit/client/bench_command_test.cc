@@ -10,6 +10,7 @@
 #include "client/cli/files.h"
 #include "client/cli/picture.h"
 #include "tests/unit/client/cli_fixture.h"
+#include "tests/unit/client/parse_flags.h"
 #include "tests/unit/client/simulated_server.h"
 
 namespace denoise::cli {
@@ -18,17 +19,8 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-// The message that those flags are refused with; empty if they aren't.
 std::string Parse(BenchFlags* flags, std::vector<std::string> arguments) {
-  CLI::App app;
-  AddBenchFlags(&app, flags);
-  std::reverse(arguments.begin(), arguments.end());
-  try {
-    app.parse(std::move(arguments));
-  } catch (const CLI::ParseError& error) {
-    return error.what();
-  }
-  return "";
+  return ParseFlags(&AddBenchFlags, flags, std::move(arguments));
 }
 
 std::string Refusal(std::vector<std::string> arguments) {

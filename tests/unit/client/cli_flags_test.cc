@@ -5,6 +5,7 @@
 #include "client/cli/sample_command.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/unit/client/parse_flags.h"
 
 namespace denoise::cli {
 namespace {
@@ -12,17 +13,8 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-// The message that those flags are refused with; empty if they aren't.
 std::string Parse(SampleFlags* flags, std::vector<std::string> arguments) {
-  CLI::App app;
-  AddSampleFlags(&app, flags);
-  std::reverse(arguments.begin(), arguments.end());
-  try {
-    app.parse(std::move(arguments));
-  } catch (const CLI::ParseError& error) {
-    return error.what();
-  }
-  return "";
+  return ParseFlags(&AddSampleFlags, flags, std::move(arguments));
 }
 
 SampleRequest Request(std::vector<std::string> arguments, uint32_t default_steps = 50) {

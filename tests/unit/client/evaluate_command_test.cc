@@ -7,6 +7,7 @@
 #include "client/cli/files.h"
 #include "client/cli/npy.h"
 #include "tests/unit/client/cli_fixture.h"
+#include "tests/unit/client/parse_flags.h"
 
 namespace denoise::cli {
 namespace {
@@ -15,17 +16,8 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-// The message that those flags are refused with; empty if they aren't.
 std::string Parse(EvaluateFlags* flags, std::vector<std::string> arguments) {
-  CLI::App app;
-  AddEvaluateFlags(&app, flags);
-  std::reverse(arguments.begin(), arguments.end());
-  try {
-    app.parse(std::move(arguments));
-  } catch (const CLI::ParseError& error) {
-    return error.what();
-  }
-  return "";
+  return ParseFlags(&AddEvaluateFlags, flags, std::move(arguments));
 }
 
 TEST(EvaluateFlagsTest, EverythingArrives) {
