@@ -2,7 +2,7 @@
 # TORCH_LIBRARIES, found by Torch_DIR, which is its share/cmake/Torch.
 #
 # Its own TorchConfig.cmake is passed over: that of a CUDA build wants nvcc and all of CUDA's toolkit, to compile CUDA
-# source with, and there is none here. libtorch_cuda is not linked but loaded (server/model/accelerators.cc).
+# source with, and there is none here. libtorch_cuda is not linked but loaded (server/model/runtime/accelerators.cc).
 if(NOT Torch_DIR)
   file(GLOB Torch_DIR ${PROJECT_SOURCE_DIR}/.venv/lib/python3*/site-packages/torch/share/cmake/Torch)
 endif()

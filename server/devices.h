@@ -8,7 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "server/model/accelerators.h"
+#include "server/model/runtime/accelerators.h"
 
 namespace denoise {
 

@@ -10,7 +10,7 @@
 #include "server/engine/batch_planner.h"
 #include "server/engine/policy.h"
 #include "server/log/log.h"
-#include "server/rpc/tls.h"
+#include "server/rpc/access/tls.h"
 
 namespace denoise {
 

@@ -10,7 +10,7 @@
 #include "server/examine.h"
 #include "server/flags.h"
 #include "server/log/log.h"
-#include "server/model/torch_runtime.h"
+#include "server/model/runtime/torch_runtime.h"
 #include "server/probe.h"
 #include "server/server.h"
 #include "spdlog/spdlog.h"

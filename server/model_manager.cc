@@ -8,7 +8,7 @@
 #include "absl/strings/string_view.h"
 #include "server/diffusion/scheduler_config.h"
 #include "server/engine/shutting_down.h"
-#include "server/model/allocator.h"
+#include "server/model/runtime/allocator.h"
 #include "server/tuning_table.h"
 #include "spdlog/spdlog.h"
 

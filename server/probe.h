@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "server/rpc/tls.h"
+#include "server/rpc/access/tls.h"
 
 namespace denoise {
 

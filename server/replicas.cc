@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "server/model/accelerators.h"
-#include "server/model/machine.h"
+#include "server/model/runtime/accelerators.h"
+#include "server/model/runtime/machine.h"
 #include "spdlog/spdlog.h"
 
 namespace denoise {

@@ -7,7 +7,7 @@
 #include "server/engine/model_info.h"
 #include "server/flags.h"
 #include "server/model/served_model.h"
-#include "server/model/tuning_cache.h"
+#include "server/model/tuning/tuning_cache.h"
 
 namespace denoise {
 

@@ -9,7 +9,7 @@
 #include "CLI/CLI.hpp"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "client/cli/picture.h"
+#include "client/cli/pictures/picture.h"
 #include "client/flags/credential_flags.h"
 #include "denoise/client.h"
 

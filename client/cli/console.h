@@ -6,7 +6,7 @@
 #include <string>
 
 #include "absl/status/status.h"
-#include "client/cli/picture.h"
+#include "client/cli/pictures/picture.h"
 #include "nlohmann/json.hpp"
 
 namespace denoise::cli {

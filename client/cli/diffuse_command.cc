@@ -8,8 +8,8 @@
 #include "client/cli/exit_codes.h"
 #include "client/cli/files.h"
 #include "client/cli/flag_types.h"
-#include "client/cli/input_files.h"
-#include "client/cli/npy.h"
+#include "client/cli/pictures/input_files.h"
+#include "client/cli/pictures/npy.h"
 
 namespace denoise::cli {
 namespace {

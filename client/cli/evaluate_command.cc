@@ -10,7 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "client/cli/exit_codes.h"
-#include "client/cli/input_files.h"
+#include "client/cli/pictures/input_files.h"
 #include "client/cli/progress.h"
 
 namespace denoise::cli {

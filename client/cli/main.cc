@@ -6,7 +6,7 @@
 #include <string>
 
 #include "client/cli/admin_command.h"
-#include "client/cli/bench_command.h"
+#include "client/cli/load/bench_command.h"
 #include "client/cli/console.h"
 #include "client/cli/diffuse_command.h"
 #include "client/cli/evaluate_command.h"

@@ -6,8 +6,8 @@
 #include "absl/strings/str_cat.h"
 #include "client/cli/exit_codes.h"
 #include "client/cli/files.h"
-#include "client/cli/input_files.h"
-#include "client/cli/npy.h"
+#include "client/cli/pictures/input_files.h"
+#include "client/cli/pictures/npy.h"
 #include "client/cli/progress.h"
 #include "client/cli/state_log.h"
 

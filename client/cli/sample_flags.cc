@@ -6,7 +6,7 @@
 #include "absl/strings/str_split.h"
 #include "client/cli/files.h"
 #include "client/cli/flag_types.h"
-#include "client/cli/input_files.h"
+#include "client/cli/pictures/input_files.h"
 #include "client/cli/sample_command.h"
 #include "client/cli/sampler_flags.h"
 

@@ -8,7 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/types/span.h"
-#include "client/cli/animation.h"
+#include "client/cli/pictures/animation.h"
 #include "denoise/types.h"
 
 namespace denoise::cli {

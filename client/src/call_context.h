@@ -1,6 +1,6 @@
 // What goes with every call: deadline, metadata, token.
-#ifndef DENOISE_CLIENT_CALL_CONTEXT_H_
-#define DENOISE_CLIENT_CALL_CONTEXT_H_
+#ifndef DENOISE_CLIENT_SRC_CALL_CONTEXT_H_
+#define DENOISE_CLIENT_SRC_CALL_CONTEXT_H_
 
 #include "absl/status/status.h"
 #include "denoise/options.h"
@@ -20,4 +20,4 @@ absl::Status PrepareContext(const ClientOptions& client, const CallOptions& call
 }  // namespace client_v1
 }  // namespace denoise
 
-#endif  // DENOISE_CLIENT_CALL_CONTEXT_H_
+#endif  // DENOISE_CLIENT_SRC_CALL_CONTEXT_H_

@@ -1,7 +1,7 @@
 // How far a call has come that may be made again: what its caller has seen, and what a further
 // attempt asks for.
-#ifndef DENOISE_CLIENT_CALL_PROGRESS_H_
-#define DENOISE_CLIENT_CALL_PROGRESS_H_
+#ifndef DENOISE_CLIENT_SRC_CALL_PROGRESS_H_
+#define DENOISE_CLIENT_SRC_CALL_PROGRESS_H_
 
 #include <cstdint>
 #include <map>
@@ -62,4 +62,4 @@ class EvaluateProgress {
 }  // namespace client_v1
 }  // namespace denoise
 
-#endif  // DENOISE_CLIENT_CALL_PROGRESS_H_
+#endif  // DENOISE_CLIENT_SRC_CALL_PROGRESS_H_

@@ -1,6 +1,6 @@
 // From ClientOptions to a gRPC channel.
-#ifndef DENOISE_CLIENT_CHANNEL_H_
-#define DENOISE_CLIENT_CHANNEL_H_
+#ifndef DENOISE_CLIENT_SRC_CHANNEL_H_
+#define DENOISE_CLIENT_SRC_CHANNEL_H_
 
 #include <memory>
 #include <string>
@@ -19,4 +19,4 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const std::string& ad
 }  // namespace client_v1
 }  // namespace denoise
 
-#endif  // DENOISE_CLIENT_CHANNEL_H_
+#endif  // DENOISE_CLIENT_SRC_CHANNEL_H_

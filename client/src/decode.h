@@ -1,7 +1,7 @@
 // Answers, as they come over the wire: everything in them is checked, for whoever indexes by what a
 // hostile or a broken server says.
-#ifndef DENOISE_CLIENT_DECODE_H_
-#define DENOISE_CLIENT_DECODE_H_
+#ifndef DENOISE_CLIENT_SRC_DECODE_H_
+#define DENOISE_CLIENT_SRC_DECODE_H_
 
 #include <string>
 
@@ -32,4 +32,4 @@ absl::Status CheckCount(const char* field, size_t count, size_t expected);
 }  // namespace client_v1
 }  // namespace denoise
 
-#endif  // DENOISE_CLIENT_DECODE_H_
+#endif  // DENOISE_CLIENT_SRC_DECODE_H_

@@ -1,6 +1,6 @@
 // Requests, as they go over the wire.
-#ifndef DENOISE_CLIENT_ENCODE_H_
-#define DENOISE_CLIENT_ENCODE_H_
+#ifndef DENOISE_CLIENT_SRC_ENCODE_H_
+#define DENOISE_CLIENT_SRC_ENCODE_H_
 
 #include "absl/status/status.h"
 #include "denoise/types.h"
@@ -21,4 +21,4 @@ inline absl::Status CheckSendable(const EvaluateRequest&) { return absl::OkStatu
 }  // namespace client_v1
 }  // namespace denoise
 
-#endif  // DENOISE_CLIENT_ENCODE_H_
+#endif  // DENOISE_CLIENT_SRC_ENCODE_H_

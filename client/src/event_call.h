@@ -1,6 +1,6 @@
 // One streaming call on gRPC's callback API.
-#ifndef DENOISE_CLIENT_EVENT_CALL_H_
-#define DENOISE_CLIENT_EVENT_CALL_H_
+#ifndef DENOISE_CLIENT_SRC_EVENT_CALL_H_
+#define DENOISE_CLIENT_SRC_EVENT_CALL_H_
 
 #include <functional>
 #include <memory>
@@ -116,4 +116,4 @@ class EventCall final
 }  // namespace client_v1
 }  // namespace denoise
 
-#endif  // DENOISE_CLIENT_EVENT_CALL_H_
+#endif  // DENOISE_CLIENT_SRC_EVENT_CALL_H_

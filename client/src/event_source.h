@@ -1,6 +1,6 @@
 // A streaming call, read by a thread that waits.
-#ifndef DENOISE_CLIENT_EVENT_SOURCE_H_
-#define DENOISE_CLIENT_EVENT_SOURCE_H_
+#ifndef DENOISE_CLIENT_SRC_EVENT_SOURCE_H_
+#define DENOISE_CLIENT_SRC_EVENT_SOURCE_H_
 
 #include <memory>
 #include <optional>
@@ -90,4 +90,4 @@ class WaitingSource final : public EventSource<E> {
 }  // namespace client_v1
 }  // namespace denoise
 
-#endif  // DENOISE_CLIENT_EVENT_SOURCE_H_
+#endif  // DENOISE_CLIENT_SRC_EVENT_SOURCE_H_

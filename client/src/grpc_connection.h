@@ -1,6 +1,6 @@
 // A Connection over a gRPC channel.
-#ifndef DENOISE_CLIENT_GRPC_CONNECTION_H_
-#define DENOISE_CLIENT_GRPC_CONNECTION_H_
+#ifndef DENOISE_CLIENT_SRC_GRPC_CONNECTION_H_
+#define DENOISE_CLIENT_SRC_GRPC_CONNECTION_H_
 
 #include <memory>
 #include <string>
@@ -18,4 +18,4 @@ absl::StatusOr<std::shared_ptr<Connection>> ConnectByGrpc(const std::string& add
 }  // namespace client_v1
 }  // namespace denoise
 
-#endif  // DENOISE_CLIENT_GRPC_CONNECTION_H_
+#endif  // DENOISE_CLIENT_SRC_GRPC_CONNECTION_H_

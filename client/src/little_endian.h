@@ -1,6 +1,6 @@
 // Numbers and their little-endian bytes.
-#ifndef DENOISE_CLIENT_LITTLE_ENDIAN_H_
-#define DENOISE_CLIENT_LITTLE_ENDIAN_H_
+#ifndef DENOISE_CLIENT_SRC_LITTLE_ENDIAN_H_
+#define DENOISE_CLIENT_SRC_LITTLE_ENDIAN_H_
 
 #include <algorithm>
 #include <bit>
@@ -41,4 +41,4 @@ std::vector<T> FromBytes(const std::string& bytes) {
 }  // namespace client_v1
 }  // namespace denoise
 
-#endif  // DENOISE_CLIENT_LITTLE_ENDIAN_H_
+#endif  // DENOISE_CLIENT_SRC_LITTLE_ENDIAN_H_

@@ -1,7 +1,7 @@
 // std::mutex with the annotations of clang's thread-safety analysis. Not absl::Mutex, which an
 // uninstrumented Abseil hides from ThreadSanitizer.
-#ifndef DENOISE_CLIENT_MUTEX_H_
-#define DENOISE_CLIENT_MUTEX_H_
+#ifndef DENOISE_CLIENT_SRC_MUTEX_H_
+#define DENOISE_CLIENT_SRC_MUTEX_H_
 
 #include <condition_variable>
 #include <mutex>
@@ -45,4 +45,4 @@ class CondVar {
 }  // namespace client_v1
 }  // namespace denoise
 
-#endif  // DENOISE_CLIENT_MUTEX_H_
+#endif  // DENOISE_CLIENT_SRC_MUTEX_H_

@@ -1,6 +1,6 @@
 // Whether there is a server behind a channel.
-#ifndef DENOISE_CLIENT_REACH_H_
-#define DENOISE_CLIENT_REACH_H_
+#ifndef DENOISE_CLIENT_SRC_REACH_H_
+#define DENOISE_CLIENT_SRC_REACH_H_
 
 #include <memory>
 #include <string>
@@ -20,4 +20,4 @@ absl::Status Reach(const std::shared_ptr<grpc::Channel>& channel, const std::str
 }  // namespace client_v1
 }  // namespace denoise
 
-#endif  // DENOISE_CLIENT_REACH_H_
+#endif  // DENOISE_CLIENT_SRC_REACH_H_

@@ -3,8 +3,8 @@
 // gRPC's callback threads end with the last channel that uses them, and are joined by its
 // destructor. So a channel must not be destroyed on one of them, which is where a call ends that
 // has outlived its Client. (gRPC 1.51 then goes on to use what it has freed.)
-#ifndef DENOISE_CLIENT_REAPER_H_
-#define DENOISE_CLIENT_REAPER_H_
+#ifndef DENOISE_CLIENT_SRC_REAPER_H_
+#define DENOISE_CLIENT_SRC_REAPER_H_
 
 #include <functional>
 #include <memory>
@@ -44,4 +44,4 @@ std::shared_ptr<T> MakeReaped(Args&&... args) {
 }  // namespace client_v1
 }  // namespace denoise
 
-#endif  // DENOISE_CLIENT_REAPER_H_
+#endif  // DENOISE_CLIENT_SRC_REAPER_H_

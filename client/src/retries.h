@@ -1,6 +1,6 @@
 // The arithmetic of a RetryPolicy, for one call.
-#ifndef DENOISE_CLIENT_RETRIES_H_
-#define DENOISE_CLIENT_RETRIES_H_
+#ifndef DENOISE_CLIENT_SRC_RETRIES_H_
+#define DENOISE_CLIENT_SRC_RETRIES_H_
 
 #include <optional>
 
@@ -37,4 +37,4 @@ class Retries {
 }  // namespace client_v1
 }  // namespace denoise
 
-#endif  // DENOISE_CLIENT_RETRIES_H_
+#endif  // DENOISE_CLIENT_SRC_RETRIES_H_

@@ -1,6 +1,6 @@
 // What all calls of a RetryingConnection share.
-#ifndef DENOISE_CLIENT_RETRY_CONTEXT_H_
-#define DENOISE_CLIENT_RETRY_CONTEXT_H_
+#ifndef DENOISE_CLIENT_SRC_RETRY_CONTEXT_H_
+#define DENOISE_CLIENT_SRC_RETRY_CONTEXT_H_
 
 #include <functional>
 #include <memory>
@@ -75,4 +75,4 @@ class RetryPause {
 }  // namespace client_v1
 }  // namespace denoise
 
-#endif  // DENOISE_CLIENT_RETRY_CONTEXT_H_
+#endif  // DENOISE_CLIENT_SRC_RETRY_CONTEXT_H_

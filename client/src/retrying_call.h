@@ -1,6 +1,6 @@
 // The events of a call's attempts as those of one call, reported by callbacks.
-#ifndef DENOISE_CLIENT_RETRYING_CALL_H_
-#define DENOISE_CLIENT_RETRYING_CALL_H_
+#ifndef DENOISE_CLIENT_SRC_RETRYING_CALL_H_
+#define DENOISE_CLIENT_SRC_RETRYING_CALL_H_
 
 #include <functional>
 #include <memory>
@@ -147,4 +147,4 @@ class RetryingCall final : public AsyncCallControl,
 }  // namespace client_v1
 }  // namespace denoise
 
-#endif  // DENOISE_CLIENT_RETRYING_CALL_H_
+#endif  // DENOISE_CLIENT_SRC_RETRYING_CALL_H_

@@ -1,6 +1,6 @@
 // A Connection whose calls are made again when they fail.
-#ifndef DENOISE_CLIENT_RETRYING_CONNECTION_H_
-#define DENOISE_CLIENT_RETRYING_CONNECTION_H_
+#ifndef DENOISE_CLIENT_SRC_RETRYING_CONNECTION_H_
+#define DENOISE_CLIENT_SRC_RETRYING_CONNECTION_H_
 
 #include <functional>
 #include <memory>
@@ -23,4 +23,4 @@ std::shared_ptr<Connection> WithRetries(std::shared_ptr<Connection> connection,
 }  // namespace client_v1
 }  // namespace denoise
 
-#endif  // DENOISE_CLIENT_RETRYING_CONNECTION_H_
+#endif  // DENOISE_CLIENT_SRC_RETRYING_CONNECTION_H_

@@ -1,6 +1,6 @@
 // The events of a call's attempts as those of one call, read by a thread that waits.
-#ifndef DENOISE_CLIENT_RETRYING_SOURCE_H_
-#define DENOISE_CLIENT_RETRYING_SOURCE_H_
+#ifndef DENOISE_CLIENT_SRC_RETRYING_SOURCE_H_
+#define DENOISE_CLIENT_SRC_RETRYING_SOURCE_H_
 
 #include <memory>
 #include <optional>
@@ -91,4 +91,4 @@ class RetryingSource final : public EventSource<typename Kind::Event> {
 }  // namespace client_v1
 }  // namespace denoise
 
-#endif  // DENOISE_CLIENT_RETRYING_SOURCE_H_
+#endif  // DENOISE_CLIENT_SRC_RETRYING_SOURCE_H_

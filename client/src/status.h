@@ -1,6 +1,6 @@
 // Statuses as gRPC gives them and as this library's callers see them.
-#ifndef DENOISE_CLIENT_STATUS_H_
-#define DENOISE_CLIENT_STATUS_H_
+#ifndef DENOISE_CLIENT_SRC_STATUS_H_
+#define DENOISE_CLIENT_SRC_STATUS_H_
 
 #include <string>
 
@@ -20,4 +20,4 @@ absl::Status Malformed(const std::string& what);
 }  // namespace client_v1
 }  // namespace denoise
 
-#endif  // DENOISE_CLIENT_STATUS_H_
+#endif  // DENOISE_CLIENT_SRC_STATUS_H_

@@ -1,7 +1,7 @@
 // The events of one stream: each is checked, and the order in which they come. DATA_LOSS for what
 // breaks the protocol.
-#ifndef DENOISE_CLIENT_STREAM_DECODERS_H_
-#define DENOISE_CLIENT_STREAM_DECODERS_H_
+#ifndef DENOISE_CLIENT_SRC_STREAM_DECODERS_H_
+#define DENOISE_CLIENT_SRC_STREAM_DECODERS_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -69,4 +69,4 @@ class EvaluateDecoder {
 }  // namespace client_v1
 }  // namespace denoise
 
-#endif  // DENOISE_CLIENT_STREAM_DECODERS_H_
+#endif  // DENOISE_CLIENT_SRC_STREAM_DECODERS_H_

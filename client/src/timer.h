@@ -1,6 +1,6 @@
 // Time, and what is to be done later; injected, so that tests need not wait.
-#ifndef DENOISE_CLIENT_TIMER_H_
-#define DENOISE_CLIENT_TIMER_H_
+#ifndef DENOISE_CLIENT_SRC_TIMER_H_
+#define DENOISE_CLIENT_SRC_TIMER_H_
 
 #include <functional>
 #include <memory>
@@ -35,4 +35,4 @@ std::shared_ptr<Timer> SystemTimer();
 }  // namespace client_v1
 }  // namespace denoise
 
-#endif  // DENOISE_CLIENT_TIMER_H_
+#endif  // DENOISE_CLIENT_SRC_TIMER_H_

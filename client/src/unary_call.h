@@ -1,6 +1,6 @@
 // A call with one answer, whose thread waits for it.
-#ifndef DENOISE_CLIENT_UNARY_CALL_H_
-#define DENOISE_CLIENT_UNARY_CALL_H_
+#ifndef DENOISE_CLIENT_SRC_UNARY_CALL_H_
+#define DENOISE_CLIENT_SRC_UNARY_CALL_H_
 
 #include "absl/status/status.h"
 #include "client/src/call_context.h"
@@ -23,4 +23,4 @@ absl::Status CallUnary(const ClientOptions& client, const CallOptions& options, 
 }  // namespace client_v1
 }  // namespace denoise
 
-#endif  // DENOISE_CLIENT_UNARY_CALL_H_
+#endif  // DENOISE_CLIENT_SRC_UNARY_CALL_H_

@@ -90,8 +90,10 @@ class Engine {
   void Free(const Chain& chain);
   void RetireEnded();
   void RankChains(SteadyTime now);
+  void GatherCandidates();
   double Decode(int model);  // seconds
   bool Tick();               // false: nothing could be run
+  void Observe(const Batch& batch, double seconds, double decoder_seconds);
   static absl::Span<const float> ResultOf(const Chain& chain, const RowTask& task,
                                           const RowBatch::Outcome& outcome);
   void Advance(const RowTask& task, RowBatch::Outcome& outcome);

@@ -117,7 +117,7 @@ struct ModelInfo {
   // The ways that were compared, the one that is run marked as chosen: one alone where nothing was
   // tuned, whose rows a second are then what one replica measured alone times the replicas.
   std::vector<TuningResult> tuning;
-  // Equal on servers whose answers are equal: see server/model/numerics_id.h.
+  // Equal on servers whose answers are equal: see server/model/examination/numerics_id.h.
   std::string numerics_id;
 
   // What the denoiser answers for a sample, [C, H, W] or [2C, H, W].

@@ -13,12 +13,12 @@
 #include "absl/status/statusor.h"
 #include "server/engine/executor.h"
 #include "server/engine/model_info.h"
-#include "server/model/batch_time.h"
-#include "server/model/carrier.h"
-#include "server/model/examination_report.h"
-#include "server/model/model_files.h"
-#include "server/model/tuning.h"
-#include "server/model/tuning_cache.h"
+#include "server/model/examination/batch_time.h"
+#include "server/model/denoiser/carrier.h"
+#include "server/model/examination/examination_report.h"
+#include "server/model/folder/model_files.h"
+#include "server/model/tuning/tuning.h"
+#include "server/model/tuning/tuning_cache.h"
 
 namespace denoise {
 

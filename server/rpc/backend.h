@@ -9,8 +9,8 @@
 #include "server/engine/waiting_queue.h"
 #include "server/metrics/metrics.h"
 #include "server/rpc/catalog.h"
-#include "server/rpc/request_validator.h"
-#include "server/rpc/token_file.h"
+#include "server/rpc/messages/request_validator.h"
+#include "server/rpc/access/token_file.h"
 #include "server/rpc/writer_pool.h"
 
 namespace denoise {

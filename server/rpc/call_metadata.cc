@@ -7,7 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "grpc/support/time.h"
 #include "server/diffusion/field_error.h"
-#include "server/rpc/text.h"
+#include "server/rpc/messages/text.h"
 #include "server/rpc/traceparent.h"
 
 namespace denoise {

@@ -7,7 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "server/diffusion/field_error.h"
 #include "server/rpc/status.h"
-#include "server/rpc/text.h"
+#include "server/rpc/messages/text.h"
 
 namespace denoise {
 

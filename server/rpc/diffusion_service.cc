@@ -3,9 +3,9 @@
 #include <utility>
 
 #include "server/engine/shutting_down.h"
-#include "server/rpc/authentication.h"
+#include "server/rpc/access/authentication.h"
 #include "server/rpc/call_metadata.h"
-#include "server/rpc/model_proto.h"
+#include "server/rpc/messages/model_proto.h"
 #include "server/rpc/status.h"
 #include "server/rpc/stream_reactor.h"
 

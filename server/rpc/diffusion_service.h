@@ -11,8 +11,8 @@
 #include "denoise/v1/diffusion.grpc.pb.h"
 #include "server/rpc/backend.h"
 #include "server/rpc/call_record.h"
-#include "server/rpc/request_validator.h"
-#include "server/rpc/table_cache.h"
+#include "server/rpc/messages/request_validator.h"
+#include "server/rpc/messages/table_cache.h"
 
 namespace denoise {
 

@@ -12,8 +12,8 @@
 #include "grpcpp/resource_quota.h"
 #include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server_builder.h"
-#include "server/rpc/authentication.h"
-#include "server/rpc/text.h"
+#include "server/rpc/access/authentication.h"
+#include "server/rpc/messages/text.h"
 #include "spdlog/spdlog.h"
 
 namespace denoise {

@@ -12,8 +12,8 @@
 #include "absl/time/time.h"
 #include "grpcpp/impl/service_type.h"
 #include "grpcpp/server.h"
-#include "server/rpc/tls.h"
-#include "server/rpc/token_file.h"
+#include "server/rpc/access/tls.h"
+#include "server/rpc/access/token_file.h"
 
 namespace denoise {
 

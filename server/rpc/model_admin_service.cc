@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "server/rpc/call_metadata.h"
-#include "server/rpc/model_proto.h"
+#include "server/rpc/messages/model_proto.h"
 #include "server/rpc/status.h"
 
 namespace denoise {

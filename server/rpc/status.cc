@@ -9,7 +9,7 @@
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 #include "server/diffusion/field_error.h"
-#include "server/rpc/text.h"
+#include "server/rpc/messages/text.h"
 
 namespace denoise {
 namespace {

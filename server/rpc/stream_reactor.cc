@@ -7,7 +7,7 @@
 #include "server/engine/wait_estimate.h"
 #include "server/rpc/admission.h"
 #include "server/rpc/call_metadata.h"
-#include "server/rpc/duration.h"
+#include "server/rpc/messages/duration.h"
 #include "server/rpc/status.h"
 
 namespace denoise {

@@ -17,7 +17,7 @@
 #include "server/engine/request.h"
 #include "server/rpc/backend.h"
 #include "server/rpc/call_record.h"
-#include "server/rpc/event_encoder.h"
+#include "server/rpc/messages/event_encoder.h"
 #include "server/rpc/writer_pool.h"
 
 namespace denoise {

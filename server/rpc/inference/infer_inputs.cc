@@ -9,8 +9,8 @@
 #include "absl/strings/str_join.h"
 #include "server/diffusion/field_error.h"
 #include "server/rpc/inference/parameters.h"
-#include "server/rpc/tensor_proto.h"
-#include "server/rpc/text.h"
+#include "server/rpc/messages/tensor_proto.h"
+#include "server/rpc/messages/text.h"
 
 namespace denoise {
 namespace {

@@ -6,7 +6,7 @@
 #include "absl/strings/str_join.h"
 #include "server/diffusion/field_error.h"
 #include "server/rpc/inference/parameters.h"
-#include "server/rpc/text.h"
+#include "server/rpc/messages/text.h"
 
 namespace denoise {
 

@@ -11,7 +11,7 @@
 #include "server/rpc/inference/infer_stream_reactor.h"
 #include "server/rpc/inference/model_description.h"
 #include "server/rpc/status.h"
-#include "server/rpc/text.h"
+#include "server/rpc/messages/text.h"
 
 namespace denoise {
 

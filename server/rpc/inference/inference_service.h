@@ -12,8 +12,8 @@
 #include "server/rpc/inference/infer_call.h"
 #include "server/rpc/inference/infer_statistics.h"
 #include "server/rpc/inference/shared_memory.h"
-#include "server/rpc/request_validator.h"
-#include "server/rpc/table_cache.h"
+#include "server/rpc/messages/request_validator.h"
+#include "server/rpc/messages/table_cache.h"
 
 namespace denoise {
 

@@ -12,7 +12,7 @@
 #include "server/diffusion/field_error.h"
 #include "server/diffusion/sampler.h"
 #include "server/rpc/inference/api_fields.h"
-#include "server/rpc/text.h"
+#include "server/rpc/messages/text.h"
 
 namespace denoise {
 namespace {

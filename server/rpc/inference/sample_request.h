@@ -13,7 +13,7 @@
 #include "server/rpc/inference/infer_inputs.h"
 #include "server/rpc/inference/infer_model.h"
 #include "server/rpc/inference/infer_outputs.h"
-#include "server/rpc/request_validator.h"
+#include "server/rpc/messages/request_validator.h"
 
 namespace denoise {
 

@@ -10,7 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "server/diffusion/field_error.h"
-#include "server/rpc/text.h"
+#include "server/rpc/messages/text.h"
 
 namespace denoise {
 namespace {

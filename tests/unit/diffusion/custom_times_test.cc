@@ -18,9 +18,9 @@ using ::testing::HasSubstr;
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr float kInf = std::numeric_limits<float>::infinity();
 
-class CustomTimes : public ::testing::Test {
+class CustomTimesTest : public ::testing::Test {
  protected:
-  CustomTimes() { config_.betas = MakeBetas(BetaSchedule::kLinear, 100, 0.001, 0.1); }
+  CustomTimesTest() { config_.betas = MakeBetas(BetaSchedule::kLinear, 100, 0.001, 0.1); }
 
   absl::StatusOr<Table> Make(const SamplerOptions& options) {
     return MakeTable(config_, ScheduleOf(config_), false, options);
@@ -37,7 +37,7 @@ class CustomTimes : public ::testing::Test {
   SchedulerConfig config_;
 };
 
-TEST_F(CustomTimes, AreTheTimesOfTheCallsOfEverySampler) {
+TEST_F(CustomTimesTest, AreTheTimesOfTheCallsOfEverySampler) {
   const std::vector<float> times = {99, 70, 64, 30, 11, 3};
   config_.skip_prk_steps = true;
   for (const SamplerSpec* spec : Samplers()) {
@@ -53,7 +53,7 @@ TEST_F(CustomTimes, AreTheTimesOfTheCallsOfEverySampler) {
   }
 }
 
-TEST_F(CustomTimes, OfAGridGiveTheGridsTable) {
+TEST_F(CustomTimesTest, OfAGridGiveTheGridsTable) {
   config_.skip_prk_steps = true;
   for (const SamplerSpec* spec : Samplers()) {
     const Table grid = *Make({.kind = spec->kind, .steps = 10, .spacing = Spacing::kLeading});
@@ -73,7 +73,7 @@ TEST_F(CustomTimes, OfAGridGiveTheGridsTable) {
   }
 }
 
-TEST_F(CustomTimes, ReplaceTheSigmasOfTheFile) {
+TEST_F(CustomTimesTest, ReplaceTheSigmasOfTheFile) {
   config_.sigmas = Sigmas::kKarras;
   const Table table = *Make({.kind = SamplerKind::kEuler, .timesteps = {90, 50.5F, 10}});
   EXPECT_EQ(table.rows[1].timestep, 50.5);
@@ -84,7 +84,7 @@ TEST_F(CustomTimes, ReplaceTheSigmasOfTheFile) {
   EXPECT_NEAR(table.rows[1].noise_ratio, (ratio(50) + ratio(51)) / 2, 1e-6);
 }
 
-TEST_F(CustomTimes, RefusesWhatIsNoListOfTimes) {
+TEST_F(CustomTimesTest, RefusesWhatIsNoListOfTimes) {
   ExpectRefused({.timesteps = {50, 60}}, "sampler.timesteps[1]", "60 is not below the time before");
   ExpectRefused({.timesteps = {50, 40, 40}}, "sampler.timesteps[2]", "strictly descending");
   ExpectRefused({.timesteps = {100, 50}}, "sampler.timesteps[0]", "100 is not in 0..99");
@@ -102,7 +102,7 @@ TEST_F(CustomTimes, RefusesWhatIsNoListOfTimes) {
 }
 
 // Its time is T σ, and begins at T.
-TEST_F(CustomTimes, OfAFlowModelReachToTheirNumber) {
+TEST_F(CustomTimesTest, OfAFlowModelReachToTheirNumber) {
   config_ = *ParseSchedulerConfig(R"({"_class_name": "FlowMatchEulerDiscreteScheduler"})");
   const Table table = *Make({.timesteps = {1000, 700, 250.5F}});
   EXPECT_EQ(table.initial_timestep, 1000);
@@ -116,7 +116,7 @@ TEST_F(CustomTimes, OfAFlowModelReachToTheirNumber) {
   ExpectRefused({.timesteps = {500, 0}}, "sampler.timesteps[1]", "0 is not above 0");
 }
 
-TEST_F(CustomTimes, RefusesASecondWordOnTheTimes) {
+TEST_F(CustomTimesTest, RefusesASecondWordOnTheTimes) {
   ExpectRefused({.steps = 2, .timesteps = {50, 20}}, "sampler.timesteps",
                 "together with sampler.steps 2");
   ExpectRefused({.spacing = Spacing::kTrailing, .timesteps = {50, 20}}, "sampler.timesteps",
@@ -125,7 +125,7 @@ TEST_F(CustomTimes, RefusesASecondWordOnTheTimes) {
                 "sampler.timesteps", "together with sampler.sigmas schedule");
 }
 
-TEST_F(CustomTimes, RefusesTimesOfOneLevel) {
+TEST_F(CustomTimesTest, RefusesTimesOfOneLevel) {
   ExpectRefused({.kind = SamplerKind::kEuler, .timesteps = {50, 1, std::nextafter(1.0F, 0.0F)}},
                 "sampler.timesteps", "noise levels coincide");
 }

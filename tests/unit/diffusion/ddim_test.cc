@@ -13,9 +13,9 @@ namespace {
 constexpr int64_t kTrainSteps = 1000;
 constexpr Prediction kPredictions[] = {Prediction::kEpsilon, Prediction::kV, Prediction::kSample};
 
-class Ddim : public ::testing::Test {
+class DdimTest : public ::testing::Test {
  protected:
-  Ddim() {
+  DdimTest() {
     config_.default_sampler = SamplerKind::kDdim;
     config_.betas = MakeBetas(BetaSchedule::kLinear, kTrainSteps, 0.0001, 0.02);
     config_.clip_sample = false;
@@ -44,7 +44,7 @@ class Ddim : public ::testing::Test {
 };
 
 // x' = α' E[x_0|x] + σ' (x - α E[x_0|x])/σ, whatever the denoiser predicts.
-TEST_F(Ddim, DeterministicChainIsTheRecursion) {
+TEST_F(DdimTest, DeterministicChainIsTheRecursion) {
   const GaussianData data = {.mean = 0.3, .variance = 0.25};
   for (const Prediction prediction : kPredictions) {
     config_.prediction = prediction;
@@ -71,7 +71,7 @@ TEST_F(Ddim, DeterministicChainIsTheRecursion) {
 
 // The probability flow keeps (x - α m)/√(α²s²+σ²); DDIM is a first-order method for it, so its
 // error halves with twice the steps.
-TEST_F(Ddim, ConvergesToTheProbabilityFlowAtFirstOrder) {
+TEST_F(DdimTest, ConvergesToTheProbabilityFlowAtFirstOrder) {
   const GaussianData data = {.mean = 0.3, .variance = 0.25};
   const auto error = [&](uint32_t steps) {
     const Table table = Make({.steps = steps, .spacing = Spacing::kLeading});
@@ -86,7 +86,7 @@ TEST_F(Ddim, ConvergesToTheProbabilityFlowAtFirstOrder) {
 }
 
 // For one point of data every η has the forward process's marginals (Song et al. 2021, lemma 1).
-TEST_F(Ddim, AnyEtaIsExactForAPoint) {
+TEST_F(DdimTest, AnyEtaIsExactForAPoint) {
   const GaussianData data = {.mean = 0.8, .variance = 0};
   for (const Prediction prediction : kPredictions) {
     config_.prediction = prediction;
@@ -109,7 +109,7 @@ TEST_F(Ddim, AnyEtaIsExactForAPoint) {
   }
 }
 
-TEST_F(Ddim, EtaOneIsDdpmWithFixedSmallVariance) {
+TEST_F(DdimTest, EtaOneIsDdpmWithFixedSmallVariance) {
   for (const Prediction prediction : kPredictions) {
     config_.prediction = prediction;
     const Table ddim = Make({.kind = SamplerKind::kDdim, .steps = 50, .eta = 1});
@@ -128,7 +128,7 @@ TEST_F(Ddim, EtaOneIsDdpmWithFixedSmallVariance) {
   }
 }
 
-TEST_F(Ddim, DrawsNoiseOnEveryRowOnlyForEta) {
+TEST_F(DdimTest, DrawsNoiseOnEveryRowOnlyForEta) {
   for (const Row& row : Make({.steps = 10}).rows) EXPECT_FALSE(row.noise);
   const Table table = Make({.steps = 10, .eta = 0.5});
   for (const Row& row : table.rows) EXPECT_TRUE(row.noise);
@@ -136,7 +136,7 @@ TEST_F(Ddim, DrawsNoiseOnEveryRowOnlyForEta) {
   EXPECT_EQ(table.rows.back().w[kColX][kColZ], 0);
 }
 
-TEST_F(Ddim, EpsilonIsTheDenoisersUnlessTheClippedOneIsAskedFor) {
+TEST_F(DdimTest, EpsilonIsTheDenoisersUnlessTheClippedOneIsAskedFor) {
   for (const Prediction prediction : kPredictions) {
     config_.prediction = prediction;
     const SamplerOptions options = {.steps = 10, .clip_sample = true, .clip_sample_range = 0.5};
@@ -160,7 +160,7 @@ TEST_F(Ddim, EpsilonIsTheDenoisersUnlessTheClippedOneIsAskedFor) {
   }
 }
 
-TEST_F(Ddim, RowsGoDownByTheStrideAndNotToTheNextTime) {
+TEST_F(DdimTest, RowsGoDownByTheStrideAndNotToTheNextTime) {
   // Times 999, 666, 333, 0; the stride is 250.
   const Table table = Make({.steps = 4, .spacing = Spacing::kLinspace});
   const double times[] = {999, 666, 333, 0};
@@ -178,7 +178,7 @@ TEST_F(Ddim, RowsGoDownByTheStrideAndNotToTheNextTime) {
   EXPECT_DOUBLE_EQ(table.initial_alpha_bar, LevelAt(999).alpha_bar);
 }
 
-TEST_F(Ddim, EndsAtTheFirstLevelIfAlphaIsNotSetToOne) {
+TEST_F(DdimTest, EndsAtTheFirstLevelIfAlphaIsNotSetToOne) {
   config_.set_alpha_to_one = false;
   const Row last = Make({.steps = 10}).rows.back();
   EXPECT_EQ(last.state_timestep, -1);
@@ -189,7 +189,7 @@ TEST_F(Ddim, EndsAtTheFirstLevelIfAlphaIsNotSetToOne) {
   EXPECT_NEAR(x[0], 0.9, 1e-12);
 }
 
-TEST_F(Ddim, IgnoresTheSecondChannels) {
+TEST_F(DdimTest, IgnoresTheSecondChannels) {
   config_.variance = Variance::kLearnedRange;
   for (const bool learned_variance : {true, false}) {
     for (const Row& row : Make({.steps = 5, .eta = 1}, learned_variance).rows) {

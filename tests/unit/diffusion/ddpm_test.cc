@@ -15,9 +15,9 @@ namespace {
 constexpr int64_t kTrainSteps = 200;
 constexpr Prediction kPredictions[] = {Prediction::kEpsilon, Prediction::kV, Prediction::kSample};
 
-class Ddpm : public ::testing::Test {
+class DdpmTest : public ::testing::Test {
  protected:
-  Ddpm() {
+  DdpmTest() {
     config_.betas = MakeBetas(BetaSchedule::kLinear, kTrainSteps, 0.0005, 0.1);
     config_.clip_sample = false;
   }
@@ -61,7 +61,7 @@ class Ddpm : public ::testing::Test {
 double NoSecondChannel(const Row&, const Level&, const Level&) { return 0; }
 
 // β̃ is the true variance where the data is one point.
-TEST_F(Ddpm, FixedSmallIsExactForAPoint) {
+TEST_F(DdpmTest, FixedSmallIsExactForAPoint) {
   for (const Prediction prediction : kPredictions) {
     config_.prediction = prediction;
     for (const uint32_t steps : {1u, 7u, 50u, 200u}) {
@@ -72,7 +72,7 @@ TEST_F(Ddpm, FixedSmallIsExactForAPoint) {
 }
 
 // β is the true variance where the data is N(0, 1).
-TEST_F(Ddpm, FixedLargeIsExactForTheStandardNormal) {
+TEST_F(DdpmTest, FixedLargeIsExactForTheStandardNormal) {
   for (const Prediction prediction : kPredictions) {
     config_.prediction = prediction;
     for (const uint32_t steps : {1u, 7u, 50u, 200u}) {
@@ -82,7 +82,7 @@ TEST_F(Ddpm, FixedLargeIsExactForTheStandardNormal) {
   }
 }
 
-TEST_F(Ddpm, LearnedVarianceIsExactForAnyGaussian) {
+TEST_F(DdpmTest, LearnedVarianceIsExactForAnyGaussian) {
   const GaussianData data = {.mean = -0.4, .variance = 0.3};
   for (const Spacing spacing : {Spacing::kLeading, Spacing::kTrailing, Spacing::kLinspace}) {
     ExpectMarginals(Make({.steps = 30, .spacing = spacing, .variance = Variance::kLearned}, true),
@@ -94,7 +94,7 @@ TEST_F(Ddpm, LearnedVarianceIsExactForAnyGaussian) {
   }
 }
 
-TEST_F(Ddpm, LearnedRangeIsExactForAnyGaussian) {
+TEST_F(DdpmTest, LearnedRangeIsExactForAnyGaussian) {
   const GaussianData data = {.mean = -0.4, .variance = 0.3};
   for (const Spacing spacing : {Spacing::kLeading, Spacing::kTrailing, Spacing::kLinspace}) {
     ExpectMarginals(
@@ -112,7 +112,7 @@ TEST_F(Ddpm, LearnedRangeIsExactForAnyGaussian) {
 }
 
 // Ends of the range: f = 0 is fixed-small, f = 1 fixed-large.
-TEST_F(Ddpm, LearnedRangeEndsAreTheFixedVariances) {
+TEST_F(DdpmTest, LearnedRangeEndsAreTheFixedVariances) {
   const Table range = Make({.steps = 50, .variance = Variance::kLearnedRange}, true);
   const Table small = Make({.steps = 50, .variance = Variance::kFixedSmall});
   const Table large = Make({.steps = 50, .variance = Variance::kFixedLarge});
@@ -128,12 +128,12 @@ TEST_F(Ddpm, LearnedRangeEndsAreTheFixedVariances) {
   }
 }
 
-TEST_F(Ddpm, FixedVarianceIgnoresTheSecondChannels) {
+TEST_F(DdpmTest, FixedVarianceIgnoresTheSecondChannels) {
   const Table table = Make({.steps = 5, .variance = Variance::kFixedSmall}, true);
   for (const Row& row : table.rows) EXPECT_EQ(row.variance, RowVariance::kNone);
 }
 
-TEST_F(Ddpm, DrawsNoiseUnlessAtTimeZero) {
+TEST_F(DdpmTest, DrawsNoiseUnlessAtTimeZero) {
   const Table to_zero = Make({.steps = 10});
   for (const Row& row : to_zero.rows) EXPECT_EQ(row.noise, row.timestep > 0);
   EXPECT_FALSE(to_zero.rows.back().noise);
@@ -154,7 +154,7 @@ TEST_F(Ddpm, DrawsNoiseUnlessAtTimeZero) {
   EXPECT_FALSE(Make({.steps = 1}).stochastic);
 }
 
-TEST_F(Ddpm, ClipsThePredictionAndNothingElse) {
+TEST_F(DdpmTest, ClipsThePredictionAndNothingElse) {
   const Table clipped = Make({.steps = 10, .clip_sample = true, .clip_sample_range = 0.5});
   const Table free = Make({.steps = 10});
   for (size_t i = 0; i < free.rows.size(); ++i) {
@@ -174,7 +174,7 @@ TEST_F(Ddpm, ClipsThePredictionAndNothingElse) {
   }
 }
 
-TEST_F(Ddpm, RowsSayWhatStateTheyLeave) {
+TEST_F(DdpmTest, RowsSayWhatStateTheyLeave) {
   const Table table = Make({.steps = 4});  // t = 150, 100, 50, 0
   ASSERT_EQ(table.rows.size(), 4u);
   EXPECT_EQ(table.total_steps, 4u);

@@ -38,7 +38,7 @@ void ExpectRefused(const std::string& json, const std::string& message) {
   EXPECT_THAT(std::string(status.message()), HasSubstr(message)) << json;
 }
 
-TEST(FlowConfig, SparseFileHasTheDefaultsOfItsClass) {
+TEST(FlowConfigTest, SparseFileHasTheDefaultsOfItsClass) {
   const SchedulerConfig config = Parse(FlowMatch(""));
   EXPECT_EQ(config.class_name, "FlowMatchEulerDiscreteScheduler");
   EXPECT_EQ(config.default_sampler, SamplerKind::kEuler);
@@ -54,7 +54,7 @@ TEST(FlowConfig, SparseFileHasTheDefaultsOfItsClass) {
   EXPECT_EQ(ScheduleOf(config).size(), 1000);
 }
 
-TEST(FlowConfig, ReadsWhatDiffusersWrites) {
+TEST(FlowConfigTest, ReadsWhatDiffusersWrites) {
   const SchedulerConfig config = Parse(FlowMatch(R"(
     "_diffusers_version": "0.42.1", "num_train_timesteps": 500, "shift": 3.0,
     "use_dynamic_shifting": true, "base_shift": 0.5, "max_shift": 1.15,
@@ -72,7 +72,7 @@ TEST(FlowConfig, ReadsWhatDiffusersWrites) {
   EXPECT_THAT(config.ignored_keys, ElementsAre("another"));
 }
 
-TEST(FlowConfig, SolversHaveFlowModelsToo) {
+TEST(FlowConfigTest, SolversHaveFlowModelsToo) {
   const std::pair<const char*, SamplerKind> classes[] = {
       {"DPMSolverMultistepScheduler", SamplerKind::kDpmpp2M},
       {"UniPCMultistepScheduler", SamplerKind::kUniPc},
@@ -99,7 +99,7 @@ TEST(FlowConfig, SolversHaveFlowModelsToo) {
   }
 }
 
-TEST(FlowConfig, RefusesWhatIsNotServed) {
+TEST(FlowConfigTest, RefusesWhatIsNotServed) {
   const struct {
     std::string file;
     const char* message;

@@ -23,9 +23,9 @@ constexpr SamplerKind kFlowSamplers[] = {
     SamplerKind::kDeis,
 };
 
-class Flow : public ::testing::Test {
+class FlowTest : public ::testing::Test {
  protected:
-  Flow() {
+  FlowTest() {
     config_.prediction = Prediction::kFlow;
     config_.default_sampler = SamplerKind::kEuler;
     config_.flow = FlowConfig{};
@@ -63,7 +63,7 @@ std::vector<double> Times(const Table& table) {
   return times;
 }
 
-TEST_F(Flow, GridsOfTheSamplers) {
+TEST_F(FlowTest, GridsOfTheSamplers) {
   const auto near = Pointwise(DoubleNear(1e-7), std::vector<double>{1, 0.667, 0.334, 0.001, 0});
   Table table = Make({.steps = 4});
   EXPECT_THAT(Sigmas(table), near);
@@ -92,7 +92,7 @@ TEST_F(Flow, GridsOfTheSamplers) {
   EXPECT_EQ(table.rows[3].state_sigma, table.rows[2].state_sigma);
 }
 
-TEST_F(Flow, ShiftsMoveLevels) {
+TEST_F(FlowTest, ShiftsMoveLevels) {
   config_.flow->shift = 3;
   const auto shifted = [](double u) { return 3 * u / (1 + 2 * u); };
   // Euler's are shifted twice at their end.
@@ -108,7 +108,7 @@ TEST_F(Flow, ShiftsMoveLevels) {
   EXPECT_EQ(Sigmas(asked), Sigmas(Make({.steps = 3})));
 }
 
-TEST_F(Flow, DynamicShiftingIsTheRequests) {
+TEST_F(FlowTest, DynamicShiftingIsTheRequests) {
   config_.flow->shift = 3;
   config_.flow->dynamic_shifting = true;
   for (const SamplerKind kind : kFlowSamplers) {
@@ -128,7 +128,7 @@ TEST_F(Flow, DynamicShiftingIsTheRequests) {
               Pointwise(DoubleNear(1e-7), sigmas(mu)));
 }
 
-TEST_F(Flow, ShiftTerminalIsTheLastLevelOfClassesThatHaveIt) {
+TEST_F(FlowTest, ShiftTerminalIsTheLastLevelOfClassesThatHaveIt) {
   config_.flow->shift_terminal = 0.25;
   for (const SamplerKind kind : kFlowSamplers) {
     const std::vector<double> sigmas = Sigmas(Make({.kind = kind, .steps = 8}));
@@ -139,7 +139,7 @@ TEST_F(Flow, ShiftTerminalIsTheLastLevelOfClassesThatHaveIt) {
   ExpectRefused({.steps = 1}, "sampler.steps", "ask for at least 2");
 }
 
-TEST_F(Flow, CurvesKeepTheEnds) {
+TEST_F(FlowTest, CurvesKeepTheEnds) {
   for (const auto sigmas :
        {denoise::Sigmas::kKarras, denoise::Sigmas::kExponential, denoise::Sigmas::kBeta}) {
     const std::vector<double> levels = Sigmas(Make({.steps = 11, .sigmas = sigmas}));
@@ -154,7 +154,7 @@ TEST_F(Flow, CurvesKeepTheEnds) {
   EXPECT_EQ(Sigmas(Make({.steps = 3})), Sigmas(table));
 }
 
-TEST_F(Flow, OwnTimesAreLevels) {
+TEST_F(FlowTest, OwnTimesAreLevels) {
   const SamplerOptions options = {.timesteps = {900, 500.5F, 20}};
   for (const SamplerKind kind : {SamplerKind::kEuler, SamplerKind::kDpmpp2M}) {
     SamplerOptions of_kind = options;
@@ -178,7 +178,7 @@ TEST_F(Flow, OwnTimesAreLevels) {
 
 // For one point of data x_t goes along a straight line, on which every solver is exact, and so is
 // what the stochastic ones draw.
-TEST_F(Flow, IsExactForAPoint) {
+TEST_F(FlowTest, IsExactForAPoint) {
   const GaussianData data = {.mean = 0.8, .variance = 0};
   for (const double shift : {0.5, 1.0, 3.0}) {
     config_.flow->shift = shift;
@@ -219,7 +219,7 @@ double FlowError(const Table& table) {
   return error;
 }
 
-TEST_F(Flow, ConvergesAtItsOrders) {
+TEST_F(FlowTest, ConvergesAtItsOrders) {
   const struct {
     SamplerKind kind;
     double ratio_min;  // Of the errors with 100 and with 200 steps.
@@ -240,7 +240,7 @@ TEST_F(Flow, ConvergesAtItsOrders) {
 }
 
 // x = (1-σ) image + σ z at the level of the first step that is run.
-TEST_F(Flow, StartsFromAnImage) {
+TEST_F(FlowTest, StartsFromAnImage) {
   for (const SamplerKind kind : kFlowSamplers) {
     const Table whole = Make({.kind = kind, .steps = 20});
     const Table part = Make({.kind = kind, .steps = 20, .strength = 0.4});
@@ -253,7 +253,7 @@ TEST_F(Flow, StartsFromAnImage) {
   }
 }
 
-TEST_F(Flow, TablesAreFinite) {
+TEST_F(FlowTest, TablesAreFinite) {
   for (const double shift : {0.1, 1.0, 30.0}) {
     config_.flow->shift = shift;
     for (const SamplerKind kind : kFlowSamplers) {
@@ -274,7 +274,7 @@ TEST_F(Flow, TablesAreFinite) {
   }
 }
 
-TEST_F(Flow, RefusesWhatMeansNothing) {
+TEST_F(FlowTest, RefusesWhatMeansNothing) {
   for (const SamplerKind kind : {SamplerKind::kDdpm, SamplerKind::kDdim, SamplerKind::kHeun,
                                  SamplerKind::kLms, SamplerKind::kPndm}) {
     ExpectRefused({.kind = kind, .steps = 4}, "sampler.kind",
@@ -311,7 +311,7 @@ TEST_F(Flow, RefusesWhatMeansNothing) {
   ExpectRefused({.steps = 4, .flow_shift = 1000}, "sampler.flow_shift", "1000 is not between");
 }
 
-TEST_F(Flow, ADiffusionHasNoShift) {
+TEST_F(FlowTest, ADiffusionHasNoShift) {
   config_.flow.reset();
   config_.prediction = Prediction::kEpsilon;
   config_.betas.assign(100, 0.01);

@@ -14,7 +14,7 @@ using ::testing::HasSubstr;
 
 constexpr double kX0 = -0.7;
 
-class ForwardProcess : public ::testing::Test {
+class ForwardProcessTest : public ::testing::Test {
  protected:
   const NoiseSchedule schedule_{MakeBetas(BetaSchedule::kLinear, 100, 0.001, 0.2)};
 
@@ -48,7 +48,7 @@ class ForwardProcess : public ::testing::Test {
   }
 };
 
-TEST_F(ForwardProcess, ChainComposesToTheMarginals) {
+TEST_F(ForwardProcessTest, ChainComposesToTheMarginals) {
   for (const std::vector<int64_t>& timesteps :
        {std::vector<int64_t>{99}, {0}, {0, 1, 2}, {3, 10, 50, 99}}) {
     const auto table = MakeForwardChain(schedule_, timesteps);
@@ -59,7 +59,7 @@ TEST_F(ForwardProcess, ChainComposesToTheMarginals) {
   }
 }
 
-TEST_F(ForwardProcess, JumpsAreIndependentDraws) {
+TEST_F(ForwardProcessTest, JumpsAreIndependentDraws) {
   const std::vector<int64_t> timesteps = {0, 10, 99};
   const auto table = MakeForwardJumps(schedule_, timesteps);
   ASSERT_TRUE(table.ok()) << table.status();
@@ -75,7 +75,7 @@ TEST_F(ForwardProcess, JumpsAreIndependentDraws) {
   }
 }
 
-TEST_F(ForwardProcess, RefusesBadTimesteps) {
+TEST_F(ForwardProcessTest, RefusesBadTimesteps) {
   const struct {
     std::vector<int64_t> timesteps;
     std::string message;
@@ -94,7 +94,7 @@ TEST_F(ForwardProcess, RefusesBadTimesteps) {
   }
 }
 
-TEST(ForwardProcessOfFlow, JumpsAlongTheLine) {
+TEST(ForwardProcessOfFlowTest, JumpsAlongTheLine) {
   const auto table = MakeForwardJumps(NoiseSchedule::OfFlow(10), {0, 4, 9});
   ASSERT_TRUE(table.ok()) << table.status();
   Moments moments = AllEqual(kX0, 0);
@@ -108,14 +108,14 @@ TEST(ForwardProcessOfFlow, JumpsAlongTheLine) {
   }
 }
 
-TEST(ForwardProcessOfFlow, IsNoChain) {
+TEST(ForwardProcessOfFlowTest, IsNoChain) {
   const absl::Status status = MakeForwardChain(NoiseSchedule::OfFlow(10), {0, 4, 9}).status();
   EXPECT_EQ(FieldOf(status), "chain");
   EXPECT_THAT(std::string(status.message()), HasSubstr("flow model"));
 }
 
 // With zero SNR the last transition keeps nothing.
-TEST(ForwardProcessOfZeroSnr, EndsInNoiseAlone) {
+TEST(ForwardProcessOfZeroSnrTest, EndsInNoiseAlone) {
   const NoiseSchedule schedule({0.5, 0.25, 1});
   for (const auto& table :
        {MakeForwardChain(schedule, {1, 2}), MakeForwardJumps(schedule, {1, 2})}) {

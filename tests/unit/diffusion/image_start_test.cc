@@ -17,7 +17,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-TEST(StepsOfStrength, AreThoseOfTheNumberAsWritten) {
+TEST(StepsOfStrengthTest, AreThoseOfTheNumberAsWritten) {
   const struct {
     int64_t steps;
     double strength;
@@ -40,7 +40,7 @@ TEST(StepsOfStrength, AreThoseOfTheNumberAsWritten) {
   }
 }
 
-TEST(StepsOfStrength, RefusesWhatIsNoShare) {
+TEST(StepsOfStrengthTest, RefusesWhatIsNoShare) {
   for (const double strength : {0.0, -0.5, 1.001, std::numeric_limits<double>::quiet_NaN(),
                                 std::numeric_limits<double>::infinity()}) {
     const absl::Status status = StepsOfStrength(10, strength).status();
@@ -53,9 +53,9 @@ TEST(StepsOfStrength, RefusesWhatIsNoShare) {
               HasSubstr("0.09 of 10 steps is less than one step; give at least 0.1"));
 }
 
-class ImageStart : public ::testing::Test {
+class ImageStartTest : public ::testing::Test {
  protected:
-  ImageStart() {
+  ImageStartTest() {
     config_.betas = MakeBetas(BetaSchedule::kLinear, 1000, 0.0001, 0.02);
     config_.skip_prk_steps = true;
   }
@@ -69,7 +69,7 @@ class ImageStart : public ::testing::Test {
   SchedulerConfig config_;
 };
 
-TEST_F(ImageStart, RunsTheLastStepsFromTheirFirstLevel) {
+TEST_F(ImageStartTest, RunsTheLastStepsFromTheirFirstLevel) {
   for (const SamplerKind kind : AllSamplers()) {
     const Table whole = Make({.kind = kind, .steps = 20});
     const Table part = Make({.kind = kind, .steps = 20, .strength = 0.4});
@@ -93,7 +93,7 @@ TEST_F(ImageStart, RunsTheLastStepsFromTheirFirstLevel) {
   }
 }
 
-TEST_F(ImageStart, WithAllStepsStillStartsFromTheImage) {
+TEST_F(ImageStartTest, WithAllStepsStillStartsFromTheImage) {
   const Table table = Make({.kind = SamplerKind::kDdim, .steps = 20, .strength = 1});
   const NoiseSchedule schedule(config_.betas);
   EXPECT_EQ(table.total_steps, 20u);
@@ -104,7 +104,7 @@ TEST_F(ImageStart, WithAllStepsStillStartsFromTheImage) {
   EXPECT_EQ(Make({.kind = SamplerKind::kDdim, .steps = 20}).image_scale, 0);
 }
 
-TEST_F(ImageStart, OrdersAreCountedFromTheFirstRowRun) {
+TEST_F(ImageStartTest, OrdersAreCountedFromTheFirstRowRun) {
   for (const SamplerKind kind :
        {SamplerKind::kDpmpp2M, SamplerKind::kLms, SamplerKind::kUniPc, SamplerKind::kDeis}) {
     const Table table = Make({.kind = kind, .steps = 20, .strength = 0.5});
@@ -113,7 +113,7 @@ TEST_F(ImageStart, OrdersAreCountedFromTheFirstRowRun) {
   }
 }
 
-TEST_F(ImageStart, StridesAndOrdersAtTheEndAreThoseOfAllSteps) {
+TEST_F(ImageStartTest, StridesAndOrdersAtTheEndAreThoseOfAllSteps) {
   const Table ddim = Make({.kind = SamplerKind::kDdim, .steps = 20, .strength = 0.1});
   EXPECT_EQ(ddim.rows[0].timestep, 50);
   EXPECT_EQ(ddim.rows[0].state_timestep, 0);
@@ -127,7 +127,7 @@ TEST_F(ImageStart, StridesAndOrdersAtTheEndAreThoseOfAllSteps) {
   EXPECT_FALSE(uses_step_before(10, 1));
 }
 
-TEST_F(ImageStart, WorksWithTheCallersTimes) {
+TEST_F(ImageStartTest, WorksWithTheCallersTimes) {
   const Table table =
       Make({.kind = SamplerKind::kEuler, .timesteps = {900, 600, 300, 100.5F}, .strength = 0.5});
   EXPECT_EQ(table.total_steps, 2u);
@@ -135,7 +135,7 @@ TEST_F(ImageStart, WorksWithTheCallersTimes) {
   EXPECT_EQ(table.rows[0].state_timestep, 100.5);
 }
 
-TEST_F(ImageStart, OfAFlowModelIsOnItsLine) {
+TEST_F(ImageStartTest, OfAFlowModelIsOnItsLine) {
   config_ = *ParseSchedulerConfig(R"({"_class_name": "FlowMatchEulerDiscreteScheduler"})");
   const Table table = Make({.steps = 10, .strength = 0.5});
   EXPECT_EQ(table.total_steps, 5u);
@@ -144,7 +144,7 @@ TEST_F(ImageStart, OfAFlowModelIsOnItsLine) {
   EXPECT_NEAR(table.initial_timestep, 1000 * table.initial_scale, 1e-4);
 }
 
-TEST_F(ImageStart, BadStepsAreRefusedAsEver) {
+TEST_F(ImageStartTest, BadStepsAreRefusedAsEver) {
   for (const uint32_t steps : {0u, 1001u}) {
     const absl::Status status =
         MakeTable(config_, ScheduleOf(config_), false, {.steps = steps, .strength = 0.5}).status();

@@ -21,9 +21,9 @@ using ::testing::HasSubstr;
 constexpr SamplerKind kRepeatable[] = {SamplerKind::kDdpm, SamplerKind::kDdim, SamplerKind::kEuler,
                                        SamplerKind::kEulerAncestral};
 
-class Inpainting : public ::testing::Test {
+class InpaintingTest : public ::testing::Test {
  protected:
-  Inpainting() {
+  InpaintingTest() {
     config_.betas = MakeBetas(BetaSchedule::kLinear, 1000, 0.0001, 0.02);
     config_.clip_sample = false;
   }
@@ -45,7 +45,7 @@ class Inpainting : public ::testing::Test {
   SchedulerConfig config_;
 };
 
-TEST_F(Inpainting, EveryRowBlendsAtItsOwnLevelAndTheLastWithTheImage) {
+TEST_F(InpaintingTest, EveryRowBlendsAtItsOwnLevelAndTheLastWithTheImage) {
   for (const SamplerKind kind : AllSamplers()) {
     const Table plain = Make({.kind = kind, .steps = 8});
     const Table table = Make({.kind = kind, .steps = 8, .inpainting = true});
@@ -68,7 +68,7 @@ TEST_F(Inpainting, EveryRowBlendsAtItsOwnLevelAndTheLastWithTheImage) {
   }
 }
 
-TEST_F(Inpainting, ResamplingGoesBackWhereTheAuthorsListDoes) {
+TEST_F(InpaintingTest, ResamplingGoesBackWhereTheAuthorsListDoes) {
   const Table table = Make({.kind = SamplerKind::kEuler,
                             .steps = 4,
                             .spacing = Spacing::kLeading,
@@ -111,7 +111,7 @@ TEST_F(Inpainting, ResamplingGoesBackWhereTheAuthorsListDoes) {
 }
 
 // For a point of data every row leaves x distributed as its level says, whether it goes on or back.
-TEST_F(Inpainting, RowsThatGoBackAreTheForwardProcess) {
+TEST_F(InpaintingTest, RowsThatGoBackAreTheForwardProcess) {
   const GaussianData data = {.mean = 0.8, .variance = 0};
   for (const SamplerKind kind : kRepeatable) {
     const Table table = Make({.kind = kind,
@@ -142,7 +142,7 @@ TEST_F(Inpainting, RowsThatGoBackAreTheForwardProcess) {
   }
 }
 
-TEST_F(Inpainting, RowsThatGoBackOnAFlowModelsLineToo) {
+TEST_F(InpaintingTest, RowsThatGoBackOnAFlowModelsLineToo) {
   config_ = *ParseSchedulerConfig(R"({"_class_name": "FlowMatchEulerDiscreteScheduler"})");
   const GaussianData data = {.mean = 0.8, .variance = 0};
   for (const SamplerKind kind : {SamplerKind::kEuler, SamplerKind::kEulerAncestral}) {
@@ -165,7 +165,7 @@ TEST_F(Inpainting, RowsThatGoBackOnAFlowModelsLineToo) {
   }
 }
 
-TEST_F(Inpainting, BeginsAtAnImageToo) {
+TEST_F(InpaintingTest, BeginsAtAnImageToo) {
   const Table table = Make({.kind = SamplerKind::kDdpm,
                             .steps = 10,
                             .strength = 0.5,
@@ -177,7 +177,7 @@ TEST_F(Inpainting, BeginsAtAnImageToo) {
   EXPECT_EQ(table.rows[4].state_timestep, 400);  // From one step left, back to the start.
 }
 
-TEST_F(Inpainting, RefusesResamplingOfSamplersThatRemember) {
+TEST_F(InpaintingTest, RefusesResamplingOfSamplersThatRemember) {
   for (const SamplerKind kind : AllSamplers()) {
     const bool repeatable =
         std::find(std::begin(kRepeatable), std::end(kRepeatable), kind) != std::end(kRepeatable);
@@ -191,7 +191,7 @@ TEST_F(Inpainting, RefusesResamplingOfSamplersThatRemember) {
   }
 }
 
-TEST_F(Inpainting, RefusesJumpsThatMeanNothing) {
+TEST_F(InpaintingTest, RefusesJumpsThatMeanNothing) {
   const auto options = [](uint32_t steps, uint32_t length, uint32_t samples) {
     return SamplerOptions{
         .steps = steps, .inpainting = true, .jump_length = length, .jump_samples = samples};
@@ -208,7 +208,7 @@ TEST_F(Inpainting, RefusesJumpsThatMeanNothing) {
   EXPECT_GT(Make(options(10, 9, 2)).total_steps, 10u);
 }
 
-TEST_F(Inpainting, BoundsTheNumberOfRows) {
+TEST_F(InpaintingTest, BoundsTheNumberOfRows) {
   // 10 steps, and 4 places (1, 3, 5 and 7 left) to go back from by 3 rows each.
   const auto options = [](uint32_t samples) {
     return SamplerOptions{

@@ -57,7 +57,7 @@ double ExpectedNats(const Term& term, double log_variance, double squared_error)
   return 0.5 * (std::exp(ratio) - 1 - ratio + squared * std::exp(-log_variance));
 }
 
-TEST(Likelihood, AllTermsInDescendingOrderOfTime) {
+TEST(LikelihoodTest, AllTermsInDescendingOrderOfTime) {
   const Table table = Make(Config(BetaSchedule::kLinear, 50));
   ASSERT_EQ(table.rows.size(), 50u);
   ASSERT_EQ(table.terms.size(), 50u);
@@ -85,7 +85,7 @@ TEST(Likelihood, AllTermsInDescendingOrderOfTime) {
 // With the variance of the true reverse process the bound is -log p(x_0), but for the prior that
 // generation starts from: E[L_T + Σ L] = entropy of the data + KL(q(x_T) ‖ N(0, I)). Every
 // coefficient of every term must be right for that.
-TEST(Likelihood, IsTheEntropyForTheTrueReverseProcess) {
+TEST(LikelihoodTest, IsTheEntropyForTheTrueReverseProcess) {
   const GaussianData data = {.mean = 0.2, .variance = 0.3};
   for (const BetaSchedule kind : {BetaSchedule::kLinear, BetaSchedule::kSquaredCosCapV2}) {
     SchedulerConfig config = Config(kind);
@@ -117,7 +117,7 @@ TEST(Likelihood, IsTheEntropyForTheTrueReverseProcess) {
 
 // Fixed-large is right for standard normal data, fixed-small for a single point (Ho et al. 2020,
 // section 3.2). Only t = 0 is then no equality, where both take β̃_1.
-TEST(Likelihood, FixedVariancesAreExactForTheirData) {
+TEST(LikelihoodTest, FixedVariancesAreExactForTheirData) {
   SchedulerConfig config = Config();
   const NoiseSchedule schedule(config.betas);
   const auto after_0 = [](const Table& table, const GaussianData& data) {
@@ -140,7 +140,7 @@ TEST(Likelihood, FixedVariancesAreExactForTheirData) {
   EXPECT_GT(after_0(Make(config), {.mean = 0, .variance = 1}), expected + 0.1);
 }
 
-TEST(Likelihood, VariancesOfTheModel) {
+TEST(LikelihoodTest, VariancesOfTheModel) {
   SchedulerConfig config = Config();
   const NoiseSchedule schedule(config.betas);
   const auto beta = [&](int64_t t) {
@@ -179,7 +179,7 @@ TEST(Likelihood, VariancesOfTheModel) {
   EXPECT_EQ(Make(config, {}, true).rows[7].variance, RowVariance::kNone);
 }
 
-TEST(Likelihood, ClipsAsTheConfigSaysUnlessTheRequestDoes) {
+TEST(LikelihoodTest, ClipsAsTheConfigSaysUnlessTheRequestDoes) {
   SchedulerConfig config = Config();
   config.clip_sample.reset();
   EXPECT_TRUE(Make(config).rows[0].clip);  // as ancestral sampling does
@@ -192,7 +192,7 @@ TEST(Likelihood, ClipsAsTheConfigSaysUnlessTheRequestDoes) {
   EXPECT_EQ(Make(config, {.clip_sample = true}).rows[0].clip_range, 2);
 }
 
-TEST(Likelihood, DrawsOneTimestepOfEachStratum) {
+TEST(LikelihoodTest, DrawsOneTimestepOfEachStratum) {
   const SchedulerConfig config = Config();
   const NoiseSchedule schedule(config.betas);
   const auto log_snr = [&](int64_t t) {
@@ -223,7 +223,7 @@ TEST(Likelihood, DrawsOneTimestepOfEachStratum) {
 
 // Numbers, so that another platform or a change of the generator is found out. From a Python
 // program written by the description alone.
-TEST(Likelihood, TheChoiceIsAFunctionOfTheSeed) {
+TEST(LikelihoodTest, TheChoiceIsAFunctionOfTheSeed) {
   const SchedulerConfig config = Config();
   EXPECT_THAT(TimesOf(Make(config, {.num_timesteps = 6, .seed = 0})),
               ElementsAre(891, 649, 616, 99, 37, 12, 0));
@@ -232,7 +232,7 @@ TEST(Likelihood, TheChoiceIsAFunctionOfTheSeed) {
 }
 
 // Only the choice: terms are what they are expected to be. The figures of a good choice.
-TEST(Likelihood, TheEstimateIsUnbiasedAndNarrow) {
+TEST(LikelihoodTest, TheEstimateIsUnbiasedAndNarrow) {
   constexpr int kSeeds = 400;
   const GaussianData data = {.mean = 0, .variance = 0.25};
   for (const auto& [kind, deviation] :
@@ -263,7 +263,7 @@ TEST(Likelihood, TheEstimateIsUnbiasedAndNarrow) {
 
 // The whole: samples of 192 values, the best denoiser, noise and choice from a seed. 50 terms and
 // their standard error cover the truth as often as they claim, and do not cover it by being vague.
-TEST(Likelihood, TheStandardErrorCoversTheTruth) {
+TEST(LikelihoodTest, TheStandardErrorCoversTheTruth) {
   constexpr int kSeeds = 300;
   constexpr int kValues = 192;
   const GaussianData data = {.mean = 0.1, .variance = 0.25};
@@ -317,7 +317,7 @@ TEST(Likelihood, TheStandardErrorCoversTheTruth) {
 }
 
 // A schedule that ends without signal, as rescale_betas_zero_snr makes it.
-TEST(Likelihood, TermsWithoutSignalAreFinite) {
+TEST(LikelihoodTest, TermsWithoutSignalAreFinite) {
   SchedulerConfig config = Config();
   config.betas.back() = 1;
   ASSERT_EQ(NoiseSchedule(config.betas).alpha_bar(999), 0);
@@ -341,7 +341,7 @@ TEST(Likelihood, TermsWithoutSignalAreFinite) {
   EXPECT_EQ(PriorNats(NoiseSchedule(config.betas), std::vector<float>{0.5, -1}), 0);
 }
 
-TEST(Likelihood, RefusesWhatHasNoMeaning) {
+TEST(LikelihoodTest, RefusesWhatHasNoMeaning) {
   const auto refused = [](const SchedulerConfig& config, const LikelihoodOptions& options) {
     return MakeLikelihoodTable(config, NoiseSchedule(config.betas), false, options).status();
   };
@@ -373,7 +373,7 @@ TEST(Likelihood, RefusesWhatHasNoMeaning) {
   EXPECT_THAT(std::string(refused(still, {}).message()), HasSubstr("t = 3"));
 }
 
-TEST(Likelihood, FewTimesteps) {
+TEST(LikelihoodTest, FewTimesteps) {
   // All of the few are there for certain, so nothing is estimated.
   const Table table = Make(Config(BetaSchedule::kLinear, 3), {.num_timesteps = 2});
   EXPECT_THAT(TimesOf(table), ElementsAre(2, 1, 0));
@@ -382,7 +382,7 @@ TEST(Likelihood, FewTimesteps) {
   EXPECT_THAT(TimesOf(Make(Config(BetaSchedule::kLinear, 1))), ElementsAre(0));
 }
 
-TEST(Likelihood, PriorIsTheDivergenceFromStandardNormal) {
+TEST(LikelihoodTest, PriorIsTheDivergenceFromStandardNormal) {
   const NoiseSchedule schedule({0.1, 0.2, 0.3});
   const double alpha_bar = schedule.alpha_bar(2);
   double expected = 0;
@@ -393,7 +393,7 @@ TEST(Likelihood, PriorIsTheDivergenceFromStandardNormal) {
 }
 
 // Weights count, and the error is in proportion to the terms.
-TEST(Likelihood, BoundIsTheWeightedSum) {
+TEST(LikelihoodTest, BoundIsTheWeightedSum) {
   const Table table = Make(Config(), {.num_timesteps = 10, .seed = 4});
   std::vector<double> nats(table.terms.size());
   std::iota(nats.begin(), nats.end(), 1.0);

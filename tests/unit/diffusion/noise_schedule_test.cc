@@ -10,7 +10,7 @@
 namespace denoise {
 namespace {
 
-TEST(NoiseSchedule, MultipliesUp) {
+TEST(NoiseScheduleTest, MultipliesUp) {
   const NoiseSchedule schedule({0.5, 0.25, 0.1});
   ASSERT_EQ(schedule.size(), 3);
   EXPECT_DOUBLE_EQ(schedule.alpha_bar(0), 0.5);
@@ -22,7 +22,7 @@ TEST(NoiseSchedule, MultipliesUp) {
 }
 
 // The product is not rounded between factors: 2000 roundings would be off by far more than one.
-TEST(NoiseSchedule, IsRoundedOnceATime) {
+TEST(NoiseScheduleTest, IsRoundedOnceATime) {
   const std::vector<double> betas(2000, static_cast<double>(0.001F));
   const NoiseSchedule schedule(betas);
   const double factor = 1.0F - 0.001F;
@@ -33,7 +33,7 @@ TEST(NoiseSchedule, IsRoundedOnceATime) {
   }
 }
 
-TEST(NoiseSchedule, OfFlowIsALine) {
+TEST(NoiseScheduleTest, OfFlowIsALine) {
   const NoiseSchedule schedule = NoiseSchedule::OfFlow(4);
   EXPECT_TRUE(schedule.is_flow());
   EXPECT_FALSE(schedule.has_zero_snr());
@@ -47,7 +47,7 @@ TEST(NoiseSchedule, OfFlowIsALine) {
   EXPECT_FALSE(NoiseSchedule({0.5}).is_flow());
 }
 
-TEST(NoiseSchedule, ZeroSnrCanBeTakenAway) {
+TEST(NoiseScheduleTest, ZeroSnrCanBeTakenAway) {
   const NoiseSchedule schedule({0.5, 0.25, 1});
   EXPECT_TRUE(schedule.has_zero_snr());
   EXPECT_EQ(schedule.alpha(2), 0);
@@ -61,7 +61,7 @@ TEST(NoiseSchedule, ZeroSnrCanBeTakenAway) {
 }
 
 // √ᾱ becomes (√ᾱ - √ᾱ_T) √ᾱ_0/(√ᾱ_0 - √ᾱ_T).
-TEST(BetaSchedule, RescalesToZeroSnr) {
+TEST(BetaScheduleTest, RescalesToZeroSnr) {
   const std::vector<double> betas = MakeBetas(BetaSchedule::kLinear, 1000, 0.0001, 0.02);
   const NoiseSchedule before(betas);
   const NoiseSchedule after(RescaleToZeroSnr(betas));
@@ -75,7 +75,7 @@ TEST(BetaSchedule, RescalesToZeroSnr) {
 }
 
 // Ho et al. 2020: 1e-4 to 0.02 in 1000 steps leaves a KL to N(0, I) of about 1e-5 bits.
-TEST(BetaSchedule, LinearAsInThePaper) {
+TEST(BetaScheduleTest, LinearAsInThePaper) {
   const std::vector<double> betas = MakeBetas(BetaSchedule::kLinear, 1000, 0.0001, 0.02);
   ASSERT_EQ(betas.size(), 1000u);
   EXPECT_NEAR(betas.front(), 0.0001, 1e-11);
@@ -84,14 +84,14 @@ TEST(BetaSchedule, LinearAsInThePaper) {
   EXPECT_NEAR(NoiseSchedule(betas).alpha_bar(999), 4.0358e-5, 1e-9);
 }
 
-TEST(BetaSchedule, ScaledLinearIsEvenInRoots) {
+TEST(BetaScheduleTest, ScaledLinearIsEvenInRoots) {
   const std::vector<double> betas = MakeBetas(BetaSchedule::kScaledLinear, 1001, 0.0004, 0.0144);
   EXPECT_NEAR(betas.front(), 0.0004, 1e-10);
   EXPECT_NEAR(betas[500], 0.07 * 0.07, 1e-9);
   EXPECT_NEAR(betas.back(), 0.0144, 1e-9);
 }
 
-TEST(BetaSchedule, CosineIsACosineUpToItsCap) {
+TEST(BetaScheduleTest, CosineIsACosineUpToItsCap) {
   const std::vector<double> betas = MakeBetas(BetaSchedule::kSquaredCosCapV2, 1000, 0, 0);
   const NoiseSchedule schedule(betas);
   const auto f = [](double u) {
@@ -105,14 +105,14 @@ TEST(BetaSchedule, CosineIsACosineUpToItsCap) {
   EXPECT_LT(betas[998], 0.999);
 }
 
-TEST(BetaSchedule, SigmoidIsSymmetricAboutItsMiddle) {
+TEST(BetaScheduleTest, SigmoidIsSymmetricAboutItsMiddle) {
   const std::vector<double> betas = MakeBetas(BetaSchedule::kSigmoid, 101, 0.1, 0.3);
   EXPECT_NEAR(betas[50], 0.2, 1e-7);
   EXPECT_NEAR(betas[0], 0.1 + 0.2 / (1 + std::exp(6.0)), 1e-7);
   EXPECT_NEAR(betas[20] + betas[80], 0.4, 1e-7);
 }
 
-TEST(BetaSchedule, ValuesAreFloats) {
+TEST(BetaScheduleTest, ValuesAreFloats) {
   for (const auto schedule : {BetaSchedule::kLinear, BetaSchedule::kScaledLinear,
                               BetaSchedule::kSquaredCosCapV2, BetaSchedule::kSigmoid}) {
     for (const double beta : MakeBetas(schedule, 17, 0.001, 0.02)) {
@@ -121,7 +121,7 @@ TEST(BetaSchedule, ValuesAreFloats) {
   }
 }
 
-TEST(BetaSchedule, OneStep) {
+TEST(BetaScheduleTest, OneStep) {
   EXPECT_EQ(MakeBetas(BetaSchedule::kLinear, 1, 0.25, 0.5), std::vector<double>{0.25});
   EXPECT_EQ(MakeBetas(BetaSchedule::kScaledLinear, 1, 0.25, 0.5), std::vector<double>{0.25});
 }

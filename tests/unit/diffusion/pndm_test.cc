@@ -13,9 +13,9 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-class Pndm : public ::testing::Test {
+class PndmTest : public ::testing::Test {
  protected:
-  Pndm() { config_.betas = MakeBetas(BetaSchedule::kLinear, 1000, 0.0001, 0.02); }
+  PndmTest() { config_.betas = MakeBetas(BetaSchedule::kLinear, 1000, 0.0001, 0.02); }
 
   absl::StatusOr<Table> Make(SamplerOptions options) {
     options.kind = SamplerKind::kPndm;
@@ -31,7 +31,7 @@ std::vector<double> Times(const Table& table) {
   return times;
 }
 
-TEST_F(Pndm, StartsWithThreeStepsOfFourCallsUnlessTheFileSkipsThem) {
+TEST_F(PndmTest, StartsWithThreeStepsOfFourCallsUnlessTheFileSkipsThem) {
   const Table table = *Make({.steps = 5});
   EXPECT_THAT(Times(table),
               ElementsAre(800, 700, 700, 600, 600, 500, 500, 400, 400, 300, 300, 200, 200, 0));
@@ -56,7 +56,7 @@ TEST_F(Pndm, StartsWithThreeStepsOfFourCallsUnlessTheFileSkipsThem) {
 }
 
 // Among an odd stride's halves the first row arrives beside the time of the second's call.
-TEST_F(Pndm, HalvesOfAnOddStrideAreRoundedDown) {
+TEST_F(PndmTest, HalvesOfAnOddStrideAreRoundedDown) {
   const Table table = *Make({.steps = 8});  // Strides of 125.
   EXPECT_EQ(table.rows[0].timestep, 875);
   EXPECT_EQ(table.rows[0].state_timestep, 813);
@@ -65,12 +65,12 @@ TEST_F(Pndm, HalvesOfAnOddStrideAreRoundedDown) {
   EXPECT_EQ(table.rows[2].state_timestep, 750);
 }
 
-TEST_F(Pndm, HalvesTheWaysBetweenTheCallersTimes) {
+TEST_F(PndmTest, HalvesTheWaysBetweenTheCallersTimes) {
   EXPECT_THAT(Times(*Make({.timesteps = {900, 500, 401, 100, 7}})),
               ElementsAre(900, 700, 700, 500, 500, 450, 450, 401, 401, 250, 250, 100, 100, 7));
 }
 
-TEST_F(Pndm, NeedsFourSteps) {
+TEST_F(PndmTest, NeedsFourSteps) {
   const auto expect_refused = [&](const SamplerOptions& options, const std::string& field,
                                   const std::string& message) {
     const absl::Status status = Make(options).status();
@@ -90,7 +90,7 @@ TEST_F(Pndm, NeedsFourSteps) {
 }
 
 // One step of size h of a method of order 4 is off by h⁵, ten of half the size by far less.
-TEST_F(Pndm, FirstStepIsOfFourthOrder) {
+TEST_F(PndmTest, FirstStepIsOfFourthOrder) {
   config_.clip_sample = false;
   const auto error_after_first_step = [&](uint32_t steps) {
     Table table = *Make({.steps = steps, .spacing = Spacing::kTrailing});

@@ -20,9 +20,9 @@ using ::testing::HasSubstr;
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 constexpr double kInf = std::numeric_limits<double>::infinity();
 
-class Sampler : public ::testing::Test {
+class SamplerTest : public ::testing::Test {
  protected:
-  Sampler() { config_.betas = MakeBetas(BetaSchedule::kLinear, 100, 0.001, 0.1); }
+  SamplerTest() { config_.betas = MakeBetas(BetaSchedule::kLinear, 100, 0.001, 0.1); }
 
   absl::StatusOr<Table> Make(const SamplerOptions& options, bool learned_variance = false) {
     return MakeTable(config_, NoiseSchedule(config_.betas), learned_variance, options);
@@ -39,7 +39,7 @@ class Sampler : public ::testing::Test {
   SchedulerConfig config_;
 };
 
-TEST_F(Sampler, EveryKindHasASpec) {
+TEST_F(SamplerTest, EveryKindHasASpec) {
   for (int i = 0; i <= static_cast<int>(SamplerKind::kDeis); ++i) {
     const auto kind = static_cast<SamplerKind>(i);
     EXPECT_EQ(SpecOf(kind).kind, kind);
@@ -48,7 +48,7 @@ TEST_F(Sampler, EveryKindHasASpec) {
   EXPECT_EQ(Samplers().size(), static_cast<size_t>(SamplerKind::kDeis) + 1);
 }
 
-TEST_F(Sampler, RefusesStepsOutOfRange) {
+TEST_F(SamplerTest, RefusesStepsOutOfRange) {
   ExpectRefused({.steps = 0}, "sampler.steps", "0 is not in 1..100");
   ExpectRefused({.steps = 101}, "sampler.steps", "101 is not in 1..100");
   ExpectRefused({.steps = 4294967295u}, "sampler.steps", "4294967295 is not in 1..100");
@@ -56,20 +56,20 @@ TEST_F(Sampler, RefusesStepsOutOfRange) {
   EXPECT_TRUE(Make({.steps = 100}).ok());
 }
 
-TEST_F(Sampler, RefusesAGridPastTheLastTime) {
+TEST_F(SamplerTest, RefusesAGridPastTheLastTime) {
   config_.steps_offset = 1;
   ExpectRefused({.steps = 100}, "sampler.steps", "t = 100, past the last trained time 99");
   EXPECT_TRUE(Make({.steps = 100, .spacing = Spacing::kTrailing}).ok());
 }
 
-TEST_F(Sampler, RefusesEtaOutOfRange) {
+TEST_F(SamplerTest, RefusesEtaOutOfRange) {
   for (const double eta : {-0.1, 1.1, kNan, kInf}) {
     ExpectRefused({.kind = SamplerKind::kDdim, .steps = 10, .eta = eta}, "sampler.eta",
                   "is not in 0..1");
   }
 }
 
-TEST_F(Sampler, RefusesOptionsThatDoNothing) {
+TEST_F(SamplerTest, RefusesOptionsThatDoNothing) {
   ExpectRefused({.kind = SamplerKind::kDdpm, .steps = 10, .eta = 0.5}, "sampler.eta",
                 "0.5 does nothing for the sampler ddpm; leave it out, or choose one that uses it "
                 "(ddim)");
@@ -99,14 +99,14 @@ TEST_F(Sampler, RefusesOptionsThatDoNothing) {
   EXPECT_TRUE(Make({.steps = 10, .clip_sample = true, .clip_sample_range = 2.0}).ok());
 }
 
-TEST_F(Sampler, RefusesBadClipRanges) {
+TEST_F(SamplerTest, RefusesBadClipRanges) {
   for (const double range : {0.0, -1.0, kNan, kInf}) {
     ExpectRefused({.steps = 10, .clip_sample_range = range}, "sampler.clip_sample_range",
                   "is not a finite number above 0");
   }
 }
 
-TEST_F(Sampler, RefusesALearnedVarianceThatIsNotThere) {
+TEST_F(SamplerTest, RefusesALearnedVarianceThatIsNotThere) {
   for (const Variance variance : {Variance::kLearned, Variance::kLearnedRange}) {
     ExpectRefused({.steps = 10, .variance = variance}, "sampler.variance",
                   "needs a denoiser that gives a variance");
@@ -118,7 +118,7 @@ TEST_F(Sampler, RefusesALearnedVarianceThatIsNotThere) {
   EXPECT_TRUE(Make({.steps = 10, .variance = Variance::kFixedSmall}).ok());
 }
 
-TEST_F(Sampler, TheRequestWinsOverTheFileAndTheFileOverTheClass) {
+TEST_F(SamplerTest, TheRequestWinsOverTheFileAndTheFileOverTheClass) {
   // The class: leading, clipped at 1, DDPM.
   Table table = *Make({.steps = 7});
   EXPECT_EQ(table.initial_timestep, 84);
@@ -145,7 +145,7 @@ TEST_F(Sampler, TheRequestWinsOverTheFileAndTheFileOverTheClass) {
   EXPECT_FALSE(Make({.steps = 7, .clip_sample = false})->rows[0].clip);
 }
 
-TEST_F(Sampler, RefusesTimesThatCoincide) {
+TEST_F(SamplerTest, RefusesTimesThatCoincide) {
   for (const Spacing spacing : {Spacing::kLeading, Spacing::kLinspace}) {
     ExpectRefused({.kind = SamplerKind::kUniPc, .steps = 100, .spacing = spacing}, "sampler.steps",
                   "100 steps of this sampler and timestep_spacing would call the denoiser twice");
@@ -155,7 +155,7 @@ TEST_F(Sampler, RefusesTimesThatCoincide) {
       Make({.kind = SamplerKind::kUniPc, .steps = 100, .spacing = Spacing::kTrailing}).ok());
 }
 
-TEST_F(Sampler, SigmasComeFromTheRequestThenFromTheFileOfAClassThatHasThem) {
+TEST_F(SamplerTest, SigmasComeFromTheRequestThenFromTheFileOfAClassThatHasThem) {
   config_.sigmas = Sigmas::kKarras;
   const auto second_time = [&](SamplerKind kind, std::optional<Sigmas> sigmas) {
     return Make({.kind = kind, .steps = 10, .sigmas = sigmas})->rows[1].timestep;
@@ -173,7 +173,7 @@ TEST_F(Sampler, SigmasComeFromTheRequestThenFromTheFileOfAClassThatHasThem) {
 
 // Registers that the table does not have are not written, and every number is finite, all over the
 // options.
-TEST_F(Sampler, TablesAreFinite) {
+TEST_F(SamplerTest, TablesAreFinite) {
   const std::vector<std::vector<double>> schedules = {
       MakeBetas(BetaSchedule::kLinear, 1000, 0.0001, 0.02),
       MakeBetas(BetaSchedule::kScaledLinear, 1000, 0.00085, 0.012),
@@ -215,7 +215,7 @@ TEST_F(Sampler, TablesAreFinite) {
   }
 }
 
-TEST(SamplerOptions, EqualOptionsHashEqually) {
+TEST(SamplerOptionsTest, EqualOptionsHashEqually) {
   const SamplerOptions a = {.kind = SamplerKind::kDdim, .steps = 50, .eta = 0.5};
   SamplerOptions b = a;
   EXPECT_EQ(a, b);

@@ -30,7 +30,7 @@ void ExpectRefused(const std::string& json, const std::string& message) {
   EXPECT_THAT(std::string(status.message()), HasSubstr(message)) << json;
 }
 
-TEST(SchedulerConfig, SparseFileHasTheDefaultsOfItsClass) {
+TEST(SchedulerConfigTest, SparseFileHasTheDefaultsOfItsClass) {
   const SchedulerConfig config = Parse(Ddpm(""));
   EXPECT_EQ(config.class_name, "DDPMScheduler");
   EXPECT_EQ(config.default_sampler, SamplerKind::kDdpm);
@@ -47,7 +47,7 @@ TEST(SchedulerConfig, SparseFileHasTheDefaultsOfItsClass) {
   EXPECT_THAT(config.ignored_keys, IsEmpty());
 }
 
-TEST(SchedulerConfig, ReadsWhatDiffusersWrites) {
+TEST(SchedulerConfigTest, ReadsWhatDiffusersWrites) {
   const SchedulerConfig config = Parse(R"({
     "_class_name": "DDIMScheduler", "_diffusers_version": "0.42.1",
     "num_train_timesteps": 400, "beta_start": 0.00085, "beta_end": 0.012,
@@ -68,7 +68,7 @@ TEST(SchedulerConfig, ReadsWhatDiffusersWrites) {
   EXPECT_THAT(config.ignored_keys, ElementsAre("another"));
 }
 
-TEST(SchedulerConfig, Schedules) {
+TEST(SchedulerConfigTest, Schedules) {
   EXPECT_EQ(Parse(Ddpm(R"("beta_schedule": "squaredcos_cap_v2")")).betas,
             MakeBetas(BetaSchedule::kSquaredCosCapV2, 1000, 0, 0));
   EXPECT_EQ(Parse(Ddpm(R"("beta_schedule": "sigmoid", "num_train_timesteps": 50)")).betas,
@@ -80,7 +80,7 @@ TEST(SchedulerConfig, Schedules) {
               ElementsAre(static_cast<double>(0.1f)));
 }
 
-TEST(SchedulerConfig, NamesGoThereAndBack) {
+TEST(SchedulerConfigTest, NamesGoThereAndBack) {
   for (const auto value : {Prediction::kEpsilon, Prediction::kV, Prediction::kSample}) {
     EXPECT_EQ(Parse(Ddpm(absl::StrCat(R"("prediction_type": ")", Name(value), "\""))).prediction,
               value);
@@ -100,12 +100,12 @@ TEST(SchedulerConfig, NamesGoThereAndBack) {
   EXPECT_EQ(Name(Sigmas::kExponential), "exponential");
 }
 
-TEST(SchedulerConfig, LogVariancesAreTheSameVariances) {
+TEST(SchedulerConfigTest, LogVariancesAreTheSameVariances) {
   EXPECT_EQ(Parse(Ddpm(R"("variance_type": "fixed_small_log")")).variance, Variance::kFixedSmall);
   EXPECT_EQ(Parse(Ddpm(R"("variance_type": "fixed_large_log")")).variance, Variance::kFixedLarge);
 }
 
-TEST(SchedulerConfig, RefusesOtherClasses) {
+TEST(SchedulerConfigTest, RefusesOtherClasses) {
   ExpectRefused(R"({"_class_name": "EDMEulerScheduler"})",
                 R"(_class_name: "EDMEulerScheduler" is not a scheduler that is served; )"
                 "served are DDPMScheduler, DDIMScheduler, EulerDiscreteScheduler, "
@@ -116,13 +116,13 @@ TEST(SchedulerConfig, RefusesOtherClasses) {
   ExpectRefused(R"({"_class_name": 3})", "_class_name: 3 is not a text");
 }
 
-TEST(SchedulerConfig, RefusesWhatIsNoObject) {
+TEST(SchedulerConfigTest, RefusesWhatIsNoObject) {
   for (const char* json : {"", "{", "[1]", "3", "{\"_class_name\": nan}", "\xff\xfe"}) {
     ExpectRefused(json, "not a JSON object");
   }
 }
 
-TEST(SchedulerConfig, RefusesUnknownValuesByKeyAndValue) {
+TEST(SchedulerConfigTest, RefusesUnknownValuesByKeyAndValue) {
   const struct {
     const char* keys;
     const char* message;
@@ -185,7 +185,7 @@ TEST(SchedulerConfig, RefusesUnknownValuesByKeyAndValue) {
   for (const auto& [keys, message] : cases) ExpectRefused(Ddpm(keys), message);
 }
 
-TEST(SchedulerConfig, ReadsThresholding) {
+TEST(SchedulerConfigTest, ReadsThresholding) {
   const SchedulerConfig config = Parse(
       Ddpm(R"("thresholding": true, "dynamic_thresholding_ratio": 1.0, "sample_max_value": 1.0)"));
   EXPECT_EQ(config.thresholding, true);
@@ -197,7 +197,7 @@ TEST(SchedulerConfig, ReadsThresholding) {
   EXPECT_EQ(Parse(Ddpm(R"("sample_max_value": 7)")).sample_max_value, 7);
 }
 
-TEST(SchedulerConfig, RescalesToZeroSnr) {
+TEST(SchedulerConfigTest, RescalesToZeroSnr) {
   const std::string keys = R"("rescale_betas_zero_snr": true, "prediction_type": "v_prediction")";
   const SchedulerConfig config = Parse(Ddpm(keys));
   EXPECT_EQ(config.betas, RescaleToZeroSnr(MakeBetas(BetaSchedule::kLinear, 1000, 0.0001, 0.02)));
@@ -214,7 +214,7 @@ TEST(SchedulerConfig, RescalesToZeroSnr) {
 }
 
 // Sampling such a model as if the switch were off would give other pictures, silently.
-TEST(SchedulerConfig, SwitchesAreOnOrOff) {
+TEST(SchedulerConfigTest, SwitchesAreOnOrOff) {
   for (const char* key : {"thresholding", "rescale_betas_zero_snr", "use_flow_sigmas",
                           "use_dynamic_shifting", "stochastic_sampling"}) {
     ExpectRefused(Ddpm(absl::StrCat("\"", key, "\": 1")),
@@ -225,7 +225,7 @@ TEST(SchedulerConfig, SwitchesAreOnOrOff) {
   }
 }
 
-TEST(SchedulerConfig, ClassesChooseSamplers) {
+TEST(SchedulerConfigTest, ClassesChooseSamplers) {
   const struct {
     const char* keys;
     SamplerKind sampler;
@@ -266,7 +266,7 @@ TEST(SchedulerConfig, ClassesChooseSamplers) {
             MakeBetas(BetaSchedule::kLinear, 1000, 0.00085, 0.012));
 }
 
-TEST(SchedulerConfig, ReadsSolverKeys) {
+TEST(SchedulerConfigTest, ReadsSolverKeys) {
   const SchedulerConfig config = Parse(Ddpm(R"(
     "solver_order": 3, "solver_type": "heun", "lower_order_final": false, "euler_at_final": true,
     "final_sigmas_type": "sigma_min", "use_karras_sigmas": true, "use_beta_sigmas": false,
@@ -290,7 +290,7 @@ TEST(SchedulerConfig, ReadsSolverKeys) {
 }
 
 // Python writes these words, which are no JSON; within a text they are left alone.
-TEST(SchedulerConfig, TakesPythonsInfinities) {
+TEST(SchedulerConfigTest, TakesPythonsInfinities) {
   EXPECT_THAT(Parse(Ddpm(R"("note": "a \" NaN", "b": [NaN, Infinity, -Infinity])")).ignored_keys,
               ElementsAre("b", "note"));
   ExpectRefused(Ddpm(R"("beta_start": NaN)"), R"(beta_start: "NaN" is not a number)");
@@ -298,7 +298,7 @@ TEST(SchedulerConfig, TakesPythonsInfinities) {
                 R"(lambda_min_clipped: "Infinity" is not served; only "-Infinity" is)");
 }
 
-TEST(SchedulerConfig, CutsLongValues) {
+TEST(SchedulerConfigTest, CutsLongValues) {
   const absl::Status status =
       ParseSchedulerConfig(
           Ddpm(absl::StrCat(R"("clip_sample": ")", std::string(10'000, 'x'), "\"")))

@@ -17,7 +17,7 @@ using ::testing::HasSubstr;
 
 constexpr Sigmas kCurves[] = {Sigmas::kKarras, Sigmas::kExponential, Sigmas::kBeta};
 
-class SigmaGrid : public ::testing::Test {
+class SigmaGridTest : public ::testing::Test {
  protected:
   std::vector<TimeAndSigma> Make(const SigmaGridOptions& options) {
     auto grid = MakeSigmaGrid(schedule_, options);
@@ -29,7 +29,7 @@ class SigmaGrid : public ::testing::Test {
   NoiseSchedule schedule_{MakeBetas(BetaSchedule::kLinear, 1000, 0.0001, 0.02)};
 };
 
-TEST_F(SigmaGrid, ScheduleIsTheModelsLevels) {
+TEST_F(SigmaGridTest, ScheduleIsTheModelsLevels) {
   const auto grid = Make({.steps = 5});  // Times 999, 749.25, 499.5, 249.75, 0.
   ASSERT_EQ(grid.size(), 5u);
   EXPECT_EQ(grid[0].time, 999);
@@ -40,7 +40,7 @@ TEST_F(SigmaGrid, ScheduleIsTheModelsLevels) {
   EXPECT_NEAR(FirstSigma(schedule_), SigmaAt(0), 1e-6);
 }
 
-TEST_F(SigmaGrid, CurvesInClosedForm) {
+TEST_F(SigmaGridTest, CurvesInClosedForm) {
   const double max = SigmaAt(999);
   const double min = SigmaAt(0);
   const auto near = [](double expected) {
@@ -54,7 +54,7 @@ TEST_F(SigmaGrid, CurvesInClosedForm) {
   EXPECT_THAT(Make({.steps = 3, .sigmas = Sigmas::kBeta})[1].sigma, near((max + min) / 2));
 }
 
-TEST_F(SigmaGrid, CurvesGoDownBetweenTheirBounds) {
+TEST_F(SigmaGridTest, CurvesGoDownBetweenTheirBounds) {
   for (const TimeGrid grid : {TimeGrid::kFractional, TimeGrid::kIntervals}) {
     for (const Sigmas curve : kCurves) {
       const auto points = Make({.grid = grid, .steps = 40, .sigmas = curve});
@@ -72,7 +72,7 @@ TEST_F(SigmaGrid, CurvesGoDownBetweenTheirBounds) {
   }
 }
 
-TEST_F(SigmaGrid, TimesAreWhereTheScheduleHasTheSigma) {
+TEST_F(SigmaGridTest, TimesAreWhereTheScheduleHasTheSigma) {
   for (const Sigmas curve : kCurves) {
     for (const auto& [time, sigma] : Make({.steps = 40, .sigmas = curve})) {
       const auto below = std::min<int64_t>(static_cast<int64_t>(time), 998);
@@ -88,7 +88,7 @@ TEST_F(SigmaGrid, TimesAreWhereTheScheduleHasTheSigma) {
   }
 }
 
-TEST_F(SigmaGrid, RoundsOrCutsKarrasTimes) {
+TEST_F(SigmaGridTest, RoundsOrCutsKarrasTimes) {
   const auto exact = Make({.spacing = Spacing::kTrailing,
                            .steps = 20,
                            .sigmas = Sigmas::kKarras,
@@ -112,7 +112,7 @@ TEST_F(SigmaGrid, RoundsOrCutsKarrasTimes) {
   }
 }
 
-TEST_F(SigmaGrid, RefusesBoundsInTheWrongOrder) {
+TEST_F(SigmaGridTest, RefusesBoundsInTheWrongOrder) {
   const absl::Status status =
       MakeSigmaGrid(schedule_,
                     {.steps = 5, .sigmas = Sigmas::kKarras, .sigma_min = 3.0, .sigma_max = 2.0})
@@ -121,7 +121,7 @@ TEST_F(SigmaGrid, RefusesBoundsInTheWrongOrder) {
   EXPECT_THAT(std::string(status.message()), HasSubstr("sigma_min 3 and sigma_max 2"));
 }
 
-TEST_F(SigmaGrid, RefusesLevelsThatCoincide) {
+TEST_F(SigmaGridTest, RefusesLevelsThatCoincide) {
   const absl::Status status =
       MakeSigmaGrid(
           schedule_,
@@ -131,7 +131,7 @@ TEST_F(SigmaGrid, RefusesLevelsThatCoincide) {
   EXPECT_THAT(std::string(status.message()), HasSubstr("noise levels coincide at sigma/alpha 1"));
 }
 
-TEST_F(SigmaGrid, OneStepBeginsAtTheTop) {
+TEST_F(SigmaGridTest, OneStepBeginsAtTheTop) {
   for (const Sigmas curve : kCurves) {
     const auto points = Make({.grid = TimeGrid::kIntervals, .steps = 1, .sigmas = curve});
     ASSERT_EQ(points.size(), 1u);
@@ -139,7 +139,7 @@ TEST_F(SigmaGrid, OneStepBeginsAtTheTop) {
   }
 }
 
-TEST(SymmetricBetaQuantile, InvertsKnownDistributions) {
+TEST(SymmetricBetaQuantileTest, InvertsKnownDistributions) {
   for (const double p : {0.0, 1e-9, 0.01, 0.2, 0.5, 0.7, 0.999, 1.0}) {
     // Beta(½, ½) is the arcsine law, Beta(1, 1) uniform.
     const double sine = std::sin(std::numbers::pi / 2 * p);

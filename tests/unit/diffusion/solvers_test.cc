@@ -23,9 +23,9 @@ constexpr SamplerKind kSolvers[] = {
     SamplerKind::kPndm,       SamplerKind::kDeis,
 };
 
-class Solvers : public ::testing::Test {
+class SolversTest : public ::testing::Test {
  protected:
-  Solvers() { config_.betas = MakeBetas(BetaSchedule::kLinear, 1000, 0.0001, 0.02); }
+  SolversTest() { config_.betas = MakeBetas(BetaSchedule::kLinear, 1000, 0.0001, 0.02); }
 
   Table Make(const SamplerOptions& options) {
     auto table = MakeTable(config_, NoiseSchedule(config_.betas), false, options);
@@ -38,7 +38,7 @@ class Solvers : public ::testing::Test {
 
 // For one point of data the flow is a straight line, on which every solver is exact, and so is the
 // posterior that the stochastic ones draw from.
-TEST_F(Solvers, AreExactForAPoint) {
+TEST_F(SolversTest, AreExactForAPoint) {
   const GaussianData data = {.mean = 0.8, .variance = 0};
   for (const SamplerKind kind : kSolvers) {
     for (const Prediction prediction : kPredictions) {
@@ -66,7 +66,7 @@ TEST_F(Solvers, AreExactForAPoint) {
   }
 }
 
-TEST_F(Solvers, ConvergeAtTheirOrders) {
+TEST_F(SolversTest, ConvergeAtTheirOrders) {
   config_.final_sigma = FinalSigma::kSigmaMin;
   const struct {
     SamplerKind kind;
@@ -96,7 +96,7 @@ TEST_F(Solvers, ConvergeAtTheirOrders) {
 
 // PLMS begins one stride below T and ends in a step from t = 0 to the level of t = 0, so that its
 // errors with two numbers of steps are not those of one interval; they still fall.
-TEST_F(Solvers, PlmsIsFarCloserThanDdim) {
+TEST_F(SolversTest, PlmsIsFarCloserThanDdim) {
   // Of v, which turns along the path, it takes means all the same, and gains less.
   for (const Prediction prediction : {Prediction::kEpsilon, Prediction::kSample}) {
     config_.prediction = prediction;
@@ -112,7 +112,7 @@ TEST_F(Solvers, PlmsIsFarCloserThanDdim) {
   }
 }
 
-TEST_F(Solvers, HeunCallsTwiceAStepButForTheLast) {
+TEST_F(SolversTest, HeunCallsTwiceAStepButForTheLast) {
   const Table table = Make({.kind = SamplerKind::kHeun, .steps = 4});
   ASSERT_EQ(table.rows.size(), 7u);
   EXPECT_EQ(table.registers, 2);
@@ -128,7 +128,7 @@ TEST_F(Solvers, HeunCallsTwiceAStepButForTheLast) {
   EXPECT_EQ(table.rows.back().state_sigma, 0);
 }
 
-TEST_F(Solvers, PlmsCallsTwiceForItsFirstStep) {
+TEST_F(SolversTest, PlmsCallsTwiceForItsFirstStep) {
   config_.skip_prk_steps = true;
   const Table table = Make({.kind = SamplerKind::kPndm, .steps = 4});
   ASSERT_EQ(table.rows.size(), 5u);
@@ -145,7 +145,7 @@ TEST_F(Solvers, PlmsCallsTwiceForItsFirstStep) {
   EXPECT_EQ(Make({.kind = SamplerKind::kPndm, .steps = 1}).rows.size(), 1u);
 }
 
-TEST_F(Solvers, StatesAreThoseOfTheGrid) {
+TEST_F(SolversTest, StatesAreThoseOfTheGrid) {
   for (const SamplerKind kind : kSolvers) {
     if (kind == SamplerKind::kPndm || kind == SamplerKind::kHeun) continue;
     const Table table = Make({.kind = kind, .steps = 7});
@@ -166,7 +166,7 @@ TEST_F(Solvers, StatesAreThoseOfTheGrid) {
   }
 }
 
-TEST_F(Solvers, OnlyFractionalTimesAreCalledSo) {
+TEST_F(SolversTest, OnlyFractionalTimesAreCalledSo) {
   EXPECT_TRUE(Make({.kind = SamplerKind::kEuler, .steps = 7}).fractional_times);
   EXPECT_FALSE(Make({.kind = SamplerKind::kEuler, .steps = 7, .spacing = Spacing::kLeading})
                    .fractional_times);
@@ -181,7 +181,7 @@ TEST_F(Solvers, OnlyFractionalTimesAreCalledSo) {
   }
 }
 
-TEST_F(Solvers, StartIsScaledWhereTheClassScalesIt) {
+TEST_F(SolversTest, StartIsScaledWhereTheClassScalesIt) {
   for (const SamplerKind kind : kSolvers) {
     for (const Spacing spacing : {Spacing::kLeading, Spacing::kTrailing, Spacing::kLinspace}) {
       const Table table = Make({.kind = kind, .steps = 10, .spacing = spacing});
@@ -193,7 +193,7 @@ TEST_F(Solvers, StartIsScaledWhereTheClassScalesIt) {
   }
 }
 
-TEST_F(Solvers, DrawNoiseOnEveryRowOrNever) {
+TEST_F(SolversTest, DrawNoiseOnEveryRowOrNever) {
   for (const SamplerKind kind : kSolvers) {
     const bool stochastic =
         kind == SamplerKind::kEulerAncestral || kind == SamplerKind::kSdeDpmpp2M;
@@ -205,7 +205,7 @@ TEST_F(Solvers, DrawNoiseOnEveryRowOrNever) {
 }
 
 // The last row of DPM-Solver++ 2M uses the x̂0 before it unless something says that it must not.
-TEST_F(Solvers, LowerOrdersAtTheEnd) {
+TEST_F(SolversTest, LowerOrdersAtTheEnd) {
   const auto last_is_first_order = [&](uint32_t steps) {
     const Row last = Make({.kind = SamplerKind::kDpmpp2M, .steps = steps}).rows.back();
     return last.w[kColX][kColH1] == 0;
@@ -224,7 +224,7 @@ TEST_F(Solvers, LowerOrdersAtTheEnd) {
   }
 }
 
-TEST_F(Solvers, UniPcRefusesAHighOrderToSigmaZero) {
+TEST_F(SolversTest, UniPcRefusesAHighOrderToSigmaZero) {
   config_.lower_order_final = false;
   const auto make = [&] {
     return MakeTable(config_, NoiseSchedule(config_.betas), false,
@@ -241,7 +241,7 @@ TEST_F(Solvers, UniPcRefusesAHighOrderToSigmaZero) {
 }
 
 // Where a curve ends at sigma_min and so does the chain, the last step goes nowhere.
-TEST_F(Solvers, AStepBetweenEqualLevelsChangesNothing) {
+TEST_F(SolversTest, AStepBetweenEqualLevelsChangesNothing) {
   config_.final_sigma = FinalSigma::kSigmaMin;
   config_.solver_order = 3;
   for (const SamplerKind kind :
@@ -260,7 +260,7 @@ TEST_F(Solvers, AStepBetweenEqualLevelsChangesNothing) {
 
 // A variance that the denoiser gives is of no use to those that draw no noise; the noise of the
 // others would contradict it.
-TEST_F(Solvers, IgnoreTheSecondChannels) {
+TEST_F(SolversTest, IgnoreTheSecondChannels) {
   config_.variance = Variance::kLearnedRange;
   for (const SamplerKind kind : kSolvers) {
     for (const bool learned_variance : {true, false}) {
@@ -277,7 +277,7 @@ TEST_F(Solvers, IgnoreTheSecondChannels) {
   }
 }
 
-TEST_F(Solvers, NoiseOfTheScheduleContradictsALearnedVariance) {
+TEST_F(SolversTest, NoiseOfTheScheduleContradictsALearnedVariance) {
   const auto message = [&](SamplerKind kind) {
     return std::string(MakeTable(config_, NoiseSchedule(config_.betas), /*learned_variance=*/true,
                                  {.kind = kind, .steps = 5})
@@ -288,7 +288,7 @@ TEST_F(Solvers, NoiseOfTheScheduleContradictsALearnedVariance) {
   EXPECT_THAT(message(SamplerKind::kSdeDpmpp2M), HasSubstr("choose dpmpp_2m, the same without"));
 }
 
-TEST_F(Solvers, ClipWhereAskedTo) {
+TEST_F(SolversTest, ClipWhereAskedTo) {
   for (const SamplerKind kind : kSolvers) {
     for (const Prediction prediction : kPredictions) {
       config_.prediction = prediction;

@@ -13,9 +13,9 @@ namespace {
 
 using ::testing::HasSubstr;
 
-class Thresholding : public ::testing::Test {
+class ThresholdingTest : public ::testing::Test {
  protected:
-  Thresholding() {
+  ThresholdingTest() {
     config_.betas = MakeBetas(BetaSchedule::kLinear, 1000, 0.0001, 0.02);
     config_.dynamic_thresholding_ratio = 0.9;
     config_.sample_max_value = 2;
@@ -39,7 +39,7 @@ class Thresholding : public ::testing::Test {
   SchedulerConfig config_;
 };
 
-TEST_F(Thresholding, AFilesCountsForTheClassesThatKnowIt) {
+TEST_F(ThresholdingTest, AFilesCountsForTheClassesThatKnowIt) {
   config_.thresholding = true;
   for (const SamplerKind kind : AllSamplers()) {
     const bool knows = kind == SamplerKind::kDdpm || kind == SamplerKind::kDdim ||
@@ -60,7 +60,7 @@ TEST_F(Thresholding, AFilesCountsForTheClassesThatKnowIt) {
   }
 }
 
-TEST_F(Thresholding, ARequestsCountsForEverySampler) {
+TEST_F(ThresholdingTest, ARequestsCountsForEverySampler) {
   for (const SamplerKind kind : AllSamplers()) {
     for (const auto prediction : {Prediction::kEpsilon, Prediction::kV, Prediction::kSample}) {
       config_.prediction = prediction;
@@ -84,7 +84,7 @@ TEST_F(Thresholding, ARequestsCountsForEverySampler) {
   }
 }
 
-TEST_F(Thresholding, TakesThePlaceOfClipping) {
+TEST_F(ThresholdingTest, TakesThePlaceOfClipping) {
   ExpectRefused({.kind = SamplerKind::kDdim, .steps = 5, .clip_sample = true, .thresholding = true},
                 "sampler.clip_sample", "set sampler.thresholding to false");
   ExpectRefused(

@@ -18,32 +18,32 @@ std::vector<int64_t> Times(Spacing spacing, int64_t train_steps, int64_t steps,
   return times.value_or(std::vector<int64_t>{});
 }
 
-TEST(WholeTimes, Leading) {
+TEST(WholeTimesTest, Leading) {
   EXPECT_THAT(Times(Spacing::kLeading, 1000, 7), ElementsAre(852, 710, 568, 426, 284, 142, 0));
   EXPECT_THAT(Times(Spacing::kLeading, 1000, 4, 1), ElementsAre(751, 501, 251, 1));
   EXPECT_THAT(Times(Spacing::kLeading, 10, 10), ElementsAre(9, 8, 7, 6, 5, 4, 3, 2, 1, 0));
 }
 
-TEST(WholeTimes, Trailing) {
+TEST(WholeTimesTest, Trailing) {
   EXPECT_THAT(Times(Spacing::kTrailing, 1000, 7), ElementsAre(999, 856, 713, 570, 428, 285, 142));
   // 2.5 and 7.5 go to the even neighbour, 2 and 8.
   EXPECT_THAT(Times(Spacing::kTrailing, 10, 4), ElementsAre(9, 7, 4, 1));
   EXPECT_THAT(Times(Spacing::kTrailing, 10, 1), ElementsAre(9));
 }
 
-TEST(WholeTimes, Linspace) {
+TEST(WholeTimesTest, Linspace) {
   // 832.5, 499.5 and 166.5 go to even neighbours.
   EXPECT_THAT(Times(Spacing::kLinspace, 1000, 7), ElementsAre(999, 832, 666, 500, 333, 166, 0));
   EXPECT_THAT(Times(Spacing::kLinspace, 1000, 2), ElementsAre(999, 0));
   EXPECT_THAT(Times(Spacing::kLinspace, 1000, 1), ElementsAre(0));
 }
 
-TEST(WholeTimes, OnlyLeadingIsOffset) {
+TEST(WholeTimesTest, OnlyLeadingIsOffset) {
   EXPECT_EQ(Times(Spacing::kTrailing, 1000, 50, 1), Times(Spacing::kTrailing, 1000, 50));
   EXPECT_EQ(Times(Spacing::kLinspace, 1000, 50, 1), Times(Spacing::kLinspace, 1000, 50));
 }
 
-TEST(WholeTimes, AreTrainedTimesInDescendingOrder) {
+TEST(WholeTimesTest, AreTrainedTimesInDescendingOrder) {
   for (const Spacing spacing : {Spacing::kLeading, Spacing::kTrailing, Spacing::kLinspace}) {
     for (const int64_t train_steps : {1, 2, 7, 100, 333}) {
       for (int64_t steps = 1; steps <= train_steps; ++steps) {
@@ -57,7 +57,7 @@ TEST(WholeTimes, AreTrainedTimesInDescendingOrder) {
   }
 }
 
-TEST(WholeTimes, RefusesStepsOutOfRange) {
+TEST(WholeTimesTest, RefusesStepsOutOfRange) {
   for (const int64_t steps : {0, 1001}) {
     const auto times = WholeTimes(Spacing::kLeading, 1000, steps, 0);
     EXPECT_EQ(FieldOf(times.status()), "sampler.steps");
@@ -65,7 +65,7 @@ TEST(WholeTimes, RefusesStepsOutOfRange) {
   }
 }
 
-TEST(WholeTimes, RefusesAnOffsetPastTheLastTime) {
+TEST(WholeTimesTest, RefusesAnOffsetPastTheLastTime) {
   const auto times = WholeTimes(Spacing::kLeading, 1000, 1000, 1);
   EXPECT_EQ(FieldOf(times.status()), "sampler.steps");
   EXPECT_THAT(std::string(times.status().message()), HasSubstr("t = 1000"));
@@ -80,7 +80,7 @@ std::vector<double> GridOf(TimeGrid grid, Spacing spacing, int64_t train_steps, 
   return times.value_or(std::vector<double>{});
 }
 
-TEST(GridTimes, OfEveryGrid) {
+TEST(GridTimesTest, OfEveryGrid) {
   EXPECT_THAT(GridOf(TimeGrid::kFractional, Spacing::kLinspace, 1000, 5),
               ElementsAre(999, 749.25, 499.5, 249.75, 0));
   EXPECT_THAT(GridOf(TimeGrid::kFractional, Spacing::kLinspace, 1000, 1), ElementsAre(0));
@@ -96,7 +96,7 @@ TEST(GridTimes, OfEveryGrid) {
   }
 }
 
-TEST(GridTimes, Refusals) {
+TEST(GridTimesTest, Refusals) {
   const auto message = [](TimeGrid grid, Spacing spacing, int64_t steps, int64_t offset) {
     const absl::Status status = GridTimes(grid, spacing, 100, steps, offset).status();
     EXPECT_EQ(FieldOf(status), "sampler.steps");

@@ -11,9 +11,9 @@
 namespace denoise {
 namespace {
 
-class ZeroSnr : public ::testing::Test {
+class ZeroSnrTest : public ::testing::Test {
  protected:
-  ZeroSnr() {
+  ZeroSnrTest() {
     config_.betas = RescaleToZeroSnr(MakeBetas(BetaSchedule::kLinear, 1000, 0.0001, 0.02));
     config_.prediction = Prediction::kV;
     config_.clip_sample = false;
@@ -29,7 +29,7 @@ class ZeroSnr : public ::testing::Test {
   SchedulerConfig config_;
 };
 
-TEST_F(ZeroSnr, DdpmAndDdimBeginInNoiseAloneAndTheOthersAlmost) {
+TEST_F(ZeroSnrTest, DdpmAndDdimBeginInNoiseAloneAndTheOthersAlmost) {
   for (const SamplerKind kind : AllSamplers()) {
     const Table table = Make({.kind = kind, .steps = 20, .spacing = Spacing::kTrailing});
     const bool alone = kind == SamplerKind::kDdpm || kind == SamplerKind::kDdim;
@@ -39,7 +39,7 @@ TEST_F(ZeroSnr, DdpmAndDdimBeginInNoiseAloneAndTheOthersAlmost) {
   }
 }
 
-TEST_F(ZeroSnr, TablesAreFinite) {
+TEST_F(ZeroSnrTest, TablesAreFinite) {
   for (const SamplerKind kind : AllSamplers()) {
     for (const auto prediction : {Prediction::kV, Prediction::kSample}) {
       config_.prediction = prediction;
@@ -61,7 +61,7 @@ TEST_F(ZeroSnr, TablesAreFinite) {
 }
 
 // The posterior that DDPM draws from is exact for a point of data, also from no signal at all.
-TEST_F(ZeroSnr, IsExactForAPoint) {
+TEST_F(ZeroSnrTest, IsExactForAPoint) {
   const GaussianData data = {.mean = 0.8, .variance = 0};
   for (const SamplerKind kind : {SamplerKind::kDdpm, SamplerKind::kDdim, SamplerKind::kDpmpp2M,
                                  SamplerKind::kEuler, SamplerKind::kUniPc}) {
@@ -83,7 +83,7 @@ TEST_F(ZeroSnr, IsExactForAPoint) {
 }
 
 // There ᾱ rises from one time to the next, as it does in diffusers; no step goes up.
-TEST_F(ZeroSnr, LevelsNextToTheLastAreBelowTheOneTakenForIt) {
+TEST_F(ZeroSnrTest, LevelsNextToTheLastAreBelowTheOneTakenForIt) {
   EXPECT_LT(ScheduleOf(config_).alpha_bar(998), std::pow(2, -24));
   const auto made = [&](uint32_t steps, std::optional<Sigmas> sigmas) {
     return MakeTable(config_, ScheduleOf(config_), false,
@@ -102,7 +102,7 @@ TEST_F(ZeroSnr, LevelsNextToTheLastAreBelowTheOneTakenForIt) {
   }
 }
 
-TEST_F(ZeroSnr, RowsFromNoiseAloneLookAtTheAnswerOnly) {
+TEST_F(ZeroSnrTest, RowsFromNoiseAloneLookAtTheAnswerOnly) {
   const Row row =
       Make({.kind = SamplerKind::kDdpm, .steps = 10, .spacing = Spacing::kTrailing}).rows[0];
   EXPECT_EQ(row.noise_ratio, INFINITY);

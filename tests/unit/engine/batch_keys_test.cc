@@ -12,7 +12,7 @@ Conditions WithShape(std::vector<int64_t> shape, float value = 0) {
   return {condition};
 }
 
-TEST(BatchKeys, AreOneForAModelAndShapesWhateverTheData) {
+TEST(BatchKeysTest, AreOneForAModelAndShapesWhateverTheData) {
   BatchKeys keys;
   const Conditions a = WithShape({7, 3}, 1);
   const Conditions b = WithShape({7, 3}, 2);
@@ -23,7 +23,7 @@ TEST(BatchKeys, AreOneForAModelAndShapesWhateverTheData) {
   EXPECT_NE(keys.Hold(1, &a), key);
 }
 
-TEST(BatchKeys, NoConditionsAreAShapeToo) {
+TEST(BatchKeysTest, NoConditionsAreAShapeToo) {
   BatchKeys keys;
   const Conditions none;
   const Conditions one = WithShape({1});
@@ -33,7 +33,7 @@ TEST(BatchKeys, NoConditionsAreAShapeToo) {
   EXPECT_NE(keys.Hold(1, nullptr), key);
 }
 
-TEST(BatchKeys, ANumberThatNobodyHoldsIsGivenAwayAgain) {
+TEST(BatchKeysTest, ANumberThatNobodyHoldsIsGivenAwayAgain) {
   BatchKeys keys;
   const Conditions a = WithShape({1});
   const Conditions b = WithShape({2});
@@ -50,7 +50,7 @@ TEST(BatchKeys, ANumberThatNobodyHoldsIsGivenAwayAgain) {
 }
 
 // Callers may choose extents at will, and so many shapes over time.
-TEST(BatchKeys, AreNeverMoreThanAreHeldAtOnce) {
+TEST(BatchKeysTest, AreNeverMoreThanAreHeldAtOnce) {
   BatchKeys keys;
   for (int64_t extent = 1; extent <= 1000; ++extent) {
     const Conditions conditions = WithShape({extent});

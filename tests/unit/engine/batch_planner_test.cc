@@ -35,7 +35,7 @@ Candidate Terms(size_t chain, const int& evaluation, size_t next, size_t terms) 
   return candidate;
 }
 
-TEST(PaddedRows, IsTheSmallestThatHolds) {
+TEST(PaddedRowsTest, IsTheSmallestThatHolds) {
   EXPECT_EQ(PaddedRows(0, kSizes[0]), 0);
   EXPECT_EQ(PaddedRows(1, kSizes[0]), 1);
   EXPECT_EQ(PaddedRows(3, kSizes[0]), 4);
@@ -43,12 +43,12 @@ TEST(PaddedRows, IsTheSmallestThatHolds) {
   EXPECT_EQ(PaddedRows(7, kSizes[0]), 7);
 }
 
-TEST(BatchPlanner, NothingToRun) {
+TEST(BatchPlannerTest, NothingToRun) {
   BatchPlanner planner(Batching::kStep);
   EXPECT_EQ(planner.Plan({}, kSizes).key, -1);
 }
 
-TEST(BatchPlanner, FillsInOrderUpToTheLargestSize) {
+TEST(BatchPlannerTest, FillsInOrderUpToTheLargestSize) {
   BatchPlanner planner(Batching::kStep);
   std::vector<Candidate> candidates;
   for (size_t i = 0; i < 10; ++i) candidates.push_back(Sample(i, 0, 1));
@@ -58,7 +58,7 @@ TEST(BatchPlanner, FillsInOrderUpToTheLargestSize) {
   EXPECT_EQ(batch.padded_rows, 6);
 }
 
-TEST(BatchPlanner, GuidedRowsGoTogetherAndOthersFillTheGap) {
+TEST(BatchPlannerTest, GuidedRowsGoTogetherAndOthersFillTheGap) {
   BatchPlanner planner(Batching::kStep);
   const std::vector<Candidate> candidates = {Sample(0, 0, 2), Sample(1, 0, 1), Sample(2, 0, 2),
                                              Sample(3, 0, 2), Sample(4, 0, 1)};
@@ -67,7 +67,7 @@ TEST(BatchPlanner, GuidedRowsGoTogetherAndOthersFillTheGap) {
   EXPECT_EQ(batch.rows, 6);
 }
 
-TEST(BatchPlanner, PadsToAnAllowedSize) {
+TEST(BatchPlannerTest, PadsToAnAllowedSize) {
   BatchPlanner planner(Batching::kStep);
   const std::vector<Candidate> candidates = {Sample(0, 0, 2), Sample(1, 0, 1)};
   const Batch& batch = planner.Plan(candidates, kSizes);
@@ -75,7 +75,7 @@ TEST(BatchPlanner, PadsToAnAllowedSize) {
   EXPECT_EQ(batch.padded_rows, 4);
 }
 
-TEST(BatchPlanner, WhatFitsNoSizeRunsAlone) {
+TEST(BatchPlannerTest, WhatFitsNoSizeRunsAlone) {
   BatchPlanner planner(Batching::kStep);
   const std::vector<std::vector<int64_t>> one = {{1}};
   const Batch& batch = planner.Plan(std::vector<Candidate>{Sample(0, 0, 2), Sample(1, 0, 1)}, one);
@@ -83,7 +83,7 @@ TEST(BatchPlanner, WhatFitsNoSizeRunsAlone) {
   EXPECT_EQ(batch.padded_rows, 2);
 }
 
-TEST(BatchPlanner, ModelsTakeTurnsAndNeverMix) {
+TEST(BatchPlannerTest, ModelsTakeTurnsAndNeverMix) {
   BatchPlanner planner(Batching::kStep);
   const std::vector<Candidate> candidates = {Sample(0, 1, 1), Sample(1, 0, 1), Sample(2, 1, 1)};
   EXPECT_THAT(planner.Plan(candidates, kSizes).chains, ElementsAre(1));
@@ -91,7 +91,7 @@ TEST(BatchPlanner, ModelsTakeTurnsAndNeverMix) {
   EXPECT_THAT(planner.Plan(candidates, kSizes).chains, ElementsAre(1));
 }
 
-TEST(BatchPlanner, KeysOfOneModelTakeTurnsAndHaveItsBatchSizes) {
+TEST(BatchPlannerTest, KeysOfOneModelTakeTurnsAndHaveItsBatchSizes) {
   BatchPlanner planner(Batching::kStep);
   std::vector<Candidate> candidates;
   for (size_t i = 0; i < 12; ++i) {
@@ -107,7 +107,7 @@ TEST(BatchPlanner, KeysOfOneModelTakeTurnsAndHaveItsBatchSizes) {
   EXPECT_EQ(batch.padded_rows, 3);
 }
 
-TEST(BatchPlanner, NoKeyStarvesHoweverManyThereAre) {
+TEST(BatchPlannerTest, NoKeyStarvesHoweverManyThereAre) {
   BatchPlanner planner(Batching::kStep);
   std::vector<Candidate> candidates;
   for (size_t i = 0; i < 100; ++i) {
@@ -135,7 +135,7 @@ std::array<double, 2> SecondsOf(BatchPlanner& planner, const std::vector<Candida
   return had;
 }
 
-TEST(BatchPlanner, ACheapModelHasAsMuchTimeAsADearOne) {
+TEST(BatchPlannerTest, ACheapModelHasAsMuchTimeAsADearOne) {
   BatchPlanner planner(Batching::kStep);
   const std::vector<std::vector<double>> seconds = {{1e-3, 2e-3, 3e-3, 4e-3}, {0.1, 0.25}};
   std::vector<Candidate> candidates;
@@ -149,7 +149,7 @@ TEST(BatchPlanner, ACheapModelHasAsMuchTimeAsADearOne) {
   }
 }
 
-TEST(BatchPlanner, GuidedBatchesCountWithTheSizeThatIsRun) {
+TEST(BatchPlannerTest, GuidedBatchesCountWithTheSizeThatIsRun) {
   BatchPlanner planner(Batching::kStep);
   const std::vector<std::vector<double>> seconds = {{1, 1, 5, 5}, {1, 1}};
   const std::vector<Candidate> candidates = {Sample(0, 0, 2), Sample(1, 0, 1), Sample(2, 1, 1)};
@@ -157,7 +157,7 @@ TEST(BatchPlanner, GuidedBatchesCountWithTheSizeThatIsRun) {
   EXPECT_NEAR(had[0], had[1], 5);
 }
 
-TEST(BatchPlanner, NobodySavesUpWhileAway) {
+TEST(BatchPlannerTest, NobodySavesUpWhileAway) {
   BatchPlanner planner(Batching::kStep);
   const std::vector<std::vector<double>> seconds = {{1, 1, 1, 1}, {1, 1}};
   const std::vector<Candidate> one = {Sample(0, 0, 1)};
@@ -167,7 +167,7 @@ TEST(BatchPlanner, NobodySavesUpWhileAway) {
   EXPECT_NEAR(had[0], had[1], 1);
 }
 
-TEST(BatchPlanner, PriorityGoesBeforeTheShareOfTime) {
+TEST(BatchPlannerTest, PriorityGoesBeforeTheShareOfTime) {
   BatchPlanner planner(Batching::kStep);
   const std::vector<std::vector<double>> seconds = {{1, 1, 1, 1}, {9, 9}};
   std::vector<Candidate> candidates = {Sample(0, 1, 1), Sample(1, 0, 1)};
@@ -179,7 +179,7 @@ TEST(BatchPlanner, PriorityGoesBeforeTheShareOfTime) {
   EXPECT_EQ(planner.Plan(candidates, kSizes, seconds).key, 1);
 }
 
-TEST(BatchPlanner, AnEvaluateAloneFillsTheBatch) {
+TEST(BatchPlannerTest, AnEvaluateAloneFillsTheBatch) {
   BatchPlanner planner(Batching::kStep);
   const int evaluation = 0;
   const Batch& batch = planner.Plan(std::vector{Terms(3, evaluation, 10, 100)}, kSizes);
@@ -187,7 +187,7 @@ TEST(BatchPlanner, AnEvaluateAloneFillsTheBatch) {
   EXPECT_EQ(batch.rows, 6);
 }
 
-TEST(BatchPlanner, AnEvaluateHasNoMoreRowsThanAreLeft) {
+TEST(BatchPlannerTest, AnEvaluateHasNoMoreRowsThanAreLeft) {
   BatchPlanner planner(Batching::kStep);
   const int evaluation = 0;
   const Batch& batch = planner.Plan(std::vector{Terms(0, evaluation, 96, 100)}, kSizes);
@@ -195,7 +195,7 @@ TEST(BatchPlanner, AnEvaluateHasNoMoreRowsThanAreLeft) {
   EXPECT_EQ(batch.padded_rows, 4);
 }
 
-TEST(BatchPlanner, AnEvaluateTakesHalfWhereOthersCanUseTheRest) {
+TEST(BatchPlannerTest, AnEvaluateTakesHalfWhereOthersCanUseTheRest) {
   BatchPlanner planner(Batching::kStep);
   const int evaluation = 0;
   std::vector<Candidate> candidates = {Terms(0, evaluation, 0, 100)};
@@ -203,7 +203,7 @@ TEST(BatchPlanner, AnEvaluateTakesHalfWhereOthersCanUseTheRest) {
   EXPECT_THAT(planner.Plan(candidates, kSizes).chains, ElementsAre(0, 0, 0, 1, 2, 3));
 }
 
-TEST(BatchPlanner, AnEvaluateTakesWhatTheOthersLeave) {
+TEST(BatchPlannerTest, AnEvaluateTakesWhatTheOthersLeave) {
   BatchPlanner planner(Batching::kStep);
   const int evaluation = 0;
   const std::vector<Candidate> candidates = {Terms(0, evaluation, 0, 100), Sample(1, 0, 2)};
@@ -212,7 +212,7 @@ TEST(BatchPlanner, AnEvaluateTakesWhatTheOthersLeave) {
   EXPECT_EQ(batch.rows, 6);
 }
 
-TEST(BatchPlanner, EachEvaluateTakesHalf) {
+TEST(BatchPlannerTest, EachEvaluateTakesHalf) {
   BatchPlanner planner(Batching::kStep);
   const int first = 0;
   const int second = 0;
@@ -221,7 +221,7 @@ TEST(BatchPlanner, EachEvaluateTakesHalf) {
   EXPECT_THAT(planner.Plan(candidates, kSizes).chains, ElementsAre(0, 1, 0, 2, 2, 2));
 }
 
-TEST(BatchPlanner, ChainsOfAnEvaluateGoForwardSideBySide) {
+TEST(BatchPlannerTest, ChainsOfAnEvaluateGoForwardSideBySide) {
   BatchPlanner planner(Batching::kStep);
   const int evaluation = 0;
   // The second is ahead of the others, and the third has two rows left.
@@ -230,7 +230,7 @@ TEST(BatchPlanner, ChainsOfAnEvaluateGoForwardSideBySide) {
   EXPECT_THAT(planner.Plan(candidates, kSizes).chains, ElementsAre(0, 2, 0, 1, 2, 0));
 }
 
-TEST(BatchPlanner, TheRestOfABatchGoesOnWhereTheHalfEnded) {
+TEST(BatchPlannerTest, TheRestOfABatchGoesOnWhereTheHalfEnded) {
   BatchPlanner planner(Batching::kStep);
   const int evaluation = 0;
   const std::vector<Candidate> candidates = {Terms(0, evaluation, 0, 3), Terms(1, evaluation, 0, 3),
@@ -238,7 +238,7 @@ TEST(BatchPlanner, TheRestOfABatchGoesOnWhereTheHalfEnded) {
   EXPECT_THAT(planner.Plan(candidates, kSizes).chains, ElementsAre(0, 1, 0, 2, 1, 0));
 }
 
-TEST(BatchPlanner, NoBatchingTakesOneTerm) {
+TEST(BatchPlannerTest, NoBatchingTakesOneTerm) {
   BatchPlanner planner(Batching::kNone);
   const int evaluation = 0;
   const std::vector<Candidate> candidates = {Terms(0, evaluation, 4, 9), Terms(1, evaluation, 3, 9),
@@ -248,7 +248,7 @@ TEST(BatchPlanner, NoBatchingTakesOneTerm) {
   EXPECT_EQ(batch.padded_rows, 1);
 }
 
-TEST(BatchPlanner, WorkWithoutTheDenoiserRidesAlongInSlices) {
+TEST(BatchPlannerTest, WorkWithoutTheDenoiserRidesAlongInSlices) {
   BatchPlanner planner(Batching::kStep);
   const std::vector<Candidate> candidates = {Sample(0, 0, 0, 200'000), Sample(1, 0, 1),
                                              Sample(2, 0, 0, 200'000), Sample(3, 0, 0, 200'000)};
@@ -258,14 +258,14 @@ TEST(BatchPlanner, WorkWithoutTheDenoiserRidesAlongInSlices) {
   EXPECT_EQ(batch.padded_rows, 1);
 }
 
-TEST(BatchPlanner, WithoutDenoiserRowsNothingIsPadded) {
+TEST(BatchPlannerTest, WithoutDenoiserRowsNothingIsPadded) {
   BatchPlanner planner(Batching::kStep);
   const Batch& batch = planner.Plan(std::vector<Candidate>{Sample(0, 0, 0)}, kSizes);
   EXPECT_EQ(batch.padded_rows, 0);
   EXPECT_THAT(batch.chains, ElementsAre(0));
 }
 
-TEST(BatchPlanner, NoBatchingTakesOneChain) {
+TEST(BatchPlannerTest, NoBatchingTakesOneChain) {
   BatchPlanner planner(Batching::kNone);
   const std::vector<Candidate> candidates = {Sample(0, 0, 2), Sample(1, 0, 1)};
   const Batch& batch = planner.Plan(candidates, kSizes);

@@ -130,7 +130,7 @@ TEST_F(EngineTest, WhoHasAnErrandAsksForNothing) {
   EXPECT_TRUE(done.ok());
 }
 
-TEST(ChainExchange, OnlyTheFullestSends) {
+TEST(ChainExchangeTest, OnlyTheFullestSends) {
   ChainExchange exchange(3);
   int woken = 0;
   for (int engine = 0; engine < 3; ++engine) exchange.Join(engine, [&] { ++woken; });
@@ -155,7 +155,7 @@ TEST(ChainExchange, OnlyTheFullestSends) {
   EXPECT_THAT(exchange.Take(2), IsEmpty());
 }
 
-TEST(ChainExchange, WhoHasChainsAgainAsksNoMore) {
+TEST(ChainExchangeTest, WhoHasChainsAgainAsksNoMore) {
   ChainExchange exchange(2);
   for (int engine = 0; engine < 2; ++engine) exchange.Join(engine, [] {});
   exchange.Ask(0);
@@ -165,7 +165,7 @@ TEST(ChainExchange, WhoHasChainsAgainAsksNoMore) {
   EXPECT_FALSE(exchange.anyone_asks());
 }
 
-TEST(ChainExchange, WhoHasLeftIsSentNothing) {
+TEST(ChainExchangeTest, WhoHasLeftIsSentNothing) {
   ChainExchange exchange(2);
   for (int engine = 0; engine < 2; ++engine) exchange.Join(engine, [] {});
   exchange.Report(1, 4);

@@ -29,7 +29,7 @@ std::shared_ptr<const Table> MakeTerms(const LikelihoodOptions& options, int64_t
   return std::make_shared<const Table>(table.value_or(Table{}));
 }
 
-TEST(Evaluation, ATimestepIsThereWithItsLastSample) {
+TEST(EvaluationTest, ATimestepIsThereWithItsLastSample) {
   Evaluation evaluation(MakeTerms({}, 3), 2, kDimensions);  // t = 2, 1, 0
   EXPECT_FALSE(evaluation.Add(1, 0, {.nats = 2 * kBit, .eps_mse = 0.5, .x_0_mse = 0.25}));
   EXPECT_FALSE(evaluation.Add(1, 1, {.nats = 3 * kBit}));
@@ -43,7 +43,7 @@ TEST(Evaluation, ATimestepIsThereWithItsLastSample) {
   EXPECT_THAT(event->x_0_mse, ElementsAre(4, 0.25));
 }
 
-TEST(Evaluation, TotalIsThePriorAndEveryTerm) {
+TEST(EvaluationTest, TotalIsThePriorAndEveryTerm) {
   Evaluation evaluation(MakeTerms({}, 3), 2, kDimensions);
   evaluation.SetPrior(0, kBit);
   evaluation.SetPrior(1, 10 * kBit);
@@ -58,7 +58,7 @@ TEST(Evaluation, TotalIsThePriorAndEveryTerm) {
   EXPECT_THAT(total.standard_error, ElementsAre(0, 0));
 }
 
-TEST(Evaluation, EstimatesHaveAnErrorForEachSample) {
+TEST(EvaluationTest, EstimatesHaveAnErrorForEachSample) {
   const std::shared_ptr<const Table> table = MakeTerms({.num_timesteps = 10, .seed = 2}, 1000);
   Evaluation evaluation(table, 2, kDimensions);
   std::vector<std::vector<double>> nats(2);
@@ -83,7 +83,7 @@ TEST(Evaluation, EstimatesHaveAnErrorForEachSample) {
 }
 
 // Engines add at the same time: each timestep is told of once, when it is complete.
-TEST(Evaluation, EnginesShareIt) {
+TEST(EvaluationTest, EnginesShareIt) {
   constexpr uint32_t kSamples = 4;
   constexpr int64_t kTerms = 200;
   Evaluation evaluation(MakeTerms({}, kTerms), kSamples, kDimensions);

@@ -19,7 +19,7 @@ Standing Arrived(uint64_t sequence, int age_seconds, int priority = 0) {
   return standing;
 }
 
-class EveryOrder : public testing::TestWithParam<Order> {
+class EveryOrderTest : public testing::TestWithParam<Order> {
  protected:
   bool Before(const Standing& a, const Standing& b, uint64_t rows_a = 5, uint64_t rows_b = 5) {
     const Policy policy = Of(GetParam());
@@ -27,12 +27,12 @@ class EveryOrder : public testing::TestWithParam<Order> {
   }
 };
 
-TEST_P(EveryOrder, PriorityFirst) {
+TEST_P(EveryOrderTest, PriorityFirst) {
   EXPECT_TRUE(Before(Arrived(2, 1, 1), Arrived(1, 5, 0), 100, 1));
   EXPECT_FALSE(Before(Arrived(1, 5, -1), Arrived(2, 1, 0)));
 }
 
-TEST_P(EveryOrder, ThenTheEarliestDeadline) {
+TEST_P(EveryOrderTest, ThenTheEarliestDeadline) {
   Standing soon = Arrived(3, 1);
   soon.deadline = kStart + seconds(1);
   Standing later = Arrived(2, 1);
@@ -42,7 +42,7 @@ TEST_P(EveryOrder, ThenTheEarliestDeadline) {
   EXPECT_TRUE(Before(Arrived(4, 1, 1), soon)) << "priority counts for more";
 }
 
-TEST_P(EveryOrder, ADeadlinePastMaxWaitIsNone) {
+TEST_P(EveryOrderTest, ADeadlinePastMaxWaitIsNone) {
   Standing patient = Arrived(2, 1);
   patient.deadline = patient.arrival + seconds(10);
   EXPECT_FALSE(Before(patient, Arrived(1, 1)));
@@ -50,12 +50,12 @@ TEST_P(EveryOrder, ADeadlinePastMaxWaitIsNone) {
   EXPECT_TRUE(Before(patient, Arrived(1, 1)));
 }
 
-TEST_P(EveryOrder, EqualsGoAsTheyCame) {
+TEST_P(EveryOrderTest, EqualsGoAsTheyCame) {
   EXPECT_TRUE(Before(Arrived(1, 3), Arrived(2, 3)));
   EXPECT_FALSE(Before(Arrived(2, 3), Arrived(1, 3)));
 }
 
-TEST_P(EveryOrder, WhatIsOlderThanMaxWaitGoesFirstAndTheOldestOfItFirst) {
+TEST_P(EveryOrderTest, WhatIsOlderThanMaxWaitGoesFirstAndTheOldestOfItFirst) {
   Standing urgent = Arrived(9, 9, kMaxPriority);
   urgent.deadline = kStart;
   const Standing old = Arrived(2, 10, -kMaxPriority);
@@ -65,10 +65,10 @@ TEST_P(EveryOrder, WhatIsOlderThanMaxWaitGoesFirstAndTheOldestOfItFirst) {
   EXPECT_TRUE(Before(older, old, 1000, 1));
 }
 
-INSTANTIATE_TEST_SUITE_P(Policy, EveryOrder,
+INSTANTIATE_TEST_SUITE_P(Policy, EveryOrderTest,
                          testing::Values(Order::kFcfs, Order::kSrpf, Order::kFair));
 
-TEST(Policy, SrpfPrefersTheShortUntilTheLongIsOld) {
+TEST(PolicyTest, SrpfPrefersTheShortUntilTheLongIsOld) {
   const Policy policy = Of(Order::kSrpf);
   const auto before = [&](const Standing& a, uint64_t rows_a, const Standing& b, uint64_t rows_b) {
     return policy.RankOf(a, rows_a, kStart) < policy.RankOf(b, rows_b, kStart);
@@ -79,7 +79,7 @@ TEST(Policy, SrpfPrefersTheShortUntilTheLongIsOld) {
   EXPECT_FALSE(before(Arrived(2, 0), 51, Arrived(1, 5), 100));
 }
 
-TEST(Policy, FairPrefersTheSmallerShare) {
+TEST(PolicyTest, FairPrefersTheSmallerShare) {
   const Policy policy = Of(Order::kFair);
   Standing greedy = Arrived(1, 5);
   greedy.share = 100;
@@ -88,7 +88,7 @@ TEST(Policy, FairPrefersTheSmallerShare) {
   EXPECT_TRUE(policy.RankOf(modest, 1000, kStart) < policy.RankOf(greedy, 1, kStart));
 }
 
-TEST(Policy, MaxWaitZeroIsFirstComeWhateverThePriority) {
+TEST(PolicyTest, MaxWaitZeroIsFirstComeWhateverThePriority) {
   const Policy policy({.order = Order::kSrpf, .max_wait = seconds(0)});
   EXPECT_TRUE(policy.RankOf(Arrived(1, 0, -5), 100, kStart) <
               policy.RankOf(Arrived(2, 0, 5), 1, kStart));

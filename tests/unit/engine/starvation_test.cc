@@ -100,7 +100,7 @@ class Simulation {
   int longest_ticks_ = 0;
 };
 
-class Starvation : public testing::TestWithParam<Order> {
+class StarvationTest : public testing::TestWithParam<Order> {
  protected:
   static Policy WithMaxWait(std::chrono::nanoseconds max_wait) {
     return Policy({.order = GetParam(), .max_wait = max_wait});
@@ -108,7 +108,7 @@ class Starvation : public testing::TestWithParam<Order> {
 };
 
 // By higher priority, or by deadlines. The second run shows that the load is one that starves.
-TEST_P(Starvation, NothingWaitsMuchLongerThanMaxWait) {
+TEST_P(StarvationTest, NothingWaitsMuchLongerThanMaxWait) {
   int rival = 0;
   const std::function<void(Request*)> kinds[] = {
       [](Request* request) { request->priority = 1; },
@@ -132,10 +132,10 @@ TEST_P(Starvation, NothingWaitsMuchLongerThanMaxWait) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Policies, Starvation,
+INSTANTIATE_TEST_SUITE_P(Policies, StarvationTest,
                          testing::Values(Order::kFcfs, Order::kSrpf, Order::kFair));
 
-TEST(StarvationByOrder, TheLongIsNotStarvedByTheShort) {
+TEST(StarvationByOrderTest, TheLongIsNotStarvedByTheShort) {
   const auto equals = [](Request*) {};
   Simulation bounded(Policy({.order = Order::kSrpf, .max_wait = 100 * kTick}), equals);
   bounded.Run();

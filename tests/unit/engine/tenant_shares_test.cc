@@ -6,7 +6,7 @@
 namespace denoise {
 namespace {
 
-TEST(TenantShares, WhoAsksForMoreComesLater) {
+TEST(TenantSharesTest, WhoAsksForMoreComesLater) {
   TenantShares shares(100);
   EXPECT_EQ(shares.Add("a", 10), 0u);
   EXPECT_EQ(shares.Add("a", 10), 10u);
@@ -17,7 +17,7 @@ TEST(TenantShares, WhoAsksForMoreComesLater) {
   EXPECT_EQ(shares.waiting("a"), 1u);
 }
 
-TEST(TenantShares, NobodySavesUpWhileAway) {
+TEST(TenantSharesTest, NobodySavesUpWhileAway) {
   TenantShares shares(100);
   EXPECT_EQ(shares.Add("a", 1000), 0u);
   shares.ServedUpTo(600);
@@ -26,7 +26,7 @@ TEST(TenantShares, NobodySavesUpWhileAway) {
   EXPECT_EQ(shares.Add("a", 10), 1000u);
 }
 
-TEST(TenantShares, TheIdleAreForgottenAndThoseThatWaitAreNot) {
+TEST(TenantSharesTest, TheIdleAreForgottenAndThoseThatWaitAreNot) {
   TenantShares shares(4);
   shares.Add("waits", 10);
   for (int i = 0; i < 10; ++i) {

@@ -21,7 +21,7 @@ size_t Count(const std::vector<ChainRange>& ranges) {
   return count;
 }
 
-TEST(WaitingQueue, FirstComeFirstServedAndSplitOverPulls) {
+TEST(WaitingQueueTest, FirstComeFirstServedAndSplitOverPulls) {
   WaitingQueue queue({.max_waiting = 10, .engines = 1});
   const auto a = NewRequest(3);
   const auto b = NewRequest(2);
@@ -48,7 +48,7 @@ TEST(WaitingQueue, FirstComeFirstServedAndSplitOverPulls) {
   EXPECT_EQ(queue.rows_waiting(), 0u);
 }
 
-TEST(WaitingQueue, EnginesEndUpWithEquallyMany) {
+TEST(WaitingQueueTest, EnginesEndUpWithEquallyMany) {
   WaitingQueue queue({.max_waiting = 10, .engines = 2});
   ASSERT_TRUE(queue.TryPush(NewRequest(8)).ok());
   EXPECT_EQ(Count(queue.Pull(0, {0, 100}, SteadyTime())), 4u);
@@ -60,7 +60,7 @@ TEST(WaitingQueue, EnginesEndUpWithEquallyMany) {
   EXPECT_EQ(Count(queue.Pull(0, {0, 100}, SteadyTime())), 2u);
 }
 
-TEST(WaitingQueue, FullIsSaidAtOnce) {
+TEST(WaitingQueueTest, FullIsSaidAtOnce) {
   WaitingQueue queue({.max_waiting = 2, .engines = 1});
   ASSERT_TRUE(queue.TryPush(NewRequest(1)).ok());
   ASSERT_TRUE(queue.TryPush(NewRequest(1)).ok());
@@ -160,7 +160,7 @@ TEST_F(MemoryTest, WhatCouldNeverRunIsInvalid) {
   EXPECT_EQ(queue.requests_waiting(), 0u);
 }
 
-TEST(WaitingQueue, RemoveTakesOutWhatIsLeft) {
+TEST(WaitingQueueTest, RemoveTakesOutWhatIsLeft) {
   WaitingQueue queue({.max_waiting = 10, .engines = 1});
   const auto a = NewRequest(3);
   const auto b = NewRequest(1);
@@ -175,7 +175,7 @@ TEST(WaitingQueue, RemoveTakesOutWhatIsLeft) {
   EXPECT_EQ(rest[0].request, b);
 }
 
-TEST(WaitingQueue, ClosedTakesNothingIn) {
+TEST(WaitingQueueTest, ClosedTakesNothingIn) {
   WaitingQueue queue({.max_waiting = 10, .engines = 1});
   ASSERT_TRUE(queue.TryPush(NewRequest(1)).ok());
   queue.Close();
@@ -183,7 +183,7 @@ TEST(WaitingQueue, ClosedTakesNothingIn) {
   EXPECT_EQ(Count(queue.Pull(0, {0, 10}, SteadyTime())), 1u);
 }
 
-TEST(WaitingQueue, TakeAllLeavesNothing) {
+TEST(WaitingQueueTest, TakeAllLeavesNothing) {
   WaitingQueue queue({.max_waiting = 10, .engines = 1});
   const auto a = NewRequest(3);
   ASSERT_TRUE(queue.TryPush(a).ok());
@@ -197,7 +197,7 @@ TEST(WaitingQueue, TakeAllLeavesNothing) {
   EXPECT_EQ(Count(queue.Pull(0, {1, 10}, SteadyTime())), 0u);
 }
 
-TEST(WaitingQueue, TheMoreUrgentGoesBeforeAndIsToldSo) {
+TEST(WaitingQueueTest, TheMoreUrgentGoesBeforeAndIsToldSo) {
   WaitingQueue queue({.max_waiting = 10});
   const auto usual = NewRequest(2);
   const auto urgent = NewRequest(1);
@@ -216,7 +216,7 @@ TEST(WaitingQueue, TheMoreUrgentGoesBeforeAndIsToldSo) {
   EXPECT_EQ(pulled[2].request, idle);
 }
 
-TEST(WaitingQueue, RowsBeforeAreThoseThatGoFirstInThatTime) {
+TEST(WaitingQueueTest, RowsBeforeAreThoseThatGoFirstInThatTime) {
   WaitingQueue queue({.max_waiting = 10});
   ASSERT_TRUE(queue.TryPush(NewRequest(2, 100)).ok());
   ASSERT_TRUE(queue.TryPush(NewRequest(1, 5)).ok());
@@ -230,7 +230,7 @@ TEST(WaitingQueue, RowsBeforeAreThoseThatGoFirstInThatTime) {
   EXPECT_EQ(queue.RowsBefore(*next, 1000), 0u);
 }
 
-TEST(WaitingQueue, ATenantHasItsPart) {
+TEST(WaitingQueueTest, ATenantHasItsPart) {
   WaitingQueue queue({.max_waiting = 3, .max_waiting_per_tenant = 1});
   const auto request = [](const char* tenant) {
     auto request = NewRequest(1);
@@ -254,7 +254,7 @@ TEST(WaitingQueue, ATenantHasItsPart) {
   EXPECT_TRUE(queue.TryPush(request("a")).ok());
 }
 
-TEST(WaitingQueue, FairTenantsTakeTurns) {
+TEST(WaitingQueueTest, FairTenantsTakeTurns) {
   WaitingQueue queue({.max_waiting = 10, .policy = Policy({.order = Order::kFair})});
   std::vector<std::shared_ptr<Request>> requests;
   for (const char* tenant : {"a", "a", "a", "b", "b"}) {
@@ -268,7 +268,7 @@ TEST(WaitingQueue, FairTenantsTakeTurns) {
   for (size_t i = 0; i < 5; ++i) EXPECT_EQ(pulled[i].request, requests[turns[i]]) << i;
 }
 
-TEST(WaitingQueue, WakesEveryEngine) {
+TEST(WaitingQueueTest, WakesEveryEngine) {
   WaitingQueue queue({.max_waiting = 10, .engines = 2});
   int wakes[2] = {0, 0};
   queue.OnWork(0, [&] { ++wakes[0]; });

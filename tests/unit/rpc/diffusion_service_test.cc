@@ -5,7 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "server/media/png.h"
-#include "server/rpc/tensor_proto.h"
+#include "server/rpc/messages/tensor_proto.h"
 #include "tests/unit/rpc/details.h"
 #include "tests/unit/rpc/service_fixture.h"
 

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "server/diffusion/likelihood.h"
-#include "server/rpc/tensor_proto.h"
+#include "server/rpc/messages/tensor_proto.h"
 #include "tests/unit/rpc/details.h"
 #include "tests/unit/rpc/service_fixture.h"
 

@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "grpc/health/v1/health.grpc.pb.h"
-#include "server/rpc/tensor_proto.h"
+#include "server/rpc/messages/tensor_proto.h"
 #include "tests/unit/rpc/service_fixture.h"
 
 namespace denoise {

@@ -14,8 +14,8 @@
 #include <vector>
 
 #include "server/diffusion/field_error.h"
-#include "server/rpc/request_validator.h"
-#include "server/rpc/tensor_proto.h"
+#include "server/rpc/messages/request_validator.h"
+#include "server/rpc/messages/tensor_proto.h"
 #include "tests/unit/rpc/test_model.h"
 
 namespace denoise {

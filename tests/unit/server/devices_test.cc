@@ -19,13 +19,13 @@ const Accelerators kNotBuilt;
 const Accelerators kNoDriver = {.built = true, .why_none = "Found no NVIDIA driver"};
 const Accelerators kTwo = {.built = true, .count = 2, .why_none = ""};
 
-TEST(ParseDevices, ReadsTheCpuWithAndWithoutReplicas) {
+TEST(ParseDevicesTest, ReadsTheCpuWithAndWithoutReplicas) {
   EXPECT_EQ(ParseDevices("cpu")->cpu_replicas, 0);
   EXPECT_THAT(ParseDevices("cpu")->accelerators, IsEmpty());
   EXPECT_EQ(ParseDevices("cpu:12")->cpu_replicas, 12);
 }
 
-TEST(ParseDevices, ReadsAccelerators) {
+TEST(ParseDevicesTest, ReadsAccelerators) {
   EXPECT_THAT(ParseDevices("cuda:0")->accelerators, ElementsAre("cuda:0"));
   EXPECT_THAT(ParseDevices("cuda:1,cuda:0")->accelerators, ElementsAre("cuda:1", "cuda:0"));
   EXPECT_THAT(ParseDevices("xpu:3")->accelerators, ElementsAre("xpu:3"));
@@ -33,7 +33,7 @@ TEST(ParseDevices, ReadsAccelerators) {
   EXPECT_TRUE(ParseDevices("all")->all);
 }
 
-TEST(ParseDevices, NamesWhatIsWrittenOtherwise) {
+TEST(ParseDevicesTest, NamesWhatIsWrittenOtherwise) {
   for (const char* text : {"", "cuda", "tpu", "cpu:0", "cpu:x", "cpu:-1", "cuda:01", "cuda:0,",
                            "cuda:0 cuda:1", "CUDA:0", "cuda:9999", "cuda:0,,cuda:1"}) {
     const auto devices = ParseDevices(text);
@@ -43,18 +43,18 @@ TEST(ParseDevices, NamesWhatIsWrittenOtherwise) {
   }
 }
 
-TEST(ParseDevices, RefusesADeviceTwice) {
+TEST(ParseDevicesTest, RefusesADeviceTwice) {
   EXPECT_THAT(ParseDevices("cuda:0,cuda:1,cuda:0").status().message(), HasSubstr("cuda:0 twice"));
 }
 
-TEST(ParseDevices, RefusesKindsMixed) {
+TEST(ParseDevicesTest, RefusesKindsMixed) {
   for (const char* text : {"cpu,cuda:0", "cuda:0,cpu:2", "cuda:0,all"}) {
     EXPECT_THAT(ParseDevices(text).status().message(), HasSubstr("write it alone")) << text;
   }
   EXPECT_THAT(ParseDevices("cuda:0,xpu:0").status().message(), HasSubstr("mixes kinds"));
 }
 
-TEST(FindDevices, NeedsNothingOfAnAcceleratorForTheCpu) {
+TEST(FindDevicesTest, NeedsNothingOfAnAcceleratorForTheCpu) {
   const auto devices = FindDevices("cpu:2", [](absl::string_view) -> Accelerators {
     ADD_FAILURE() << "asked the driver";
     return {};
@@ -64,14 +64,14 @@ TEST(FindDevices, NeedsNothingOfAnAcceleratorForTheCpu) {
   EXPECT_EQ(devices->label(1), "cpu:1");
 }
 
-TEST(FindDevices, TakesThoseThatAreThere) {
+TEST(FindDevicesTest, TakesThoseThatAreThere) {
   const auto devices = FindDevices("cuda:1,cuda:0", With(kTwo));
   ASSERT_TRUE(devices.ok()) << devices.status();
   EXPECT_EQ(devices->label(0), "cuda:1");
   EXPECT_EQ(devices->label(1), "cuda:0");
 }
 
-TEST(FindDevices, SaysThatLibTorchIsBuiltWithout) {
+TEST(FindDevicesTest, SaysThatLibTorchIsBuiltWithout) {
   const absl::Status status = FindDevices("cuda:0", With(kNotBuilt)).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(status.message(), AllOf(HasSubstr("--devices: cuda:0: "),
@@ -79,14 +79,14 @@ TEST(FindDevices, SaysThatLibTorchIsBuiltWithout) {
   EXPECT_THAT(FindDevices("tpu:0", With(kTwo)).status().message(), HasSubstr("without tpu"));
 }
 
-TEST(FindDevices, SaysThatThereIsNoDriver) {
+TEST(FindDevicesTest, SaysThatThereIsNoDriver) {
   const absl::Status status = FindDevices("cuda:0", With(kNoDriver)).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(status.message(), AllOf(HasSubstr("cuda:0: "), HasSubstr("Found no NVIDIA driver"),
                                       HasSubstr("install its driver")));
 }
 
-TEST(FindDevices, SaysHowManyThereAre) {
+TEST(FindDevicesTest, SaysHowManyThereAre) {
   EXPECT_THAT(FindDevices("cuda:0,cuda:2", With(kTwo)).status().message(),
               AllOf(HasSubstr("cuda:2: "), HasSubstr("there are 2, cuda:0 to cuda:1")));
   EXPECT_THAT(
@@ -94,18 +94,18 @@ TEST(FindDevices, SaysHowManyThereAre) {
       HasSubstr("there is one, cuda:0"));
 }
 
-TEST(FindDevices, AllAreThoseThereOrTheCpu) {
+TEST(FindDevicesTest, AllAreThoseThereOrTheCpu) {
   EXPECT_THAT(FindDevices("all", With(kTwo))->accelerators, ElementsAre("cuda:0", "cuda:1"));
   EXPECT_THAT(FindDevices("all", With(kNotBuilt))->accelerators, IsEmpty());
   EXPECT_THAT(FindDevices("all", With(kNoDriver))->accelerators, IsEmpty());
   EXPECT_FALSE(FindDevices("all", With(kNoDriver))->all);
 }
 
-TEST(FindDevices, NamesTheFlagInErrorsOfForm) {
+TEST(FindDevicesTest, NamesTheFlagInErrorsOfForm) {
   EXPECT_THAT(FindDevices("gpu", With(kTwo)).status().message(), HasSubstr("--devices: 'gpu'"));
 }
 
-TEST(FindAccelerators, KnowsTheKindsOfThisLibTorch) {
+TEST(FindAcceleratorsTest, KnowsTheKindsOfThisLibTorch) {
   EXPECT_FALSE(FindAccelerators("tpu").built);
   EXPECT_FALSE(FindAccelerators("cpu").built);
   EXPECT_FALSE(FindAccelerators("meta").built);

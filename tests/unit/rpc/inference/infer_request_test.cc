@@ -9,7 +9,7 @@
 #include "server/rpc/inference/api_fields.h"
 #include "server/rpc/inference/denoiser_request.h"
 #include "server/rpc/inference/sample_request.h"
-#include "server/rpc/tensor_proto.h"
+#include "server/rpc/messages/tensor_proto.h"
 #include "tests/unit/rpc/inference/infer_message.h"
 #include "tests/unit/rpc/test_model.h"
 
