@@ -6,7 +6,6 @@
 #include "absl/strings/str_cat.h"
 #include "client/cli/describe_model.h"
 #include "client/cli/exit_codes.h"
-#include "client/cli/flag_types.h"
 
 namespace denoise::cli {
 namespace {
@@ -23,23 +22,6 @@ absl::Status WithMend(absl::Status status, const AdminFlags& flags) {
 }
 
 }  // namespace
-
-void AddAdminFlags(CLI::App* app, AdminFlags* flags) {
-  AddChoice<Operation>(
-      app, "OPERATION", &flags->operation,
-      "load: from the server's --model-repository; unload: once its last request has ended; "
-      "reload: its folder as it is now",
-      {{"load", Operation::kLoad}, {"unload", Operation::kUnload}, {"reload", Operation::kReload}})
-      ->required();
-  app->add_option("MODEL", flags->model, "Its name")->required();
-  app->add_option("--model-version", flags->version,
-                  "Its version [load: the newest in the repository; else the newest served]")
-      ->check(Whole(0, std::numeric_limits<int64_t>::max()));
-  AddServerFlags(app, "DENOISE_ADMIN", &flags->server);
-  app->get_option("--address")->description("The server's --admin-listen, HOST:PORT");
-  app->get_option("--timeout")
-      ->description("After this nothing is waited for any longer; the server goes on [none]");
-}
 
 absl::StatusOr<AdminClient> Connect(const AdminFlags& flags) {
   const auto options = ClientOptionsOf(flags.server);

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <string>
 
-#include "client/cli/common_flags.h"
+#include "client/cli/flags/common_flags.h"
 #include "client/cli/console.h"
 #include "denoise/admin_client.h"
 

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "client/cli/common_flags.h"
+#include "client/cli/flags/common_flags.h"
 #include "client/cli/console.h"
 #include "client/cli/interrupt.h"
 

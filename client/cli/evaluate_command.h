@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "client/cli/common_flags.h"
+#include "client/cli/flags/common_flags.h"
 #include "client/cli/console.h"
-#include "client/cli/flag_types.h"
+#include "client/cli/flags/named_file.h"
 #include "client/cli/interrupt.h"
 
 namespace denoise::cli {

@@ -5,6 +5,7 @@
 #include <exception>
 #include <string>
 
+#include "CLI/CLI.hpp"
 #include "client/cli/admin_command.h"
 #include "client/cli/load/bench_command.h"
 #include "client/cli/console.h"

@@ -2,7 +2,7 @@
 #ifndef DENOISE_CLIENT_CLI_MODELS_COMMAND_H_
 #define DENOISE_CLIENT_CLI_MODELS_COMMAND_H_
 
-#include "client/cli/common_flags.h"
+#include "client/cli/flags/common_flags.h"
 #include "client/cli/console.h"
 
 namespace denoise::cli {

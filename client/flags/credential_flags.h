@@ -4,9 +4,12 @@
 
 #include <string>
 
-#include "CLI/CLI.hpp"
 #include "absl/status/status.h"
 #include "denoise/options.h"
+
+namespace CLI {
+class App;
+}  // namespace CLI
 
 namespace denoise {
 

@@ -8,7 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "client/cli/flag_types.h"
+#include "client/cli/flags/named_file.h"
 #include "denoise/types.h"
 
 namespace denoise::cli {

@@ -9,6 +9,7 @@
 #include "server/model/folder/file_hash.h"
 #include "server/model/folder/package_metadata.h"
 #include "server/model/runtime/torch_error.h"
+#include "torch/csrc/inductor/aoti_package/model_package_loader.h"
 #include "torch/headeronly/version.h"
 
 namespace denoise {
@@ -75,6 +76,8 @@ absl::StatusOr<std::unique_ptr<Denoiser>> AotInductorDenoiser::Load(const std::s
                      "that can be written and run from, because it is unpacked there"));
   }
 }
+
+AotInductorDenoiser::~AotInductorDenoiser() = default;
 
 AotInductorDenoiser::AotInductorDenoiser(std::unique_ptr<AOTIModelPackageLoader> package,
                                          std::vector<Argument> arguments, const Traits& traits)

@@ -10,12 +10,17 @@
 #include "absl/status/statusor.h"
 #include "server/engine/model_info.h"
 #include "server/model/denoiser/denoiser.h"
-#include "torch/csrc/inductor/aoti_package/model_package_loader.h"
+
+namespace torch::inductor {
+class AOTIModelPackageLoader;
+}  // namespace torch::inductor
 
 namespace denoise {
 
 class AotInductorDenoiser : public Denoiser {
  public:
+  ~AotInductorDenoiser() override;
+
   // Checks the package's hash, which must be model.package_sha256, because LibTorch may crash on a
   // damaged one, and what it says of itself (package_metadata.h); then unpacks it into TMPDIR (or
   // /tmp) and maps it. `callers`: how many threads Run() is called from at once; more would wait.

@@ -1,12 +1,8 @@
 #include "server/model/denoiser/decoder.h"
 
-#include <utility>
-#include <vector>
-
+#include "absl/types/span.h"
 #include "c10/core/InferenceMode.h"
-#include "server/model/runtime/device_call.h"
 #include "server/model/runtime/torch_error.h"
-#include "server/model/denoiser/torchscript_module.h"
 
 namespace denoise {
 
@@ -15,27 +11,19 @@ absl::StatusOr<std::unique_ptr<Decoder>> Decoder::Load(const std::string& path,
   const ForwardSpec forward = {
       .signature = "forward(latents)",
       .arguments = 1,
-      .mend = "export a module with that signature; scaling and shift belong into it"};
+      .fix = "export a module with that signature; scaling and shift belong into it"};
   absl::StatusOr<TorchScriptModule> loaded =
-      LoadTorchScript(path, Layout::kContiguous, forward, device);
+      TorchScriptModule::Load(path, Layout::kContiguous, forward, device);
   if (!loaded.ok()) return loaded.status();
-  try {
-    return std::unique_ptr<Decoder>(new Decoder(std::move(loaded->module), loaded->dtype, device));
-  } catch (...) {
-    return CurrentExceptionStatus();
-  }
+  return std::unique_ptr<Decoder>(new Decoder(*std::move(loaded)));
 }
 
 absl::StatusOr<at::Tensor> Decoder::Run(const at::Tensor& latents) const {
+  absl::StatusOr<at::Tensor> answer = module_.Forward(absl::MakeConstSpan(&latents, 1));
+  if (!answer.ok()) return answer.status();
   try {
     const c10::InferenceMode inference;
-    DeviceCall call(device_);
-    std::vector<c10::IValue> arguments;
-    arguments.reserve(2);  // with self
-    arguments.emplace_back(As(dtype_, call.Up(latents)));
-    const absl::StatusOr<at::Tensor> answer = TensorOf(forward_(std::move(arguments)));
-    if (!answer.ok()) return answer.status();
-    return call.Down(As(at::kFloat, *answer)).contiguous();
+    return answer->contiguous();
   } catch (...) {
     return CurrentExceptionStatus();
   }

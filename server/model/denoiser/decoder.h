@@ -4,10 +4,11 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "ATen/core/Tensor.h"
 #include "absl/status/statusor.h"
-#include "torch/csrc/jit/api/module.h"
+#include "server/model/denoiser/torchscript_module.h"
 
 namespace denoise {
 
@@ -17,7 +18,7 @@ namespace denoise {
 // their own precision; whoever calls sees host memory alone.
 class Decoder {
  public:
-  // As TorchScriptDenoiser::Load.
+  // As TorchScriptModule::Load.
   static absl::StatusOr<std::unique_ptr<Decoder>> Load(const std::string& path, c10::Device device);
 
   // latents: [N, C, H, W] float32, made by EmptyInput(…, Layout::kContiguous, device()), the
@@ -27,21 +28,14 @@ class Decoder {
   // out; messages are fit for callers.
   absl::StatusOr<at::Tensor> Run(const at::Tensor& latents) const;
 
-  c10::Device device() const { return device_; }
+  c10::Device device() const { return module_.device(); }
   // Of most of the weights.
-  at::ScalarType dtype() const { return dtype_; }
+  at::ScalarType dtype() const { return module_.dtype(); }
 
  private:
-  Decoder(torch::jit::Module module, at::ScalarType dtype, c10::Device device)
-      : module_(std::move(module)),
-        forward_(module_.get_method("forward")),
-        dtype_(dtype),
-        device_(device) {}
+  explicit Decoder(TorchScriptModule module) : module_(std::move(module)) {}
 
-  const torch::jit::Module module_;
-  const torch::jit::Method forward_;
-  const at::ScalarType dtype_;
-  const c10::Device device_;
+  const TorchScriptModule module_;
 };
 
 }  // namespace denoise

@@ -8,10 +8,14 @@
 #include <vector>
 
 #include "ATen/core/grad_mode.h"
+#include "ATen/core/ivalue.h"
 #include "ATen/ops/empty_like.h"
 #include "absl/strings/str_cat.h"
 #include "c10/core/DeviceGuard.h"
+#include "c10/core/InferenceMode.h"
+#include "server/model/runtime/device_call.h"
 #include "server/model/runtime/torch_error.h"
+#include "torch/csrc/jit/api/module.h"
 #include "torch/csrc/jit/ir/ir.h"
 #include "torch/csrc/jit/passes/inliner.h"
 #include "torch/csrc/jit/serialization/import.h"
@@ -33,7 +37,7 @@ absl::Status CheckArguments(const std::string& file, const torch::jit::Module& m
   if (forward.arguments >= least && forward.arguments <= most) return absl::OkStatus();
   return absl::InvalidArgumentError(
       absl::StrCat(file, ": forward takes ", least, least == most ? "" : absl::StrCat(" to ", most),
-                   " arguments, where ", forward.signature, " is meant: ", forward.mend));
+                   " arguments, where ", forward.signature, " is meant: ", forward.fix));
 }
 
 // The type of most of the weights; float32 where there are none.
@@ -121,34 +125,8 @@ torch::jit::Module Freeze(const torch::jit::Module& module) {
   return frozen;
 }
 
-}  // namespace
-
-absl::StatusOr<TorchScriptModule> LoadTorchScript(const std::string& path, Layout layout,
-                                                  const ForwardSpec& forward, c10::Device device) {
-  const std::string file = std::filesystem::path(path).filename().string();
-  try {
-    // Not InferenceMode: the weights' data could not be set then.
-    const at::NoGradGuard no_grad;
-    const c10::DeviceGuard guard(device);
-    torch::jit::Module module = torch::jit::load(path, device);
-    module.eval();
-    if (absl::Status status = CheckArguments(file, module, forward); !status.ok()) return status;
-    // Before freezing, which makes constants of the weights.
-    const absl::StatusOr<at::ScalarType> dtype = TypeOfWeights(file, module);
-    if (!dtype.ok()) return dtype.status();
-    const bool has_convolutions = HasConvolutions(module);
-    if (layout == Layout::kChannelsLast) MakeChannelsLast(module);
-    MoveConstants(module, device);
-    return TorchScriptModule{Freeze(module), *dtype, has_convolutions};
-  } catch (...) {
-    const absl::Status status = CurrentExceptionStatus();
-    if (absl::IsResourceExhausted(status)) return status;
-    return absl::InvalidArgumentError(
-        absl::StrCat(file, " is no TorchScript module that can be loaded (", status.message(),
-                     "): write it with torch.jit.save, and copy it whole"));
-  }
-}
-
+// The tensor that forward answered: itself, the one in a tuple's first place, or under a dict's
+// "sample". INTERNAL for anything else.
 absl::StatusOr<at::Tensor> TensorOf(const c10::IValue& answer) {
   if (answer.isTensor()) return answer.toTensor();
   if (answer.isTuple()) {
@@ -166,8 +144,76 @@ absl::StatusOr<at::Tensor> TensorOf(const c10::IValue& answer) {
       ", not a tensor, a tuple that begins with one, or a dict with one as \"sample\""));
 }
 
+// Floating point as `dtype`; what is not, as it is.
 at::Tensor As(at::ScalarType dtype, const at::Tensor& tensor) {
   return tensor.scalar_type() == dtype || !tensor.is_floating_point() ? tensor : tensor.to(dtype);
+}
+
+}  // namespace
+
+struct TorchScriptModule::Frozen {
+  explicit Frozen(torch::jit::Module frozen)
+      : module(std::move(frozen)), forward(module.get_method("forward")) {}
+
+  torch::jit::Module module;
+  torch::jit::Method forward;
+};
+
+TorchScriptModule::TorchScriptModule(std::unique_ptr<const Frozen> frozen, c10::Device device,
+                                     at::ScalarType dtype, bool has_convolutions)
+    : frozen_(std::move(frozen)),
+      device_(device),
+      dtype_(dtype),
+      has_convolutions_(has_convolutions) {}
+
+TorchScriptModule::TorchScriptModule(TorchScriptModule&&) noexcept = default;
+TorchScriptModule::~TorchScriptModule() = default;
+
+absl::StatusOr<TorchScriptModule> TorchScriptModule::Load(const std::string& path, Layout layout,
+                                                          const ForwardSpec& forward,
+                                                          c10::Device device) {
+  const std::string file = std::filesystem::path(path).filename().string();
+  try {
+    // Not InferenceMode: the weights' data could not be set then.
+    const at::NoGradGuard no_grad;
+    const c10::DeviceGuard guard(device);
+    torch::jit::Module module = torch::jit::load(path, device);
+    module.eval();
+    if (absl::Status status = CheckArguments(file, module, forward); !status.ok()) return status;
+    // Before freezing, which makes constants of the weights.
+    const absl::StatusOr<at::ScalarType> dtype = TypeOfWeights(file, module);
+    if (!dtype.ok()) return dtype.status();
+    const bool has_convolutions = HasConvolutions(module);
+    if (layout == Layout::kChannelsLast) MakeChannelsLast(module);
+    MoveConstants(module, device);
+    return TorchScriptModule(std::make_unique<Frozen>(Freeze(module)), device, *dtype,
+                             has_convolutions);
+  } catch (...) {
+    const absl::Status status = CurrentExceptionStatus();
+    if (absl::IsResourceExhausted(status)) return status;
+    return absl::InvalidArgumentError(
+        absl::StrCat(file, " is no TorchScript module that can be loaded (", status.message(),
+                     "): write it with torch.jit.save, and copy it whole"));
+  }
+}
+
+absl::StatusOr<at::Tensor> TorchScriptModule::Forward(absl::Span<const at::Tensor> arguments,
+                                                      size_t uncast) const {
+  try {
+    const c10::InferenceMode inference;
+    DeviceCall call(device_);
+    std::vector<c10::IValue> values;
+    values.reserve(1 + arguments.size());  // with self
+    for (size_t i = 0; i < arguments.size(); ++i) {
+      const at::Tensor argument = call.Up(arguments[i]);
+      values.emplace_back(i == uncast ? argument : As(dtype_, argument));
+    }
+    const absl::StatusOr<at::Tensor> answer = TensorOf(frozen_->forward(std::move(values)));
+    if (!answer.ok()) return answer.status();
+    return call.Down(As(at::kFloat, *answer));
+  } catch (...) {
+    return CurrentExceptionStatus();
+  }
 }
 
 }  // namespace denoise

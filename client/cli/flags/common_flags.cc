@@ -1,10 +1,10 @@
-#include "client/cli/common_flags.h"
+#include "client/cli/flags/common_flags.h"
 
 #include <algorithm>
 #include <limits>
 
 #include "absl/strings/str_cat.h"
-#include "client/cli/flag_types.h"
+#include "client/cli/flags/flag_types.h"
 
 namespace denoise::cli {
 

@@ -5,10 +5,10 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
 #include "client/cli/files.h"
-#include "client/cli/flag_types.h"
+#include "client/cli/flags/flag_types.h"
 #include "client/cli/pictures/input_files.h"
 #include "client/cli/sample_command.h"
-#include "client/cli/sampler_flags.h"
+#include "client/cli/flags/sampler_flags.h"
 
 namespace denoise::cli {
 namespace {

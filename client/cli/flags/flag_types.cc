@@ -1,4 +1,4 @@
-#include "client/cli/flag_types.h"
+#include "client/cli/flags/flag_types.h"
 
 #include <set>
 

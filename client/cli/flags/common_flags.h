@@ -1,17 +1,21 @@
 // Flags of several commands.
-#ifndef DENOISE_CLIENT_CLI_COMMON_FLAGS_H_
-#define DENOISE_CLIENT_CLI_COMMON_FLAGS_H_
+#ifndef DENOISE_CLIENT_CLI_FLAGS_COMMON_FLAGS_H_
+#define DENOISE_CLIENT_CLI_FLAGS_COMMON_FLAGS_H_
 
 #include <cstdint>
 #include <string>
 #include <vector>
 
-#include "CLI/CLI.hpp"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "client/cli/pictures/picture.h"
 #include "client/flags/credential_flags.h"
 #include "denoise/client.h"
+
+// CLI11 is parsed only where flags are added (client/cli/flags/*.cc): it takes seconds.
+namespace CLI {
+class App;
+}  // namespace CLI
 
 namespace denoise::cli {
 
@@ -72,4 +76,4 @@ inline constexpr int kAnimationSide = 56;
 
 }  // namespace denoise::cli
 
-#endif  // DENOISE_CLIENT_CLI_COMMON_FLAGS_H_
+#endif  // DENOISE_CLIENT_CLI_FLAGS_COMMON_FLAGS_H_

@@ -1,6 +1,6 @@
 // Kinds of flags, with messages that say what would be right.
-#ifndef DENOISE_CLIENT_CLI_FLAG_TYPES_H_
-#define DENOISE_CLIENT_CLI_FLAG_TYPES_H_
+#ifndef DENOISE_CLIENT_CLI_FLAGS_FLAG_TYPES_H_
+#define DENOISE_CLIENT_CLI_FLAGS_FLAG_TYPES_H_
 
 #include <cstdint>
 #include <optional>
@@ -10,6 +10,7 @@
 
 #include "CLI/CLI.hpp"
 #include "absl/time/time.h"
+#include "client/cli/flags/named_file.h"
 
 namespace denoise::cli {
 
@@ -57,11 +58,6 @@ CLI::Option* AddDuration(CLI::App* app, const std::string& flag, absl::Duration*
 void AddSwitch(CLI::App* app, const std::string& name, std::optional<bool>* value,
                const std::string& help, const std::string& group);
 
-struct NamedFile {
-  std::string name;
-  std::string path;
-};
-
 // A flag for NAME=FILE.npy, which may be repeated with other names.
 CLI::Option* AddNamedFiles(CLI::App* app, const std::string& flag, std::vector<NamedFile>* files,
                            const std::string& help);
@@ -74,4 +70,4 @@ CLI::Validator FileNamed(std::vector<std::string> extensions);
 
 }  // namespace denoise::cli
 
-#endif  // DENOISE_CLIENT_CLI_FLAG_TYPES_H_
+#endif  // DENOISE_CLIENT_CLI_FLAGS_FLAG_TYPES_H_

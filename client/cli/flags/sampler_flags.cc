@@ -1,9 +1,9 @@
-#include "client/cli/sampler_flags.h"
+#include "client/cli/flags/sampler_flags.h"
 
 #include <limits>
 #include <string>
 
-#include "client/cli/flag_types.h"
+#include "client/cli/flags/flag_types.h"
 
 namespace denoise::cli {
 
