@@ -72,13 +72,13 @@ def find_vae(pipeline: Path) -> tuple[Path, dict] | None:
         if not (folder / "config.json").is_file():
             continue
         config = json.loads((folder / "config.json").read_text())
-        mend = "leave it out by --no-decoder, or wrap it and give it to export_module of models/export.py"
+        fix = "leave it out by --no-decoder, or wrap it and give it to export_module of models/export.py"
         if config.get("_class_name") not in VAES:
-            raise ExportError(f"{folder}: it is a {config.get('_class_name')}: {', '.join(VAES)} are imported; {mend}")
+            raise ExportError(f"{folder}: it is a {config.get('_class_name')}: {', '.join(VAES)} are imported; {fix}")
         if config.get("latents_mean") or config.get("latents_std"):
             raise ExportError(
                 f"{folder / 'config.json'}: latents_mean and latents_std, with which pipelines scale in different "
-                f"ways, are not imported; {mend}"
+                f"ways, are not imported; {fix}"
             )
         return folder, config
     return None

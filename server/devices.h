@@ -25,7 +25,7 @@ struct Devices {
 
 // Reads "cpu", "cpu:2", "cuda:0", "cuda:0,cuda:1", "all". INVALID_ARGUMENT where it is written
 // otherwise, a device is named twice or two kinds are mixed; the message names the value and the
-// mend, not the flag.
+// fix, not the flag.
 absl::StatusOr<Devices> ParseDevices(absl::string_view text);
 
 // The same, with `all` made out, where everything named is there. Else FAILED_PRECONDITION, which

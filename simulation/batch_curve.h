@@ -21,7 +21,7 @@ struct BatchCurve {
   double RowsPerSecond() const;
 };
 
-// From a file such as digits.json, which scaling.py records. INVALID_ARGUMENT, with the mend, where
+// From a file such as digits.json, which scaling.py records. INVALID_ARGUMENT, with the fix, where
 // it is not one.
 absl::StatusOr<BatchCurve> ReadBatchCurve(const std::string& path);
 

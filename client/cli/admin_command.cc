@@ -13,7 +13,7 @@ namespace {
 using Operation = AdminFlags::Operation;
 
 // gRPC says of a service that is not there no more than that.
-absl::Status WithMend(absl::Status status, const AdminFlags& flags) {
+absl::Status WithFix(absl::Status status, const AdminFlags& flags) {
   if (!absl::IsUnimplemented(status)) return status;
   return absl::UnimplementedError(
       absl::StrCat("no ModelAdmin at ", flags.server.address,
@@ -41,7 +41,7 @@ int RunAdmin(const AdminFlags& flags, AdminClient& admin, Console& console) {
   options.request_id = flags.server.request_id;
   if (flags.operation == Operation::kUnload) {
     const absl::Status status = admin.UnloadModel(flags.model, flags.version, options);
-    if (!status.ok()) return console.Fail(WithMend(status, flags));
+    if (!status.ok()) return console.Fail(WithFix(status, flags));
     console.Say(absl::StrCat(flags.model, " is unloaded"));
     if (console.json) console.Write({{"unloaded", flags.model}});
     return EX_OK;
@@ -49,7 +49,7 @@ int RunAdmin(const AdminFlags& flags, AdminClient& admin, Console& console) {
   const auto model = flags.operation == Operation::kLoad
                          ? admin.LoadModel(flags.model, flags.version, options)
                          : admin.ReloadModel(flags.model, flags.version, options);
-  if (!model.ok()) return console.Fail(WithMend(model.status(), flags));
+  if (!model.ok()) return console.Fail(WithFix(model.status(), flags));
   console.Say(Describe(*model));
   if (console.json) console.Write({{"model", ToJson(*model)}});
   return EX_OK;

@@ -19,8 +19,8 @@ constexpr char kRoundRobin[] =
     R"({"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": ""}})";
 
 absl::Status CheckAddress(const std::string& address) {
-  const auto bad = [&](const char* mend) {
-    return absl::InvalidArgumentError(absl::StrCat("address '", address, "' ", mend));
+  const auto bad = [&](const char* fix) {
+    return absl::InvalidArgumentError(absl::StrCat("address '", address, "' ", fix));
   };
   if (address.empty()) return bad("is empty: write HOST:PORT, such as 127.0.0.1:8500");
   for (const char* scheme : {"dns:", "ipv4:", "ipv6:", "unix:", "unix-abstract:", "xds:"}) {

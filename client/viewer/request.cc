@@ -98,11 +98,11 @@ class Fields {
     return timesteps;
   }
 
-  void Fail(const std::string& name, const json& value, const std::string& mend) {
+  void Fail(const std::string& name, const json& value, const std::string& fix) {
     if (!status_.ok()) return;
     const std::string text = Describe(value);
     status_ = absl::InvalidArgumentError(
-        absl::StrCat(name, ": ", text.substr(0, 60), text.size() > 60 ? "…" : "", " ", mend));
+        absl::StrCat(name, ": ", text.substr(0, 60), text.size() > 60 ? "…" : "", " ", fix));
   }
 
   // A field that is none of these was misspelt, and would else be passed over in silence.

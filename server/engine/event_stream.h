@@ -95,7 +95,7 @@ class EventStream {
   void Publish(TermEvent term);
   // Whether a state of so many bytes would be kept only in place of an older one of its (sample,
   // content), which its reader has not come to. Then it counts as dropped and is not to be
-  // published: what is dear to make is made as fast as it is read. Never with `lossless`.
+  // published: what is expensive to make is made as fast as it is read. Never with `lossless`.
   bool Decline(uint32_t sample, Content content, size_t bytes);
   void AddRows(uint64_t denoiser_rows) {
     denoiser_rows_.fetch_add(denoiser_rows, std::memory_order_relaxed);

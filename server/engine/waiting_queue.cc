@@ -56,19 +56,19 @@ absl::Status WaitingQueue::CheckRoom(const Entry& entry) const {
   if (entries_.size() >= options_.max_waiting) {
     return absl::ResourceExhaustedError(
         absl::StrCat("the queue is full: ", entries_.size(),
-                     " requests wait, and no more may: come back later"));
+                     " requests wait, and no more may: retry later"));
   }
   if (options_.max_bytes > 0 && data_bytes_ + entry.data_bytes > options_.max_bytes) {
     return absl::ResourceExhaustedError(
         absl::StrCat("the queue is full: the requests that wait have brought ", data_bytes_,
                      " bytes, this one has ", entry.data_bytes, ", and ", options_.max_bytes,
-                     " may wait: come back later"));
+                     " may wait: retry later"));
   }
   const size_t of_tenant = shares_.waiting(entry.request->tenant);
   if (options_.max_waiting_per_tenant > 0 && of_tenant >= options_.max_waiting_per_tenant) {
     absl::Status full = absl::ResourceExhaustedError(
         absl::StrCat("the tenant's part of the queue is full: ", of_tenant,
-                     " of its requests wait, and no more may: come back later"));
+                     " of its requests wait, and no more may: retry later"));
     full.SetPayload(kTenantFullPayload, absl::Cord());
     return full;
   }
@@ -88,7 +88,7 @@ absl::Status WaitingQueue::CheckBacklog(const Request& request, const Rank& rank
       "the queue is full: what goes before this request takes ",
       absl::FormatDuration(absl::Ceil(absl::Seconds(ahead.seconds), absl::Seconds(1))),
       " or more, and no more than ", absl::FormatDuration(absl::FromChrono(options_.max_backlog)),
-      " may: come back later"));
+      " may: retry later"));
 }
 
 absl::StatusOr<WaitingQueue::Place> WaitingQueue::TryPush(std::shared_ptr<const Request> request) {

@@ -30,7 +30,7 @@ absl::Status CheckDeadline(const Backend& backend, const Request& request) {
   return absl::ResourceExhaustedError(absl::StrCat(
       "the deadline is in ", absl::FormatDuration(absl::Trunc(left, absl::Milliseconds(1))),
       ", and the end is at least ", absl::FormatDuration(absl::Ceil(least, absl::Milliseconds(1))),
-      " away: allow more time, ask for fewer steps or samples, or come back later"));
+      " away: allow more time, ask for fewer steps or samples, or retry later"));
 }
 
 // With when to come back.

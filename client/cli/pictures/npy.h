@@ -13,7 +13,7 @@ namespace denoise::cli {
 std::string EncodeNpy(const Tensor& tensor);
 
 // Reads float32, float64 (which becomes float32), int64 or bool, little-endian, row-major.
-// INVALID_ARGUMENT, with the mend, for anything else.
+// INVALID_ARGUMENT, with the fix, for anything else.
 absl::StatusOr<Array> DecodeNpyArray(const std::string& bytes);
 
 // The same, of float32 or float64 alone.

@@ -20,7 +20,7 @@ struct FieldViolation {
 
 struct ErrorDetails {
   std::vector<FieldViolation> field_violations;  // of an INVALID_ARGUMENT
-  std::optional<absl::Duration> retry_delay;     // come back no sooner
+  std::optional<absl::Duration> retry_delay;     // retry no sooner
   std::string reason;                            // for programs, such as QUEUE_FULL
   std::string domain;                            // of the reason: "denoise.v1"
   std::map<std::string, std::string> metadata;   // of the reason

@@ -29,8 +29,8 @@ int64_t MostRows(const SampleShape& decoded) {
   return rows;
 }
 
-absl::Status Refused(const std::string& reason, absl::string_view mend) {
-  return absl::InvalidArgumentError(absl::StrCat("decoder.pt: ", reason, ": ", mend));
+absl::Status Refused(const std::string& reason, absl::string_view fix) {
+  return absl::InvalidArgumentError(absl::StrCat("decoder.pt: ", reason, ": ", fix));
 }
 
 // Asks a decoder about the example rows.

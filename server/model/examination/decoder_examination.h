@@ -29,7 +29,7 @@ struct DecoderFindings {
 // decoder's memory grows with the pixels that it makes, and its speed hardly with their number.
 // With `one_by_one` none are, and equal calls must have equal bits.
 //
-// INVALID_ARGUMENT where it is not so: one line with the reason and the mend. RESOURCE_EXHAUSTED
+// INVALID_ARGUMENT where it is not so: one line with the reason and the fix. RESOURCE_EXHAUSTED
 // where memory ran out. `info`: what the files say. Every call is an errand of `carrier`'s.
 absl::StatusOr<DecoderFindings> ExamineDecoder(const Decoder& decoder, const ModelInfo& info,
                                                bool one_by_one, const Carrier& carrier,

@@ -30,7 +30,7 @@ struct Findings {
 // what then behaves is served. What was found is added to `results` test by test, until one fails.
 //
 // `info`: what the files say. INVALID_ARGUMENT where it is not so: one line with the reason and the
-// mend. RESOURCE_EXHAUSTED where memory ran out. On the thread of an engine only.
+// fix. RESOURCE_EXHAUSTED where memory ran out. On the thread of an engine only.
 absl::StatusOr<Findings> Examine(const Denoiser& denoiser, const ModelInfo& info,
                                  std::vector<TestResult>* results);
 

@@ -30,9 +30,9 @@ Examiner::Examiner(const Denoiser& denoiser, const ModelInfo& info, const Exampl
       rows_(rows),
       inputs_(info, denoiser, integer_time, max_rows) {}
 
-absl::Status Examiner::Refused(absl::string_view reason, absl::string_view mend) const {
+absl::Status Examiner::Refused(absl::string_view reason, absl::string_view fix) const {
   return absl::InvalidArgumentError(
-      absl::StrCat(std::string(denoiser_.file()), ": ", reason, ": ", mend));
+      absl::StrCat(std::string(denoiser_.file()), ": ", reason, ": ", fix));
 }
 
 absl::StatusOr<at::Tensor> Examiner::Call(const std::vector<Probe>& probes) {

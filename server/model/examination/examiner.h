@@ -52,8 +52,8 @@ class Examiner {
   // INVALID_ARGUMENT, as Refused makes it, or RESOURCE_EXHAUSTED where memory ran out.
   absl::StatusOr<Answer> Ask(const std::vector<Probe>& probes);
 
-  // "denoiser.pt: REASON: MEND", INVALID_ARGUMENT.
-  absl::Status Refused(absl::string_view reason, absl::string_view mend) const;
+  // "denoiser.pt: REASON: FIX", INVALID_ARGUMENT.
+  absl::Status Refused(absl::string_view reason, absl::string_view fix) const;
 
  private:
   std::string Describe(const std::vector<Probe>& probes) const;

@@ -25,8 +25,8 @@ constexpr char kExportHere[] =
     "export it on a machine like this one with models/export_aotinductor.py, or serve denoiser.pt "
     "with --executor torchscript";
 
-absl::Status Refused(absl::string_view reason, absl::string_view mend = kExportHere) {
-  return absl::InvalidArgumentError(absl::StrCat("denoiser.pt2: ", reason, ": ", mend));
+absl::Status Refused(absl::string_view reason, absl::string_view fix = kExportHere) {
+  return absl::InvalidArgumentError(absl::StrCat("denoiser.pt2: ", reason, ": ", fix));
 }
 
 // Empty where the key is not there.

@@ -38,7 +38,7 @@ struct PackageTraits {
   bool bfloat16 = false;      // most is computed in that, otherwise in float32
 };
 
-// INVALID_ARGUMENT where the package cannot run here, with the reason and the mend: another
+// INVALID_ARGUMENT where the package cannot run here, with the reason and the fix: another
 // architecture, device or release of LibTorch, instructions that the CPU does not have (an illegal
 // instruction would end the process), another signature than the model's, or another origin than
 // the export script, so that it is not known what may be called.

@@ -33,12 +33,12 @@ class TuningCache {
   explicit TuningCache(std::string path) : path_(std::move(path)) {}
 
   // What was chosen for this key; nothing where the file is not there or knows of others only.
-  // INVALID_ARGUMENT, one line naming the file and the mend, where it is no such file, or damaged.
+  // INVALID_ARGUMENT, one line naming the file and the fix, where it is no such file, or damaged.
   absl::StatusOr<std::optional<TunedChoice>> Find(const TuningKey& key) const;
 
   // Adds the choice, or replaces the one for this key; past 64 the oldest goes. INVALID_ARGUMENT
   // where the file is something else or damaged, which is left as it is; UNAVAILABLE where it
-  // cannot be written. One line naming the file and the mend.
+  // cannot be written. One line naming the file and the fix.
   absl::Status Put(const TuningKey& key, const TunedChoice& choice) const;
 
   const std::string& path() const { return path_; }

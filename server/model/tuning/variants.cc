@@ -45,10 +45,10 @@ class Maker {
         carrier_(wishes.carrier),
         warnings_(warnings) {}
 
-  // Adds the denoiser. An error, of the form "`what`: reason: `mend`", where it cannot be called or
+  // Adds the denoiser. An error, of the form "`what`: reason: `fix`", where it cannot be called or
   // answers values that are not finite, or otherwise than by rounding and is one of several.
   absl::Status Add(std::shared_ptr<const Denoiser> denoiser, const std::string& what,
-                   const std::string& mend, bool only_one) {
+                   const std::string& fix, bool only_one) {
     const absl::StatusOr<double> error = Apart(*denoiser, *plain_);
     const absl::StatusOr<double> rounding = Apart(*denoiser, *like_);
     if (!error.ok() || !rounding.ok()) {
@@ -56,12 +56,12 @@ class Maker {
       return absl::Status(status.code(), absl::StrCat(what, ": ", status.message()));
     }
     if (!std::isfinite(*error)) {
-      return absl::InvalidArgumentError(absl::StrCat(what, ": its answers are not finite: ", mend));
+      return absl::InvalidArgumentError(absl::StrCat(what, ": its answers are not finite: ", fix));
     }
     if (*rounding > RoundingOf(denoiser->precision())) {
       const std::string apart = absl::StrCat(
           what, ": its answers are apart by ", *rounding,
-          " of their size from those of the plain call, more than rounding explains: ", mend);
+          " of their size from those of the plain call, more than rounding explains: ", fix);
       if (!only_one) return absl::InvalidArgumentError(apart);
       warnings_->push_back(apart);
     }

@@ -19,7 +19,7 @@ namespace denoise {
 // who shrinks it afterwards gets an error and not a server that dies of SIGBUS. Thread-safe.
 class SharedMemory {
  public:
-  // Where it is not enabled, every function answers FAILED_PRECONDITION with the mend.
+  // Where it is not enabled, every function answers FAILED_PRECONDITION with the fix.
   explicit SharedMemory(bool enabled) : enabled_(enabled) {}
 
   bool enabled() const { return enabled_; }

@@ -39,7 +39,7 @@ struct Bad {
   const char* name;
   std::function<void(Message*)> spoil;
   const char* field;
-  std::vector<const char*> says;  // the value, and the mend
+  std::vector<const char*> says;  // the value, and the fix
   ModelInfo model = TestModel();
 };
 
@@ -50,7 +50,7 @@ class ValidatorTest : public testing::Test {
     return RequestValidator(limits_, &tables_).Validate(message, Shared(std::move(model)));
   }
 
-  // `good` once spoilt is refused, with field, value and mend.
+  // `good` once spoilt is refused, with field, value and fix.
   template <typename Message>
   void ExpectRefused(const Message& good, const std::vector<Bad<Message>>& cases) {
     for (const Bad<Message>& bad : cases) {

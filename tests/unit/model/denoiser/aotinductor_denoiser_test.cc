@@ -63,18 +63,18 @@ double Apart(const at::Tensor& a, const at::Tensor& b) {
   return ((a - b).abs().max() / b.abs().max()).item<double>();
 }
 
-// Name of the package, and what its refusal must say about reason and mend.
+// Name of the package, and what its refusal must say about reason and fix.
 class PackageRefusalTest
     : public ::testing::TestWithParam<std::tuple<const char*, const char*, const char*>> {};
 
 TEST_P(PackageRefusalTest, GivesTheReasonAndTheMendInOneLine) {
-  const auto& [name, reason, mend] = GetParam();
+  const auto& [name, reason, fix] = GetParam();
   const auto model = ServeTestModel(name, WithExecutor("aotinductor"));
   ASSERT_FALSE(model.ok());
   EXPECT_TRUE(absl::IsInvalidArgument(model.status())) << model.status();
   EXPECT_THAT(std::string(model.status().message()),
               AllOf(HasSubstr(absl::StrCat("/", name, ": denoiser.pt2")), HasSubstr(reason),
-                    HasSubstr(mend), Not(HasSubstr("\n"))));
+                    HasSubstr(fix), Not(HasSubstr("\n"))));
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -218,7 +218,7 @@ TEST(ExecutorsTest, AutoIsTorchScriptWhereThereIsADenoiserPt) {
 
 // Beside a denoiser.pt.
 TEST(ExecutorsTest, WhyAPackageIsNotUsedIsAWarning) {
-  for (const auto& [name, reason, mend] :
+  for (const auto& [name, reason, fix] :
        {std::tuple("package_garbage", "not used: denoiser.pt2 cannot be loaded",
                    "models/export_aotinductor.py"),
         std::tuple("package_of_bfloat16",
@@ -231,7 +231,7 @@ TEST(ExecutorsTest, WhyAPackageIsNotUsedIsAWarning) {
     ASSERT_TRUE(model.ok()) << name << model.status();
     EXPECT_EQ((*model)->info()->executor, "torchscript") << name;
     ASSERT_EQ((*model)->warnings().size(), 1u) << name;
-    EXPECT_THAT((*model)->warnings()[0], AllOf(HasSubstr(reason), HasSubstr(mend)));
+    EXPECT_THAT((*model)->warnings()[0], AllOf(HasSubstr(reason), HasSubstr(fix)));
     const auto script = ServeTestModel(name, WithExecutor("torchscript"));
     ASSERT_TRUE(script.ok()) << name << script.status();
     EXPECT_TRUE((*script)->warnings().empty()) << "nobody asked for the package";

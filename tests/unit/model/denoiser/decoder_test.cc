@@ -25,12 +25,12 @@ class DecoderRefusalTest
     : public ::testing::TestWithParam<std::tuple<const char*, const char*, const char*>> {};
 
 TEST_P(DecoderRefusalTest, GivesTheReasonAndTheMendInOneLine) {
-  const auto& [name, reason, mend] = GetParam();
+  const auto& [name, reason, fix] = GetParam();
   const auto model = ServeTestModel(name);
   ASSERT_FALSE(model.ok());
   EXPECT_TRUE(absl::IsInvalidArgument(model.status())) << model.status();
   EXPECT_THAT(std::string(model.status().message()),
-              AllOf(HasSubstr(name), HasSubstr("decoder.pt"), HasSubstr(reason), HasSubstr(mend),
+              AllOf(HasSubstr(name), HasSubstr("decoder.pt"), HasSubstr(reason), HasSubstr(fix),
                     Not(HasSubstr("\n"))));
 }
 

@@ -16,17 +16,17 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-// Name of the model, what its refusal must say about the reason, and about the mend.
+// Name of the model, what its refusal must say about the reason, and about the fix.
 class RefusalTest
     : public ::testing::TestWithParam<std::tuple<const char*, const char*, const char*>> {};
 
 TEST_P(RefusalTest, GivesTheReasonAndTheMendInOneLine) {
-  const auto& [name, reason, mend] = GetParam();
+  const auto& [name, reason, fix] = GetParam();
   const auto model = ServeTestModel(name);
   ASSERT_FALSE(model.ok());
   EXPECT_TRUE(absl::IsInvalidArgument(model.status())) << model.status();
   EXPECT_THAT(std::string(model.status().message()),
-              AllOf(HasSubstr(name), HasSubstr(reason), HasSubstr(mend), Not(HasSubstr("\n"))));
+              AllOf(HasSubstr(name), HasSubstr(reason), HasSubstr(fix), Not(HasSubstr("\n"))));
 }
 
 INSTANTIATE_TEST_SUITE_P(

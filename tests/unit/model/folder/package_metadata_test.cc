@@ -60,13 +60,13 @@ PackageMetadata With(const char* key, const char* value) {
 
 // One line with all of these in it.
 void ExpectRefused(const PackageMetadata& metadata, const PackageHost& host, const char* reason,
-                   const char* mend) {
+                   const char* fix) {
   const auto traits = CheckPackage(metadata, host, Digits());
   ASSERT_FALSE(traits.ok());
   EXPECT_TRUE(absl::IsInvalidArgument(traits.status()));
   EXPECT_THAT(
       std::string(traits.status().message()),
-      AllOf(HasSubstr("denoiser.pt2: "), HasSubstr(reason), HasSubstr(mend), Not(HasSubstr("\n"))));
+      AllOf(HasSubstr("denoiser.pt2: "), HasSubstr(reason), HasSubstr(fix), Not(HasSubstr("\n"))));
 }
 
 TEST(PackageMetadataTest, SaysHowThePackageMayBeCalled) {
