@@ -13,7 +13,7 @@ PLAIN_BATCHES = (8, 16, 32)
 
 
 def plain_loop(run: Run, cores: int) -> BareLoop:
-    """The plain loop at its best batch, so that no ratio is won by a bad opponent."""
+    """The plain loop at its best batch size, so that it is a fair baseline."""
     loops = {batch: BareLoop(run.seconds, "contiguous", 1, cores, batch) for batch in PLAIN_BATCHES}
     tries = {batch: [] for batch in loops}
     for _ in range(3):

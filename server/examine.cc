@@ -74,7 +74,7 @@ void WriteTests(const ExaminationReport& report, std::ostream& out) {
 
 // "A", "B", …, for sizes that agree.
 std::string AgreementName(int number) {
-  if (number < 0) return "none: depends on position or company";
+  if (number < 0) return "none: depends on position or neighbours";
   return number < 26 ? std::string(1, static_cast<char>('A' + number)) : absl::StrCat(number);
 }
 

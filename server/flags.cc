@@ -122,7 +122,7 @@ std::variant<Flags, int> ParseFlags(int argc, char** argv) {
   auto* key = add("--tls-key", flags.tls.key, "Its private key, PEM", security)->needs(cert);
   cert->needs(key);
   add("--tls-client-ca", flags.tls.client_ca,
-      "Callers must show a certificate that one of these vouches for, PEM", security)
+      "CA certificates, PEM: callers must show a certificate that one of them signed", security)
       ->needs(cert);
   add("--token-file", flags.token_file,
       "Callers must send one of these tokens, one a line, as 'authorization: Bearer TOKEN'",
@@ -139,8 +139,8 @@ std::variant<Flags, int> ParseFlags(int argc, char** argv) {
   add("--threads", flags.threads, "Threads of a replica; 0: as measured best", devices)
       ->check(CLI::Range(0, 1024));
   add("--executor", flags.executor,
-      "What carries the denoiser out: torchscript (denoiser.pt) or aotinductor (denoiser.pt2); "
-      "auto: as measured best",
+      "What runs the denoiser: torchscript (denoiser.pt) or aotinductor (denoiser.pt2); auto: "
+      "as measured best",
       devices)
       ->check(CLI::IsMember({"auto", "torchscript", "aotinductor"}));
   add("--layout", flags.layout, "Memory layout of weights and activations; auto: as measured best",
@@ -162,7 +162,7 @@ std::variant<Flags, int> ParseFlags(int argc, char** argv) {
   app.add_flag(
          "--batch-invariant", flags.batch_invariant,
          "Run only batch sizes that agree bit for bit, so that a request's result is the same "
-         "to the last bit alone and in any company")
+         "to the last bit alone and in any batch")
       ->envname("DENOISED_BATCH_INVARIANT")
       ->group(devices);
   const std::map<std::string, Batching> batching = {
@@ -176,8 +176,8 @@ std::variant<Flags, int> ParseFlags(int argc, char** argv) {
   const std::map<std::string, Order> orders = {
       {"fcfs", Order::kFcfs}, {"srpf", Order::kSrpf}, {"fair", Order::kFair}};
   app.add_option("--policy", flags.policy,
-                 "Who goes first at equal priority and deadline: fcfs: who came first; srpf: who "
-                 "has the least left, with ageing; fair: tenants in turn (denoise-tenant)")
+                 "Order at equal priority and deadline: fcfs: first come, first served; srpf: "
+                 "shortest remaining first, with ageing; fair: tenants in turn (denoise-tenant)")
       ->envname("DENOISED_POLICY")
       ->group(devices)
       ->transform(CLI::CheckedTransformer(orders).description("fcfs|srpf|fair"))
@@ -194,7 +194,7 @@ std::variant<Flags, int> ParseFlags(int argc, char** argv) {
       "Time for each model to measure what the flags leave open; 0: fixed rules instead", tuning)
       ->transform(Duration());
   add("--tune-cache", flags.tune_cache,
-      "File that keeps what was measured, so that the next start need not", tuning);
+      "File that keeps what was measured, so that the next start need not measure again", tuning);
 
   const char* limits = "Limits";
   add("--max-waiting", flags.max_waiting, "Requests that may wait", limits)
@@ -203,8 +203,7 @@ std::variant<Flags, int> ParseFlags(int argc, char** argv) {
       "Of those, of one denoise-tenant; 0: no limit of its own", limits)
       ->check(CLI::Range(0u, 1'000'000u));
   add("--max-backlog", flags.max_backlog_seconds,
-      "Time for what may go before a request: one that would wait longer is refused; 0: no limit",
-      limits)
+      "Longest expected wait: a request that would wait longer is refused; 0: no limit", limits)
       ->transform(Duration());
   add("--max-active", flags.max_active, "Chains that may run, of all replicas", limits)
       ->check(CLI::Range(1u, 1'000'000u));

@@ -108,7 +108,7 @@ absl::StatusOr<CatalogEntry> ModelManager::LoadNow(const std::string& name, int6
     if (entry.status == ModelStatus::kServing) {
       return absl::AlreadyExistsError(
           absl::StrCat("model: ", folder->name, " version ", folder->version,
-                       " is served already; ReloadModel loads it anew"));
+                       " is served already; ReloadModel loads it again"));
     }
     return absl::UnavailableError(absl::StrCat("model: ", folder->name, " version ",
                                                folder->version,
@@ -148,15 +148,15 @@ absl::StatusOr<CatalogEntry> ModelManager::ReloadNow(const std::string& name, in
 absl::StatusOr<LoadedModel> ModelManager::LoadFolder(const ModelFolder& folder) {
   LoadOptions options = options_;
   // All calls of the examination on one engine: what holds there holds on the others.
-  options.carrier = [engine = host_.engines.front()](const Errand& errand) {
-    return engine->Run(errand);
+  options.carrier = [engine = host_.engines.front()](const ModelCall& call) {
+    return engine->Run(call);
   };
   const SteadyTime begin = host_.clock->Now();
   absl::StatusOr<LoadedModel> loaded = LoadExamined(folder, options, *host_.clock);
   if (!loaded.ok()) return loaded.status();
   for (size_t i = 0; i < host_.engines.size(); ++i) {
     const absl::Status warm = loaded->model->Warm(
-        [engine = host_.engines[i]](const Errand& errand) { return engine->Run(errand); },
+        [engine = host_.engines[i]](const ModelCall& call) { return engine->Run(call); },
         static_cast<int>(i));
     if (!warm.ok()) return warm;
   }

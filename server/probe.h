@@ -11,7 +11,7 @@ namespace denoise {
 // Asks the server that listens on HOST:PORT `listen` (0.0.0.0 and [::] mean this machine) whether
 // it is SERVING, says the answer on stdout, and returns the exit status: 0 if it is, 1 if not. With
 // TLS it trusts just the certificate that the server was given, and, where callers need one, shows
-// it as its own: --tls-client-ca must vouch for it too. Health needs no token.
+// it as its own: --tls-client-ca must trust it too. Health needs no token.
 int Probe(const std::string& listen, const CertificateFiles& tls);
 
 }  // namespace denoise

@@ -56,7 +56,7 @@ absl::StatusOr<std::vector<ModelFolder>> Folders(const Flags& flags) {
 // In the order in which they are made; destroyed the other way round.
 struct Server::Parts {
   explicit Parts(const Flags& flags) : flags(flags), tuning_cache(flags.tune_cache) {}
-  // A scrape may come while the queue goes.
+  // A scrape may come while the queue is destroyed.
   ~Parts() { metrics.SetRequestsWaiting(nullptr); }
 
   absl::Status CheckCredentials();

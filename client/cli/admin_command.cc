@@ -12,7 +12,7 @@ namespace {
 
 using Operation = AdminFlags::Operation;
 
-// gRPC says of a service that is not there no more than that.
+// gRPC's message for a missing service says no more than that.
 absl::Status WithFix(absl::Status status, const AdminFlags& flags) {
   if (!absl::IsUnimplemented(status)) return status;
   return absl::UnimplementedError(

@@ -24,7 +24,7 @@ void AddAdminFlags(CLI::App* app, AdminFlags* flags);
 
 absl::StatusOr<AdminClient> Connect(const AdminFlags& flags);
 
-// Does it, and tells of the model. Gives the exit code.
+// Does the operation, and prints the model. Returns the exit code.
 int RunAdmin(const AdminFlags& flags, AdminClient& admin, Console& console);
 
 }  // namespace denoise::cli

@@ -1,4 +1,4 @@
-// Where the program speaks: results on stdout, everything else on stderr.
+// The program's output: results on stdout, everything else on stderr.
 #ifndef DENOISE_CLIENT_CLI_CONSOLE_H_
 #define DENOISE_CLIENT_CLI_CONSOLE_H_
 
@@ -29,7 +29,7 @@ struct Console {
   void Say(const std::string& line);
   // The document of --json.
   void Write(const nlohmann::json& document);
-  // Tells of an error, with its details, and gives `exit_code` back.
+  // Prints an error with its details, and returns `exit_code`.
   int Fail(const absl::Status& status, int exit_code);
   // The exit code is that of the status.
   int Fail(const absl::Status& status);

@@ -1,4 +1,4 @@
-// What the commands tell of a model.
+// What the commands print about a model.
 #ifndef DENOISE_CLIENT_CLI_DESCRIBE_MODEL_H_
 #define DENOISE_CLIENT_CLI_DESCRIBE_MODEL_H_
 

@@ -26,7 +26,7 @@ struct DiffuseFlags {
 
 void AddDiffuseFlags(CLI::App* app, DiffuseFlags* flags);
 
-// Diffuses and writes. Gives the exit code.
+// Diffuses and writes. Returns the exit code.
 int RunDiffuse(const DiffuseFlags& flags, Client& client, Console& console, Interrupt& interrupt);
 
 }  // namespace denoise::cli

@@ -29,7 +29,7 @@ struct EvaluateFlags {
 
 void AddEvaluateFlags(CLI::App* app, EvaluateFlags* flags);
 
-// Evaluates and tells. Gives the exit code.
+// Evaluates and prints. Returns the exit code.
 int RunEvaluate(const EvaluateFlags& flags, Client& client, Console& console, Interrupt& interrupt);
 
 }  // namespace denoise::cli

@@ -1,4 +1,4 @@
-// Files, whole.
+// Whole files, read and written.
 #ifndef DENOISE_CLIENT_CLI_FILES_H_
 #define DENOISE_CLIENT_CLI_FILES_H_
 

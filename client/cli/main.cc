@@ -78,7 +78,7 @@ int main(int argc, char** argv) try {
   auto* models_app = app.add_subcommand("models", "List the models that are served");
   AddModelsFlags(models_app, &models);
   denoise::cli::BenchFlags bench;
-  auto* bench_app = app.add_subcommand("bench", "Put a load on a server, and measure it");
+  auto* bench_app = app.add_subcommand("bench", "Measure a server under load");
   AddBenchFlags(bench_app, &bench);
   denoise::cli::AdminFlags admin;
   auto* admin_app = app.add_subcommand("admin", "Load, unload or reload a model of a server");

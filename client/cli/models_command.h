@@ -13,7 +13,7 @@ struct ModelsFlags {
 
 void AddModelsFlags(CLI::App* app, ModelsFlags* flags);
 
-// Lists the models. Gives the exit code.
+// Lists the models. Returns the exit code.
 int RunModels(const ModelsFlags& flags, Client& client, Console& console);
 
 }  // namespace denoise::cli

@@ -60,7 +60,7 @@ absl::StatusOr<SampleRequest> ReadSampleInputs(const SampleFlags& flags, const M
 // What is asked of the server for those flags. `inputs`: of ReadSampleInputs.
 SampleRequest MakeSampleRequest(const SampleFlags& flags, const Model& model, SampleRequest inputs);
 
-// Samples, shows and writes. Gives the exit code.
+// Samples, shows and writes. Returns the exit code.
 int RunSample(const SampleFlags& flags, Client& client, Console& console, Interrupt& interrupt);
 
 }  // namespace denoise::cli

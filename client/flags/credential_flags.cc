@@ -14,7 +14,7 @@ void AddCredentialFlags(CLI::App* app, const std::string& prefix, CredentialFlag
   group(app->add_flag("--tls", flags->tls, "Speak TLS with the server; implied by --tls-…"),
         "_TLS");
   group(app->add_option("--tls-ca", flags->files.ca,
-                        "Who vouches for the server, a PEM file [whom this machine trusts]"),
+                        "CA certificates to trust, a PEM file [the system's]"),
         "_TLS_CA");
   auto* certificate = group(app->add_option("--tls-cert", flags->files.certificate,
                                             "The certificate to show the server, a PEM file"),
@@ -26,7 +26,7 @@ void AddCredentialFlags(CLI::App* app, const std::string& prefix, CredentialFlag
                         "The name in the server's certificate [that of the address]"),
         "_TLS_NAME");
   group(app->add_option("--token-file", flags->token_file,
-                        "The token to send, read anew for every call; needs TLS"),
+                        "File with the token to send, read for every call; needs TLS"),
         "_TOKEN_FILE");
 }
 

@@ -1,4 +1,4 @@
-// The flags that say who the server is to be, and who the client is.
+// The flags for TLS and tokens, by which server and client are authenticated.
 #ifndef DENOISE_CLIENT_FLAGS_CREDENTIAL_FLAGS_H_
 #define DENOISE_CLIENT_FLAGS_CREDENTIAL_FLAGS_H_
 

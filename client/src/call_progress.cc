@@ -17,8 +17,8 @@ absl::StatusOr<bool> Accept(const Accepted& accepted, Request* request,
   if (first->has_value()) {
     if (IsSameChain(**first, accepted)) return false;
     return absl::AbortedError(
-        "the call broke off and was made again, but the model or its steps have changed since: "
-        "begin anew");
+        "the call broke off and was retried, but the model or its steps have changed since: "
+        "start a new call");
   }
   *first = accepted;
   request->model = accepted.model;

@@ -1,4 +1,4 @@
-// How far a call has come that may be made again: what its caller has seen, and what a further
+// How far a call that may be retried has come: what its caller has seen, and what a further
 // attempt asks for.
 #ifndef DENOISE_CLIENT_SRC_CALL_PROGRESS_H_
 #define DENOISE_CLIENT_SRC_CALL_PROGRESS_H_

@@ -12,7 +12,7 @@
 namespace denoise {
 inline namespace client_v1 {
 
-// Not connected yet. INVALID_ARGUMENT for an address or an option that cannot be.
+// Not connected yet. INVALID_ARGUMENT for an invalid address or option.
 absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const std::string& address,
                                                            const ClientOptions& options);
 

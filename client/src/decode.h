@@ -1,5 +1,5 @@
-// Answers, as they come over the wire: everything in them is checked, for whoever indexes by what a
-// hostile or a broken server says.
+// Answers, as they come over the wire: everything in them is checked, because callers index by it
+// and a server may be hostile or broken.
 #ifndef DENOISE_CLIENT_SRC_DECODE_H_
 #define DENOISE_CLIENT_SRC_DECODE_H_
 

@@ -13,7 +13,7 @@ v1::SampleRequest Encode(const SampleRequest& request);
 v1::DiffuseRequest Encode(const DiffuseRequest& request);
 v1::EvaluateRequest Encode(const EvaluateRequest& request);
 
-// INVALID_ARGUMENT for a request that the wire has no form for. All else is the server's to judge.
+// INVALID_ARGUMENT for a request that the protocol cannot express. The server checks all else.
 absl::Status CheckSendable(const SampleRequest& request);
 inline absl::Status CheckSendable(const DiffuseRequest&) { return absl::OkStatus(); }
 inline absl::Status CheckSendable(const EvaluateRequest&) { return absl::OkStatus(); }

@@ -19,7 +19,7 @@ class Retries {
   Retries(const RetryPolicy& policy, CallOptions options, absl::Duration default_timeout,
           absl::Time now);
 
-  // How long to wait until the call that has failed with `status` is made again; nullopt: it has
+  // How long to wait until the call that has failed with `status` is retried; nullopt: it has
   // failed for good. `random` is of [0, 1).
   std::optional<absl::Duration> After(const absl::Status& status, absl::Time now, double random);
 

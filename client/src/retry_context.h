@@ -39,7 +39,7 @@ class RetryPause {
       MutexLock lock(&slot_->mutex);
       slot_->due = false;
     }
-    // The alarm may ring when nobody waits any more.
+    // The alarm may fire when nobody waits any more.
     const auto pending = timer.Start(delay, [slot = slot_](bool) {
       MutexLock lock(&slot->mutex);
       slot->due = true;

@@ -121,7 +121,7 @@ class RetryingCall final : public AsyncCallControl,
       cancelled = cancelled_;
     }
     if (due && !cancelled) return Begin();
-    Finish(absl::CancelledError("cancelled before the call was made again"));
+    Finish(absl::CancelledError("cancelled before the call was retried"));
   }
 
   void Finish(absl::Status status) {

@@ -1,4 +1,4 @@
-// A Connection whose calls are made again when they fail.
+// A Connection that retries calls that fail.
 #ifndef DENOISE_CLIENT_SRC_RETRYING_CONNECTION_H_
 #define DENOISE_CLIENT_SRC_RETRYING_CONNECTION_H_
 

@@ -48,7 +48,7 @@ class RetryingSource final : public EventSource<typename Kind::Event> {
       const auto delay = context_->DelayAfter(failure, &retries_);
       if (!delay) return failure;
       if (!pause_.Wait(*context_->timer, *delay) || !BeginAgain()) {
-        return absl::CancelledError("cancelled before the call was made again");
+        return absl::CancelledError("cancelled before the call was retried");
       }
     }
   }

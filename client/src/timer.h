@@ -25,7 +25,7 @@ class Timer {
 
   virtual ~Timer() = default;
   virtual absl::Time Now() const = 0;
-  // The alarm rings also where nobody holds the result.
+  // The alarm fires even if nobody holds the result.
   virtual std::shared_ptr<Pending> Start(absl::Duration delay, Alarm alarm) = 0;
 };
 

@@ -15,7 +15,7 @@ int Probe(const HostPort& listen) {
   httplib::Client client(host, listen.port);
   client.set_connection_timeout(kTimeoutSeconds);
   client.set_read_timeout(kTimeoutSeconds);
-  // A name that the viewer always goes by, whatever it listens on.
+  // A name that the viewer always accepts, whatever it listens on.
   const httplib::Headers headers = {{"Host", "localhost:" + std::to_string(listen.port)}};
   const httplib::Result answer = client.Get("/", headers);
   const bool serves = answer && answer->status == 200;

@@ -86,7 +86,7 @@ class ViewerServer::Impl {
     http_.set_pre_routing_handler(
         [this](const auto& request, auto& response) { return Admit(request, response); });
     http_.set_error_handler([](const httplib::Request&, httplib::Response& response) {
-      if (!response.body.empty()) return;  // Fail() has spoken
+      if (!response.body.empty()) return;  // Fail() has set it
       const int status = response.status;
       Answer(ErrorToJson(status == 413 ? absl::ResourceExhaustedError("the request is too large")
                                        : absl::NotFoundError("there is nothing here")),

@@ -1,11 +1,10 @@
 // The viewer's HTTP server.
 //
 //   GET  /, /style.css, …   the page
-//   GET  /api/models        {"server", "models": […]}; 503 while the server is away
-//   GET  /api/figures       {"figures": {…} or null}; null without --metrics, or while they are
-//   away POST /api/runs          a run (request.h), answered by its events until it ends; whoever
-//   closes
-//                           the connection cancels it
+//   GET  /api/models        {"server", "models": […]}; 503 while the server is unreachable
+//   GET  /api/figures       {"figures": {…} or null}; null without --metrics or without an answer
+//   POST /api/runs          a run (request.h), answered by its events until it ends; closing the
+//                           connection cancels it
 //
 // Errors are {"type": "error", "code", "message", "retry_seconds"}.
 #ifndef DENOISE_CLIENT_VIEWER_VIEWER_SERVER_H_

@@ -34,7 +34,7 @@ SCHEDULER_CONFIG = {
     "trained_betas": None,
     "prediction_type": "epsilon",
     "variance_type": "fixed_small",
-    # Not clipped: DDIM does not derive epsilon anew from the clipped x_0, so under guidance,
+    # Not clipped: DDIM does not recompute epsilon from the clipped x_0, so under guidance,
     # which takes x_0 well out of [-1,1] at high t, clipping drives x_t the wrong way.
     "clip_sample": False,
     "clip_sample_range": 1.0,

@@ -18,7 +18,7 @@ void ConfigReader::Fail(const char* key, absl::string_view value, absl::string_v
 }
 
 std::string ConfigReader::Show(const nlohmann::json& value) {
-  // Text that is not UTF-8 is replaced rather than thrown about.
+  // Text that is not UTF-8 is replaced, where dump() would throw.
   std::string shown = value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   if (shown.size() > 60) shown = shown.substr(0, 60) + "…";
   return shown;

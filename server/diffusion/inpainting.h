@@ -35,7 +35,7 @@ void BlendRows(Table* table);
 // Steps that are made again count: table->total_steps is the number of all of them, and step
 // numbers ascend. The row that goes back belongs to the step after it and completes none.
 //
-// Needs a table of one row a step in which a row heeds nothing of the rows before it but x
+// Needs a table of one row a step in which a row depends on the rows before it only through x
 // (`repeatable`, of `sampler`). FieldErrors "inpainting.jump_samples" where it is not, or where the
 // rows are more than kMaxResampledRows, and "inpainting.jump_length" where that is not in 1..N-1.
 absl::Status BlendAndResample(uint32_t jump_length, uint32_t jump_samples, bool repeatable,

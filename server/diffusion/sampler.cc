@@ -101,7 +101,7 @@ absl::Status ValidateNoise(const SamplerSpec& spec, bool learned_variance) {
       absl::StrCat(spec.name,
                    " draws noise of the schedule's variance, and this model's denoiser gives the "
                    "variance itself; choose ",
-                   spec.without_noise, ", the same without noise, or ddpm, which heeds it"));
+                   spec.without_noise, ", the same without noise, or ddpm, which uses it"));
 }
 
 void SetStart(double time, const Level& level, Table* table) {
@@ -110,7 +110,7 @@ void SetStart(double time, const Level& level, Table* table) {
   table->initial_sigma = level.sigma;
 }
 
-// The request's word first, then the file's, then the class's default.
+// The request's value first, then the file's, then the class's default.
 SamplerSettings Settle(const SamplerSpec& spec, const SchedulerConfig& config,
                        const NoiseSchedule& schedule, const SamplerOptions& options) {
   SamplerSettings settings{.schedule = schedule, .prediction = config.prediction};
@@ -121,11 +121,11 @@ SamplerSettings Settle(const SamplerSpec& spec, const SchedulerConfig& config,
     settings.custom_times = true;
   }
   const bool clip_by_default =
-      spec.heeds_clip_sample ? config.clip_sample.value_or(spec.clip_sample) : spec.clip_sample;
+      spec.uses_clip_sample ? config.clip_sample.value_or(spec.clip_sample) : spec.clip_sample;
   settings.clip = options.clip_sample.value_or(clip_by_default);
   settings.clip_range =
       options.clip_sample_range.value_or(config.clip_sample_range.value_or(spec.clip_sample_range));
-  const bool threshold_by_default = spec.heeds_thresholding && config.thresholding.value_or(false);
+  const bool threshold_by_default = spec.uses_thresholding && config.thresholding.value_or(false);
   settings.threshold = options.thresholding.value_or(threshold_by_default);
   settings.threshold_ratio = config.dynamic_thresholding_ratio;
   settings.threshold_max = config.sample_max_value;
@@ -158,7 +158,7 @@ absl::StatusOr<std::vector<GridPoint>> MakePoints(const SamplerSpec& spec,
                                                   const NoiseSchedule& schedule,
                                                   const SamplerOptions& options, Spacing spacing) {
   const Sigmas by_default =
-      spec.heeds_sigmas ? config.sigmas.value_or(Sigmas::kSchedule) : Sigmas::kSchedule;
+      spec.uses_sigmas ? config.sigmas.value_or(Sigmas::kSchedule) : Sigmas::kSchedule;
   SigmaGridOptions grid = {
       .grid = spec.grid,
       .spacing = spacing,
@@ -179,7 +179,7 @@ absl::StatusOr<std::vector<GridPoint>> MakePoints(const SamplerSpec& spec,
   points.reserve(sigmas->size() + 1);
   for (const auto& [time, sigma] : *sigmas) points.push_back({time, Level::FromRatio(sigma)});
   double last = 0;
-  if ((spec.heeds_final_sigma ? config.final_sigma.value_or(spec.final_sigma) : spec.final_sigma) ==
+  if ((spec.uses_final_sigma ? config.final_sigma.value_or(spec.final_sigma) : spec.final_sigma) ==
       FinalSigma::kSigmaMin) {
     const bool repeat = spec.repeats_last_level && grid.sigmas != Sigmas::kSchedule;
     last = repeat ? sigmas->back().sigma : FirstSigma(schedule);

@@ -31,7 +31,7 @@ absl::Status ValidateSteps(int64_t train_steps, int64_t steps);
 //   trailing   round(T - i T/N) - 1,    i = 0 … N-1
 //   linspace   round(i (T-1)/(N-1)),    i = N-1 … 0;  the time 0 alone for N = 1
 //
-// with T training steps, N steps, and halves rounded to even. Only leading heeds `steps_offset`.
+// with T training steps, N steps, and halves rounded to even. Only leading uses `steps_offset`.
 // (Table 2 of Lin et al., "Common Diffusion Noise Schedules and Sample Steps are Flawed", 2024.)
 //
 // A FieldError "sampler.steps" where `steps` is not in 1..T, or where an offset would put the first

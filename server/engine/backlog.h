@@ -31,7 +31,7 @@ class Backlog {
   // Sets its work to all of its rows.
   void Add(const Request& request, const Standing& standing, uint64_t rows_per_chain);
 
-  // What goes before a request of that rank, as things are.
+  // What goes before a request of that rank now.
   struct Ahead {
     double seconds = 0;   // of all replicas, at the speed measured when its model was loaded
     uint64_t chains = 0;  // that have not ended, about

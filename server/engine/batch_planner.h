@@ -10,7 +10,7 @@
 
 namespace denoise {
 
-// How chains share denoiser calls. kStep: any chain, at every tick anew. kRequest, kNone: for
+// How chains share denoiser calls. kStep: any chains, chosen at every tick. kRequest, kNone: for
 // comparison.
 enum class Batching {
   kStep,     // chains join and leave at every tick

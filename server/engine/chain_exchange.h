@@ -15,10 +15,10 @@
 
 namespace denoise {
 
-// The waiting queue balances what comes; this, what is left when one engine has been luckier than
-// another. An engine without chains raises a flag; the fullest one sees it at its next tick and
-// sends it some of its own. Thread-safe; outlives the engines. A busy engine reads a few atomics a
-// tick, and locks only where it sends or is sent something.
+// The waiting queue balances requests as they come; this balances chains when one engine finishes
+// before another. An engine without chains raises a flag; the fullest one sees it at its next tick
+// and sends it some of its own. Thread-safe; outlives the engines. A busy engine reads a few
+// atomics a tick, and locks only where it sends or is sent something.
 class ChainExchange {
  public:
   // A chain and its state. Its slot, key and number of the model are those of the sender, and mean
@@ -44,8 +44,8 @@ class ChainExchange {
   }
   // Whether some engine asks for chains.
   bool anyone_asks() const { return asking_.load(std::memory_order_relaxed) > 0; }
-  // Sends what `pack` makes to one that asks, if none of the others has more to run. Packed is only
-  // what surely arrives.
+  // Sends what `pack` makes to one that asks, if none of the others has more to run. Only what is
+  // certain to arrive is packed.
   void Send(int engine, absl::FunctionRef<std::vector<Parcel>()> pack);
   // What has arrived.
   std::vector<Parcel> Take(int engine);

@@ -1,4 +1,4 @@
-// What a tick leaves to be decoded.
+// Decodes the outcomes of a tick.
 #ifndef DENOISE_SERVER_ENGINE_DECODING_H_
 #define DENOISE_SERVER_ENGINE_DECODING_H_
 
@@ -25,7 +25,7 @@ class Decoding {
   bool empty() const { return tasks_.empty(); }
 
   // Fills decoded_x, decoded_x0 and decoder_status of those outcomes, and forgets them. A call that
-  // fails is tried again in smaller parts, so that only the guilty fail.
+  // fails is tried again in smaller parts, so that only the failing ones fail.
   void Run(Executor& executor);
 
  private:

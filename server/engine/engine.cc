@@ -97,7 +97,7 @@ void Engine::Stop() {
 void Engine::Loop() {
   bool idle = false;
   while (WaitForWork(idle)) {
-    DoErrands();
+    RunInbox();
     ReceiveChains();
     RetireEnded();
     Admit();
@@ -117,7 +117,7 @@ void Engine::Loop() {
   chains_.clear();
   CountLoad();
   models_.clear();  // a device is torn down by the thread that set it up
-  DoErrands();      // those that came in between
+  RunInbox();       // those that came in between
 }
 
 bool Engine::WaitForWork(bool idle) {
@@ -127,18 +127,18 @@ bool Engine::WaitForWork(bool idle) {
   return !stopping_;
 }
 
-void Engine::DoErrands() {
-  std::vector<Errand> errands;
+void Engine::RunInbox() {
+  std::vector<InboxTask> tasks;
   bool stopping;
   {
     MutexLock lock(mutex_);
-    errands.swap(inbox_);
+    tasks.swap(inbox_);
     stopping = stopping_;
   }
-  if (errands.empty()) return;
+  if (tasks.empty()) return;
   // They may take long: what is sent to it in the meantime would wait.
   if (exchange_ != nullptr) exchange_->AskNoMore(options_.index);
-  for (Errand& errand : errands) errand.answer(stopping ? ShuttingDownError() : errand.work());
+  for (InboxTask& task : tasks) task.answer(stopping ? ShuttingDownError() : task.work());
 }
 
 int Engine::ModelNumber(uint64_t id) const {

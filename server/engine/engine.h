@@ -68,7 +68,7 @@ class Engine {
 
  private:
   // What the inbox holds: work and where its answer goes.
-  struct Errand {
+  struct InboxTask {
     std::function<absl::Status()> work;
     std::function<void(absl::Status)> answer;
   };
@@ -79,7 +79,7 @@ class Engine {
 
   void Loop();
   bool WaitForWork(bool idle);  // false: stop
-  void DoErrands();
+  void RunInbox();
   void Admit();
   void StartChains(const ChainRange& range);
   void PublishStarts(absl::Span<Chain> chains);
@@ -128,7 +128,7 @@ class Engine {
   CondVar condition_;
   bool woken_ ABSL_GUARDED_BY(mutex_) = false;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
-  std::vector<Errand> inbox_ ABSL_GUARDED_BY(mutex_);
+  std::vector<InboxTask> inbox_ ABSL_GUARDED_BY(mutex_);
 
   std::thread thread_;  // last, so that it is joined before anything it uses goes
 };

@@ -66,14 +66,14 @@ struct TuningResult {
 struct DecoderInfo {
   std::string sha256;   // of decoder.pt
   SampleFormat format;  // of what it answers; the shape is found by the examination
-  // Rows of a call at most, a power of two: 1 where bits must not depend on company, and else few
-  // enough that a call needs no more memory than there must be.
+  // Rows of a call at most, a power of two: 1 where bits must not depend on the other samples, and
+  // else few enough that a call needs no more memory than there must be.
   int64_t max_rows = 1;
 };
 
 // Immutable once the model is served; shared by shared_ptr<const ModelInfo>.
 struct ModelInfo {
-  // Of this load of it: a model that is loaded anew under its old name and version has another.
+  // Of this load of it: a model that is reloaded under its old name and version has another.
   uint64_t id = 0;
   // From model.json and the folder's name.
   std::string name;
@@ -105,12 +105,12 @@ struct ModelInfo {
   // That most is computed in: the weights' own, float32, float16, bfloat16 or float64, or bfloat16
   // under autocast, at call time or when a package was compiled.
   std::string precision = "float32";
-  std::string executor = "torchscript";  // what carries the denoiser out; or "aotinductor"
+  std::string executor = "torchscript";  // what runs the denoiser; or "aotinductor"
   // Batch sizes that are run, ascending; denoiser_seconds[i] is the measured time of one call at
   // batch_sizes[i] on one replica while the others are idle.
   std::vector<int64_t> batch_sizes;
   std::vector<double> denoiser_seconds;
-  // Whether those sizes agree bit for bit, so that a row's bits are the same in any company.
+  // Whether those sizes agree bit for bit, so that a row's bits are the same in any batch.
   bool batch_invariant = false;
   int replicas = 1;
   int threads = 1;

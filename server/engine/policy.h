@@ -1,4 +1,4 @@
-// Who goes first: among waiting requests, and among active chains where a batch cannot hold all.
+// The scheduling order: of waiting requests, and of active chains where a batch cannot hold all.
 #ifndef DENOISE_SERVER_ENGINE_POLICY_H_
 #define DENOISE_SERVER_ENGINE_POLICY_H_
 
@@ -15,7 +15,7 @@ inline constexpr int kMaxPriority = 100;
 // What decides where priorities and deadlines are equal.
 enum class Order {
   kFcfs,  // who came first
-  kSrpf,  // who has the fewest denoiser rows left, which count for less the longer it is here
+  kSrpf,  // who has the fewest denoiser rows left, discounted with age
   kFair,  // whose tenant has had the fewest rows
 };
 

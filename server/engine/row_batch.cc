@@ -80,8 +80,8 @@ void RowBatch::RunPart(Executor& executor, size_t first, size_t count) {
     outcomes_[first].status = status;
     return;
   }
-  // Nothing has changed, so everything can be tried again in smaller parts: one by one, that only
-  // the guilty fails; where memory ran out by halves, that the batch is no smaller than it must be.
+  // Nothing has changed, so everything can be tried again in smaller parts: one by one, so that
+  // only the failing row fails; where memory ran out in halves, so that batches stay large.
   const size_t part = absl::IsResourceExhausted(status) ? (count + 1) / 2 : 1;
   for (size_t i = 0; i < count; i += part) {
     RunPart(executor, first + i, std::min(part, count - i));

@@ -40,7 +40,8 @@ class RowBatch {
   // requests'.
   void Make(absl::Span<const size_t> picks, absl::Span<Chain> chains);
 
-  // Runs them. A batch that fails is tried again in smaller parts, so that only the guilty fail.
+  // Runs them. A batch that fails is tried again in smaller parts, so that only the failing rows
+  // fail.
   void Run(Executor& executor);
 
   size_t size() const { return tasks_.size(); }

@@ -1,4 +1,4 @@
-// The one answer to whoever comes, waits or runs while the server goes.
+// The status of requests that arrive, wait or run while the server shuts down.
 #ifndef DENOISE_SERVER_ENGINE_SHUTTING_DOWN_H_
 #define DENOISE_SERVER_ENGINE_SHUTTING_DOWN_H_
 

@@ -17,16 +17,15 @@ double RowsPerSecond(const ModelInfo& model);
 // Time for `rows` denoiser rows; zero where the speed is unknown.
 absl::Duration TimeFor(const ModelInfo& model, uint64_t rows);
 
-// Of a request of `model`: what it cannot do without, were the server its own but for what waits
-// before it.
+// Of a request of `model`: the least work that it takes if only what waits before it runs besides.
 struct LeastWork {
   uint64_t calls = 0;        // one after the other, of the chain that needs most
   uint64_t rows = 0;         // of all its chains
   uint64_t rows_before = 0;  // that are surely run first
 };
 
-// The least time for that; zero where nothing was measured. At the speeds of an idle machine, so in
-// company it takes longer.
+// The least time for that; zero where nothing was measured. At the speeds of an idle machine, so
+// beside other requests it takes longer.
 absl::Duration LeastTimeFor(const ModelInfo& model, const LeastWork& work);
 
 // Calls that a chain gets in `time` while batches are full; 0 where nothing was measured.

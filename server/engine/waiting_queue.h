@@ -50,7 +50,7 @@ class WaitingQueue {
   };
   explicit WaitingQueue(Options options);
 
-  // Where a request stands that was just taken in: behind those that go before it as things are.
+  // The place of a request that was just taken in, behind those that go before it now.
   struct Place {
     uint32_t requests_before = 0;
     uint64_t rows_before = 0;  // denoiser rows of the requests before it

@@ -44,7 +44,7 @@ int MostCallers(const LoadOptions& options) {
 }  // namespace
 
 struct ServedModel::Module {
-  // The call that others are held against; gone after Examine, unless it is the one that is run.
+  // The call that others are compared with; gone after Examine, unless it is the one that is run.
   std::shared_ptr<const Denoiser> plain;
   std::vector<Variant> variants;  // during Examine
   // The one that is run, after Examine: on the CPU, or on the first device; and on those after it.
@@ -122,7 +122,7 @@ absl::Status ServedModel::Examine() {
   info_->batch_invariant = options_.batch_invariant;
   module_->denoiser = VariantOf(module_->variants, way)->denoiser;
   module_->variants.clear();
-  // Two sets of weights are held only where the one is to be held against the other.
+  // Two sets of weights are held only where the one is to be compared with the other.
   if (module_->denoiser->executor() != "aotinductor") module_->plain.reset();
   status = OnOwnThread(threads({way.replicas, way.threads}), [&]() -> absl::Status {
     if (absl::Status done = ChooseBatchSizes(&*choice); !done.ok()) return done;
@@ -215,7 +215,7 @@ std::optional<TunedChoice> ServedModel::FromCache(const std::vector<Plan>& plans
     return std::nullopt;
   }
   if (!found->has_value()) return std::nullopt;
-  // What has become impossible since, or was written by hand, is tuned anew.
+  // What has become impossible since, or was written by hand, is tuned again.
   const TuningResult& way = (*found)->chosen();
   const Plan plan = {way.replicas, way.threads};
   if (VariantOf(module_->variants, way) == nullptr ||
@@ -365,7 +365,7 @@ absl::StatusOr<std::vector<BatchTime>> ServedModel::InvariantSizes() const {
           report_.times, ", ",
           [](std::string* out, const BatchTime& time) { absl::StrAppend(out, time.rows); }),
       " does ", std::string(module_->denoiser->file()),
-      " give a row the same bits at every position and in any company: try "
+      " give a row the same bits at every position and in any batch: try "
       "other --batch-sizes, --layout or --threads 1, or serve it without the flag"));
 }
 

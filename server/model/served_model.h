@@ -33,7 +33,7 @@ struct LoadOptions {
   int64_t max_batch_rows = 0;          // 0: where the device is saturated
   std::vector<int64_t> batch_sizes{};  // empty: chosen by measuring
   // Only sizes are run that agree bit for bit, so that a request's bits are the same alone and in
-  // any company, on any replica. Nothing but those sizes is then chosen by a clock, so that equal
+  // any batch, on any replica. Nothing but those sizes is then chosen by a clock, so that equal
   // servers choose equally: no tuning.
   bool batch_invariant = false;
   // Whether the report is to say which sizes agree, also where that decides nothing.

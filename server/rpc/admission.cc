@@ -33,7 +33,7 @@ absl::Status CheckDeadline(const Backend& backend, const Request& request) {
       " away: allow more time, ask for fewer steps or samples, or retry later"));
 }
 
-// With when to come back.
+// With the time to retry after.
 absl::Status WithDelay(absl::Status full, const Backend& backend, const ModelInfo& model) {
   const uint64_t rows = backend.queue->rows_waiting() + backend.rows_ahead();
   return WithRetryDelay(std::move(full),

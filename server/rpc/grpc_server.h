@@ -24,7 +24,8 @@ class GrpcServer {
     std::string address = "127.0.0.1:8500";  // HOST:PORT; port 0: any
     uint64_t max_message_bytes = 64 << 20;   // either way
     uint32_t max_concurrent_streams = 1024;  // of one connection
-    // A connection that is silent for so long is asked, and closed when it does not answer in time.
+    // A connection that is silent for so long is pinged, and closed when it does not answer in
+    // time.
     absl::Duration keepalive_time = absl::Seconds(20);
     absl::Duration keepalive_timeout = absl::Seconds(10);
     CertificateFiles tls;  // that CheckCertificateFiles() has passed

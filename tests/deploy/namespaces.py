@@ -37,7 +37,7 @@ class Host:
             ip("-n", self.namespace, *command)
 
     def cut_off(self) -> None:
-        """From now on packets are lost without a word."""
+        """From now on packets are dropped silently."""
         ip("link", "set", self._cable, "down")
 
 

@@ -27,10 +27,10 @@ def test_schema():
 
 
 def test_schema_would_find_a_mistake():
-    spoilt = copy.deepcopy(COMPOSE)
-    spoilt["services"]["denoised"]["stop_grace_periode"] = "40s"
+    broken = copy.deepcopy(COMPOSE)
+    broken["services"]["denoised"]["stop_grace_periode"] = "40s"
     with pytest.raises(jsonschema.ValidationError):
-        validate(spoilt)
+        validate(broken)
 
 
 def test_what_is_built_and_mounted_is_there():

@@ -1,6 +1,6 @@
 """Four servers, each in a network namespace of its own, and one of them goes: drained, killed, or cut off.
 No request is lost. The callers use round_robin with health checking and retries, as docs/operations.md asks; and
-since a request with a seed may be made again, what was under way at a server that has died is asked of the others."""
+since a request with a seed may be retried, what was under way at a server that has died is asked of the others."""
 
 import json
 import signal
@@ -112,7 +112,7 @@ def test_no_request_is_lost_when_a_server_goes(network, servers, how):
         "ipv4:" + ",".join(server.address for server in servers),
         **{
             "grpc.service_config": json.dumps(SERVICE_CONFIG),
-            # As the client library has them; a server that is cut off is found out by nothing else.
+            # As the client library has them; a server that is cut off is detected by nothing else.
             "grpc.keepalive_time_ms": 10_000,
             "grpc.keepalive_timeout_ms": 2_000,
             "grpc.http2.max_pings_without_data": 0,

@@ -55,14 +55,14 @@ def test_schemas(objects, version):
             kubernetes_validate.validate(item, version, strict=True)
 
 
-@pytest.mark.parametrize("spoil", [
+@pytest.mark.parametrize("alter", [
     lambda spec: spec["containers"][0].update(imagePullPolice="Never"),
     lambda spec: spec["containers"][0]["readinessProbe"]["grpc"].update(port="grpc"),
     lambda spec: spec.update(terminationGracePeriodSeconds="75s"),
 ])
-def test_schemas_would_find_a_mistake(base, spoil):
+def test_schemas_would_find_a_mistake(base, alter):
     deployment = copy.deepcopy(one(base, "Deployment"))
-    spoil(deployment["spec"]["template"]["spec"])
+    alter(deployment["spec"]["template"]["spec"])
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(deployment, "1.34", strict=True)
 

@@ -1,4 +1,4 @@
-"""A rolling update, rehearsed with processes: three servers are replaced one by one under load, and no
+"""A rolling update, simulated with processes: three servers are replaced one by one under load, and no
 call fails. The callers do what docs/operations.md asks of them: round_robin, and a retry of UNAVAILABLE."""
 
 import json

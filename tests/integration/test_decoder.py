@@ -1,4 +1,4 @@
-"""Latent models with a decoder: what is decoded, and when; alone and in company; errors; reload."""
+"""Latent models with a decoder: what is decoded, and when; alone and batched; errors; reload."""
 
 import base64
 import io

@@ -1,4 +1,4 @@
-"""A denoiser that fails: the guilty request alone ends, and is told why."""
+"""A denoiser that fails: only the request at fault ends, with the reason."""
 
 import grpc
 import numpy as np

@@ -1,4 +1,4 @@
-"""With --batch-invariant a request's bits are the same alone and in any company, on any replica."""
+"""With --batch-invariant a request's bits are the same alone and in any batch, on any replica."""
 
 import random
 from concurrent.futures import ThreadPoolExecutor
@@ -93,10 +93,10 @@ def check_alone_and_in_company(server, count: int, seed: int, report) -> None:
     different = [wanted[i] for i in range(count) if together[i] != alone[i]]
     rows = sum(rows for _, rows in alone)
     calls = after.total("batch_rows_count") - before.total("batch_rows_count")
-    report("requests alone and in company, all bits equal", f"{count - len(different)} of {count}")
+    report("requests alone and batched with others, all bits equal", f"{count - len(different)} of {count}")
     report("rows, in batches of a mean of", f"{rows}, {rows / calls:.1f}")
     assert not different, different[:3]
-    assert rows / calls > 3, "there was company"
+    assert rows / calls > 3, "batches were shared"
 
 
 @pytest.fixture(scope="module")

@@ -221,7 +221,7 @@ def test_a_seed_gives_the_same_alone_and_in_company(stub, report):
     with ThreadPoolExecutor(len(requests)) as pool:
         company = [o.samples for o in pool.map(lambda r: sample(stub, **r), requests)]
     worst = max(float(np.max(np.abs(a - b))) for a, b in zip(alone, company))
-    report("worst difference alone / in company", f"{worst:.2g}")
+    report("worst difference alone / batched with others", f"{worst:.2g}")
     assert worst <= 1e-4
 
 

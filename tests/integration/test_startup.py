@@ -247,7 +247,7 @@ def test_the_report_on_a_model():
     for words in ("digits, version 1", "1 x 28 x 28", "class_labels: int64 [N], 0 to 9, none: 10",
                   "DDPMScheduler, 1000 steps, epsilon", "ddim, 50 steps, guidance 2"):
         assert words in report, report
-    for test in ("weights", "type of t", "equal calls", "a row in company", "t", "y", "answer"):
+    for test in ("weights", "type of t", "equal calls", "rows of a batch", "t", "y", "answer"):
         assert re.search(rf"^  {test}  +\S", report, re.M), test
     sizes = re.findall(r"^ +(\d+) +[\d.]+ +(\d+) +yes +[A-Z]$", report, re.M)
     assert [int(rows) for rows, _ in sizes] == [1, 2, 3, 4], report
@@ -257,7 +257,7 @@ def test_the_report_on_a_model():
 def test_the_report_on_a_model_that_is_refused(tmp_path):
     done = examine(str(write_model(tmp_path / "timeless", TimelessDenoiser())))
     assert done.returncode == 65
-    assert re.search(r"^  a row in company  +independent", done.stdout, re.M), "what went well"
+    assert re.search(r"^  rows of a batch  +independent", done.stdout, re.M), "what went well"
     assert "t is ignored" in done.stderr and len(done.stderr.splitlines()) == 1
 
 

@@ -25,7 +25,7 @@ from harness.paths import DIGITS, ROOT
 
 @pytest.fixture(scope="module")
 def served(start_shared_server):
-    """The bundled model, whose bits are the same in any company; shared memory is allowed."""
+    """The bundled model, whose bits are the same in any batch; shared memory is allowed."""
     return start_shared_server("--batch-invariant", "--shared-memory")
 
 

@@ -93,7 +93,7 @@ def test_a_cache_that_cannot_be_used(start_server, tmp_path, cached, damage):
         text = "precious notes"
     cache.write_text(text)
     server = start_server(*flags)
-    assert len(model_of(server).tuning) > 1, "tuned anew"
+    assert len(model_of(server).tuning) > 1, "tuned again"
     if damage == "another machine":
         assert "--tune-cache" not in server.stderr
         assert len(json.loads(cache.read_text())["choices"]) == 2

@@ -147,7 +147,7 @@ def test_ddpm(prediction, schedule, record_error):
         SPACINGS, (0, 1), (True, False), variances, STEPS
     ):
         if offset and spacing != "leading" and variance != "fixed_small":
-            continue  # Only leading heeds the offset; that the others do not is seen once each.
+            continue  # Only leading uses the offset; that the others do not is seen once each.
         if variance.endswith("_log") and steps != 30:
             continue  # Another name for the variance before it.
         theirs_variance, denoiser, adapt = variances[variance]

@@ -20,7 +20,7 @@ void AddAdminFlags(CLI::App* app, AdminFlags* flags) {
   AddServerFlags(app, "DENOISE_ADMIN", &flags->server);
   app->get_option("--address")->description("The server's --admin-listen, HOST:PORT");
   app->get_option("--timeout")
-      ->description("After this nothing is waited for any longer; the server goes on [none]");
+      ->description("Stop waiting after this; the operation goes on [none]");
 }
 
 }  // namespace denoise::cli

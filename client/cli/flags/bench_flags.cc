@@ -87,13 +87,12 @@ void AddLoadFlags(CLI::App* app, BenchFlags* flags) {
       ->type_name("REQUESTS/S")
       ->excludes(clients)
       ->group(group);
-  AddDuration(app, "--duration", &flags->duration,
-              "For how long is measured; inf: until Ctrl-C [10s]")
+  AddDuration(app, "--duration", &flags->duration, "Time that is measured; inf: until Ctrl-C [10s]")
       ->group(group);
-  AddDuration(app, "--warm-up", &flags->warm_up,
-              "For how long before that the load is there already [1s]", ZeroIs::kAllowed)
+  AddDuration(app, "--warm-up", &flags->warm_up, "Time under load before that, not measured [1s]",
+              ZeroIs::kAllowed)
       ->group(group);
-  app->add_option("--seed", flags->seed, "Of the arrivals, and of what is asked for")
+  app->add_option("--seed", flags->seed, "Seed of the arrivals and of the requests")
       ->capture_default_str()
       ->group(group);
 }
@@ -126,7 +125,7 @@ void AddRequestFlags(CLI::App* app, BenchFlags* flags) {
       ->group(group);
   app->add_option_function<std::string>(
          "--slow-readers", [flags](const std::string& text) { ParseSlowReaders(text, flags); },
-         "That share of the requests waits so long before it reads on: 0.1/200ms [none]")
+         "Share of the requests that pause so long before each further event: 0.1/200ms [none]")
       ->type_name("SHARE/PAUSE")
       ->needs(stream)
       ->group(group);

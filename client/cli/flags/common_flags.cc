@@ -20,11 +20,9 @@ void AddServerFlags(CLI::App* app, const std::string& prefix, ServerFlags* flags
                   "Server: HOST:PORT, dns:///NAME:PORT, or several as ipv4:A:1,B:2")
       ->envname(prefix + "_ADDRESS")
       ->capture_default_str();
-  AddDuration(app, "--connect-timeout", &flags->connect_timeout,
-              "For how long a server is looked for [3s]")
+  AddDuration(app, "--connect-timeout", &flags->connect_timeout, "How long to try to connect [3s]")
       ->envname(prefix + "_CONNECT_TIMEOUT");
-  AddDuration(app, "--timeout", &flags->timeout,
-              "After this a call is given up, on the server too [none]")
+  AddDuration(app, "--timeout", &flags->timeout, "Timeout of a call, on the server too [none]")
       ->envname(prefix + "_TIMEOUT");
   app->add_option("--request-id", flags->request_id, "Name of the call in the server's log");
   AddCredentialFlags(app, prefix, &flags->credentials);
@@ -34,12 +32,12 @@ void AddServerFlags(CLI::App* app, const std::string& prefix, ServerFlags* flags
 void AddCommonFlags(CLI::App* app, CommonFlags* flags) {
   AddServerFlags(app, "DENOISE", flags);
   app->add_option("--retries", flags->retries,
-                  "How often a call is made again whose server is away or breaks off; it goes on "
-                  "by its seed [0]")
+                  "Retries of a call whose server is unavailable or breaks off; a stream goes "
+                  "on where it broke [0]")
       ->envname("DENOISE_RETRIES")
       ->check(Whole(0, 100));
   app->add_option("--tenant", flags->tenant,
-                  "For whom the call is: shares and limits of the server [none]")
+                  "Tenant of the call, for the server's shares and limits [none]")
       ->envname("DENOISE_TENANT");
   app->add_flag("-q,--quiet", flags->quiet, "Show no progress");
 }

@@ -43,7 +43,7 @@ void AddServerFlags(CLI::App* app, const std::string& prefix, ServerFlags* flags
 
 void AddCommonFlags(CLI::App* app, CommonFlags* flags);
 
-// INVALID_ARGUMENT, naming the flag, for credentials that cannot be.
+// INVALID_ARGUMENT, naming the flag, for credentials that are invalid.
 absl::StatusOr<ClientOptions> ClientOptionsOf(const ServerFlags& flags);
 
 // Which model is meant.

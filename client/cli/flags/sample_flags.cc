@@ -13,7 +13,7 @@
 namespace denoise::cli {
 namespace {
 
-// So many, about, that a chain's film is fluent and its file small.
+// About as many states as make a smooth animation and a small file.
 constexpr uint32_t kFrames = 58;
 // Enough for a bar that moves.
 constexpr uint32_t kProgressStates = 100;
@@ -26,7 +26,8 @@ void AddGuidanceFlags(CLI::App* app, SampleFlags* flags) {
                   "Scale of classifier-free guidance; 0 or 1: none [the model's]")
       ->group(group);
   app->add_option("--guidance-rescale", flags->guidance_rescale,
-                  "0 to 1: how far contrast is brought back to what it was without [0]")
+                  "0 to 1: how far the standard deviation is brought back to that without "
+                  "guidance [0]")
       ->group(group);
   app->add_option_function<std::string>(
          "--guidance-interval",
@@ -44,11 +45,11 @@ void AddGuidanceFlags(CLI::App* app, SampleFlags* flags) {
       ->type_name("MIN,MAX")
       ->group(group);
   app->add_option("--negative-class", flags->negative_classes,
-                  "Class to lead away from; several are taken in turn [the null class]")
+                  "Class to guide away from; several are taken in turn [the null class]")
       ->delimiter(',')
       ->group(group);
   AddNamedFiles(app, "--negative-condition", &flags->negative_conditions,
-                "Further input to lead away from; may be repeated [the model's null]")
+                "Further input to guide away from; may be repeated [the model's null]")
       ->group(group);
 }
 
@@ -62,7 +63,7 @@ void AddImageFlags(CLI::App* app, SampleFlags* flags) {
                     ->excludes(app->get_option("--initial-noise"))
                     ->group(group);
   app->add_option("--strength", flags->strength,
-                  "How much of it is made anew: above 0, up to 1 [0.8]")
+                  "How much of it is replaced: above 0, up to 1 [0.8]")
       ->needs(image)
       ->group(group);
   auto* inpaint = app->add_option("--inpaint", flags->inpaint, "Keep a part of this image")
@@ -79,7 +80,7 @@ void AddImageFlags(CLI::App* app, SampleFlags* flags) {
                      ->needs(inpaint)
                      ->group(group);
   auto* samples = app->add_option("--jump-samples", flags->jump_samples,
-                                  "... until they were made so often [no resampling]")
+                                  "... until each was made so many times [no resampling]")
                       ->check(positive)
                       ->needs(length)
                       ->group(group);
@@ -93,7 +94,7 @@ void AddOutputFlags(CLI::App* app, SampleFlags* flags) {
       ->check(FileNamed({".png", ".npy"}))
       ->group(group);
   app->add_option("--animate", flags->animate,
-                  "Write how they came about: a .gif, or an animated .png")
+                  "Write the chains as an animation: a .gif, or an animated .png")
       ->check(FileNamed({".gif", ".png"}))
       ->group(group);
   app->add_option("--states", flags->states,
@@ -198,7 +199,7 @@ void AddSampleFlags(CLI::App* app, SampleFlags* flags) {
 absl::StatusOr<SampleRequest> ReadSampleInputs(const SampleFlags& flags, const Model& model) {
   SampleRequest request;
   absl::Status status;
-  // The value; what is wrong is kept, and then a default that nobody sees.
+  // The value. An error is kept; the default that then stands in is never used.
   const auto take = [&status](auto value) {
     status.Update(value.status());
     return value.ok() ? *std::move(value) : typename decltype(value)::value_type();

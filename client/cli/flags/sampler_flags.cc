@@ -9,7 +9,7 @@ namespace denoise::cli {
 
 void AddSamplerFlags(CLI::App* app, Sampler* sampler) {
   const std::string group = "Sampler";
-  AddChoice<Sampler::Kind>(app, "--sampler", &sampler->kind, "How chains are walked [the model's]",
+  AddChoice<Sampler::Kind>(app, "--sampler", &sampler->kind, "The sampler [the model's]",
                            NamedSamplers())
       ->group(group);
   auto* steps =
@@ -55,7 +55,7 @@ void AddSamplerFlags(CLI::App* app, Sampler* sampler) {
   AddSwitch(app, "thresholding", &sampler->thresholding,
             "Threshold the predicted x_0 by its quantile [the model's]", group);
   app->add_flag("--use-clipped-model-output", sampler->use_clipped_model_output,
-                "DDIM: derive epsilon anew from the clipped x_0")
+                "DDIM: recompute epsilon from the clipped x_0")
       ->group(group);
 }
 

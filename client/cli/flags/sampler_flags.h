@@ -1,4 +1,4 @@
-// Flags of how chains are walked.
+// Flags of the sampler.
 #ifndef DENOISE_CLIENT_CLI_FLAGS_SAMPLER_FLAGS_H_
 #define DENOISE_CLIENT_CLI_FLAGS_SAMPLER_FLAGS_H_
 

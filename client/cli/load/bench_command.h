@@ -44,8 +44,9 @@ void AddBenchFlags(CLI::App* app, BenchFlags* flags);
 // The load of those flags.
 WorkloadOptions MakeWorkloadOptions(const BenchFlags& flags, const Model& model);
 
-// Puts the load on the server, and tells what was measured; gives the exit code. Requests that fail
-// are a part of that, but not such as nothing can come of. An interrupt ends the load early.
+// Puts the load on the server and prints what was measured; returns the exit code. Failed requests
+// are counted; an error that every request would meet ends the run. An interrupt ends the load
+// early.
 int RunBench(const BenchFlags& flags, Client& client, Console& console, Interrupt& interrupt,
              const std::shared_ptr<TaskLoop>& loop = MakeTaskLoop());
 

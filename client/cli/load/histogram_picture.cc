@@ -163,7 +163,7 @@ Picture DrawHistograms(const std::vector<LabelledHistogram>& histograms) {
     const auto bins = BinsOf(*histograms[i].latencies, range);
     const double most = *std::max_element(bins.begin(), bins.end());
     for (int bin = 0; bin < kBins && most > 0; ++bin) {
-      // What is there is seen, however rare it is.
+      // A latency is visible, however rare it is.
       const int bar = static_cast<int>(std::ceil(bins[bin] / most * kHeight));
       canvas.Fill(kLeft + bin * kBinWidth, bottom - bar, kBinWidth, bar, kBar);
     }

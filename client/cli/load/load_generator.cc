@@ -14,7 +14,7 @@ namespace {
 // come at once do not make it spin.
 constexpr absl::Duration kBackoff = absl::Milliseconds(100);
 
-// Whether the next request of its kind would fare no better.
+// Whether the next request would fail in the same way.
 bool IsFinal(const absl::Status& status) {
   switch (status.code()) {
     case absl::StatusCode::kInvalidArgument:

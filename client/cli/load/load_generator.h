@@ -1,4 +1,4 @@
-// Puts a load on a server.
+// Generates load on a server.
 #ifndef DENOISE_CLIENT_CLI_LOAD_LOAD_GENERATOR_H_
 #define DENOISE_CLIENT_CLI_LOAD_LOAD_GENERATOR_H_
 
@@ -28,7 +28,7 @@ struct LoadPlan {
 };
 
 // One run. All that it decides happens on the thread of Run(), where it also waits; the library's
-// threads only leave word there.
+// threads only post tasks to it.
 //
 // Latencies count from the scheduled arrival, so that a server (or client) that lags cannot hide it
 // by having fewer requests sent: no "coordinated omission". In the closed loop that is when the

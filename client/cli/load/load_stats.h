@@ -1,4 +1,4 @@
-// What became of a load.
+// Statistics of a load.
 #ifndef DENOISE_CLIENT_CLI_LOAD_LOAD_STATS_H_
 #define DENOISE_CLIENT_CLI_LOAD_LOAD_STATS_H_
 

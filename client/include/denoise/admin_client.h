@@ -1,4 +1,4 @@
-// Who loads and unloads the models of a Denoised server while it serves others.
+// A client that loads and unloads models of a running Denoised server.
 //
 //     auto admin = denoise::AdminClient::Connect("127.0.0.1:8502");
 //     if (!admin.ok()) return admin.status();
@@ -25,12 +25,12 @@ inline namespace client_v1 {
 // the server has done what they ask for, which takes seconds and more; it does one such operation
 // at a time. A call that ends sooner, by its timeout, ends the waiting and not the operation.
 //
-// Errors are those that Client has, and the ones that each call says. Nothing is made again: a call
-// that broke off may have been carried out.
+// Errors are those that Client has, and the ones that each call says. No call is retried: one that
+// broke off may have been carried out.
 class AdminClient {
  public:
   // `address` is that of denoised --admin-listen, HOST:PORT, or any that Client::Connect takes.
-  // INVALID_ARGUMENT for one that cannot be, and for an options.retry of more than one attempt;
+  // INVALID_ARGUMENT for a malformed one, and for an options.retry of more than one attempt;
   // UNAVAILABLE if nothing answers within options.connect_timeout.
   static absl::StatusOr<AdminClient> Connect(const std::string& address,
                                              const ClientOptions& options = {});

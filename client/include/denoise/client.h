@@ -32,7 +32,7 @@ inline namespace client_v1 {
 class Client {
  public:
   // `address` is HOST:PORT, dns:///NAME:PORT, or several as ipv4:A:1,B:2; options.balancing says
-  // who of several is used. INVALID_ARGUMENT for one that cannot be; UNAVAILABLE if nothing answers
+  // which of several is used. INVALID_ARGUMENT for a malformed one; UNAVAILABLE if nothing answers
   // (or, under kRoundRobin, nothing that serves) within options.connect_timeout.
   static absl::StatusOr<Client> Connect(const std::string& address,
                                         const ClientOptions& options = {});

@@ -1,4 +1,4 @@
-// Who the server is to the client, and the client to the server.
+// TLS and tokens: how client and server authenticate each other.
 #ifndef DENOISE_CREDENTIALS_H_
 #define DENOISE_CREDENTIALS_H_
 
@@ -12,8 +12,8 @@ inline namespace client_v1 {
 
 // TLS 1.2 or later. All texts are in PEM form.
 struct TlsOptions {
-  std::string ca_pem = {};  // who vouches for the server; empty: whom this machine trusts
-  // Mutual TLS: the client's certificate, with those that lead to its root, and its private key.
+  std::string ca_pem = {};  // CA certificates to trust; empty: the system's
+  // Mutual TLS: the client's certificate with its chain, and its private key.
   // Both or neither.
   std::string certificate_pem = {};
   std::string key_pem = {};

@@ -31,7 +31,7 @@ struct ClientOptions {
   // Asked before every call, and before every attempt of one. Only with `tls`. Empty: no token.
   TokenSource token;
   Balancing balancing = Balancing::kFirst;
-  // Of all calls but Healthy(), which is to tell what is.
+  // Of all calls but Healthy(), which reports the present state.
   RetryPolicy retry;
   // For how long Connect() tries to reach a server. Zero: it does not try, and the first call finds
   // out.

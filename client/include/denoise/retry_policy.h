@@ -1,4 +1,4 @@
-// Which calls are made again, when, and how often.
+// Which calls are retried, when, and how often.
 #ifndef DENOISE_RETRY_POLICY_H_
 #define DENOISE_RETRY_POLICY_H_
 
@@ -10,7 +10,7 @@
 namespace denoise {
 inline namespace client_v1 {
 
-// A call that has failed with one of `codes` is made again, on another connection where there is
+// A call that has failed with one of `codes` is retried, on another connection where there is
 // one, until it has been made `max_attempts` times or its timeout, which is that of all attempts
 // together, leaves no time for another. Its caller then gets the last attempt's error.
 //
@@ -29,7 +29,7 @@ inline namespace client_v1 {
 // has changed), the call ends with ABORTED. `states_dropped`, `timing` and `denoiser_rows` of a
 // Result are the last attempt's. An on_event_paced whose event is held back holds back the retry.
 struct RetryPolicy {
-  int max_attempts = 1;                                      // 1 or more; 1: no call is made again
+  int max_attempts = 1;                                      // 1 or more; 1: no retries
   absl::Duration initial_backoff = absl::Milliseconds(200);  // above 0
   absl::Duration max_backoff = absl::Seconds(10);            // at least initial_backoff
   double multiplier = 2;                                     // 1 or more

@@ -1,4 +1,4 @@
-// A server that is not there, for the tests of programs that use this library. Link
+// A fake server, for the tests of programs that use this library. Link
 // Denoise::testing.
 //
 //     auto server = std::make_shared<denoise::testing::FakeConnection>();

@@ -1,5 +1,5 @@
-// What is asked of a Denoised server and what it answers: plain values that can be copied, with no
-// trace of the wire. Shapes are [N, C, H, W]; T is the number of a model's training steps;
+// What is asked of a Denoised server and what it answers: plain values that can be copied, without
+// types of gRPC or Protobuf. Shapes are [N, C, H, W]; T is the number of a model's training steps;
 // timesteps run from 0 (nearly clean) to T-1 (noise); alpha_bar_t = alpha_t^2 of the forward
 // process q(x_t|x_0) = N(alpha_t x_0, sigma_t^2 I), sigma_t = sqrt(1 - alpha_bar_t).
 #ifndef DENOISE_TYPES_H_
@@ -67,7 +67,7 @@ struct Sampler {
   Variance variance = Variance::kModelDefault;  // DDPM
   std::optional<bool> clip_sample;              // absent: as the model says
   std::optional<float> clip_sample_range;       // > 0
-  bool use_clipped_model_output = false;        // DDIM: epsilon anew from the clipped x_0
+  bool use_clipped_model_output = false;        // DDIM: epsilon from the clipped x_0
   // Model times of the denoiser calls, strictly descending, each 0..T-1, in place of `steps`,
   // `spacing` and `sigmas`. Whole for DDPM, DDIM, PNDM, and for models that take no others.
   std::vector<float> timesteps = {};

@@ -173,7 +173,7 @@ function linkOf(request, seed) {
 
 function sample() {
   const from = fields.start.value;
-  if (from === "mask" && !pad.masked) return fail("Paint a mask first: choose the mask below Draw, and paint what is to be drawn anew.");
+  if (from === "mask" && !pad.masked) return fail("Paint a mask first: choose the mask below Draw, and paint what is to be replaced.");
   const request = { kind: "sample", model: model.name, n: numberOf(fields.n), seed: numberOf(fields.seed),
     sampler: fields.sampler.value || undefined, steps: numberOf(fields.steps) };
   if (model.num_classes) Object.assign(request, { class: numberOf(fields.class), guidance: numberOf(fields.guidance) });

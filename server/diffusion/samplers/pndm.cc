@@ -82,7 +82,7 @@ class Filler {
     trial.w[kColH2][kColX] = 1;
     table_->rows.push_back(trial);
 
-    // Where the trial arrives beside the second time, diffusers reckons the start from that.
+    // Where the trial arrives beside the second time, diffusers computes the start from that.
     const Form step = StepBetween(second + first - arrives, second);
     Row again = MakeRow(second, second, 0);
     again.w[kColX][kColH2] = step.x;
@@ -97,7 +97,7 @@ class Filler {
   void AddRungeKuttaStep(size_t i) {
     const int64_t start = settings_.times[i];
     const int64_t end = settings_.times[i + 1];
-    // As diffusers reckons it, also where the way is not twice that. The first row then arrives
+    // As diffusers computes it, also where the way is not twice that. The first row then arrives
     // beside the time that the second is called at.
     const int64_t half = (start - TimeAfter(settings_, i)) / 2;
     const int64_t called[] = {start, end + half, end + half, end};

@@ -105,13 +105,13 @@ struct SamplerSpec {
   bool takes_sigmas = false;
   // Whether the class has these keys in diffusers; of a file for another class they count only
   // where it has.
-  bool heeds_clip_sample = false;
-  bool heeds_thresholding = false;
-  bool heeds_sigmas = false;
-  bool heeds_final_sigma = false;
+  bool uses_clip_sample = false;
+  bool uses_thresholding = false;
+  bool uses_sigmas = false;
+  bool uses_final_sigma = false;
 
-  // Whether every row is a step and heeds nothing of the rows before it but x, so that it can be
-  // made again.
+  // Whether every row is a step that depends on the rows before it only through x, so that it can
+  // be repeated.
   bool repeatable = false;
   // Of a solver that draws noise of the schedule's variance, which contradicts a model that gives
   // the variance: the name of the same solver without noise. Empty: it draws none, or DDPM's.
@@ -155,7 +155,7 @@ const SamplerSpec& SpecOf(SamplerKind kind);
 
 // ---- What rows are made from.
 
-// Where step `i` of settings.times goes by DDIM's reckoning: down by ⌊T/N⌋, which is the next time
+// Where step `i` of settings.times goes in DDIM: down by ⌊T/N⌋, which is the next time
 // of the grid only where that is leading, or to the next of the caller's own times. Below 0: to the
 // level of the chain's end.
 int64_t TimeAfter(const SamplerSettings& settings, size_t i);

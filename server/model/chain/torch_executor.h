@@ -85,7 +85,7 @@ class TorchExecutor : public Executor {
   at::Tensor out_;             // of the last call, [padded_rows, out_channels, H, W], contiguous
   std::vector<float> x_t_;     // of one term, [C·H·W]
   at::Tensor scratch_;         // of UpdateRow, [C·H·W]
-  NoiseStream initial_noise_;  // of chains that draw x_T and nothing more; seeded anew for each
+  NoiseStream initial_noise_;  // of chains that draw x_T and nothing more; reseeded for each
   at::Tensor x_T_;             // of one chain, [C·H·W]
   BatchNoise noise_;           // of rows that draw some
   double denoiser_seconds_ = 0;

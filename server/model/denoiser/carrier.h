@@ -8,17 +8,17 @@
 
 namespace denoise {
 
-using Errand = std::function<absl::Status()>;
+using ModelCall = std::function<absl::Status()>;
 
-// Runs an errand on the thread on which a model may be called, and answers what it answered, or its
-// own error where it did not come to that. Null: the calling thread.
+// Runs a call on the thread on which a model may be called, and returns its status, or an error of
+// its own where it could not run it. Null: the calling thread.
 //
 // For a model that is loaded while an engine runs others: LibTorch is called on the engine's thread
-// alone (torch_runtime.h), one call an errand, between two ticks.
-using Carrier = std::function<absl::Status(const Errand&)>;
+// alone (torch_runtime.h), one call at a time, between two ticks.
+using Carrier = std::function<absl::Status(const ModelCall&)>;
 
-inline absl::Status Carry(const Carrier& carrier, const Errand& errand) {
-  return carrier ? carrier(errand) : errand();
+inline absl::Status Carry(const Carrier& carrier, const ModelCall& call) {
+  return carrier ? carrier(call) : call();
 }
 
 }  // namespace denoise

@@ -28,7 +28,7 @@ std::string PrecisionName(at::ScalarType dtype);
 // "contiguous", "channels_last".
 std::string LayoutName(Layout layout);
 
-// What rows are run on: forward(x, t, further…), whatever carries it out. Immutable: Run() may be
+// What rows are run on: forward(x, t, further…), whatever executes it. Immutable: Run() may be
 // called from several threads at once, which share the weights. These lie on one device; whoever
 // calls sees host memory alone.
 class Denoiser {
@@ -44,7 +44,7 @@ class Denoiser {
   virtual absl::StatusOr<at::Tensor> Run(const at::Tensor& x, const at::Tensor& t,
                                          absl::Span<const at::Tensor> further) const = 0;
 
-  // What carries it out: "torchscript" or "aotinductor".
+  // What executes it: "torchscript" or "aotinductor".
   virtual absl::string_view executor() const = 0;
 
   Layout layout() const { return traits_.layout; }

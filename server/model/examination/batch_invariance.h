@@ -3,7 +3,7 @@
 // A kernel may sum in another order at another batch size, so that a row's answer differs in its
 // last bits between sizes; within a size, where a vector's remainder is computed in another way, or
 // threads share a batch out, even between positions. If all batches have sizes that agree, a row's
-// bits are the same alone and in any company.
+// bits are the same alone and in any batch.
 #ifndef DENOISE_SERVER_MODEL_EXAMINATION_BATCH_INVARIANCE_H_
 #define DENOISE_SERVER_MODEL_EXAMINATION_BATCH_INVARIANCE_H_
 
@@ -20,9 +20,9 @@ class Denoiser;
 
 // For each of `sizes` a number: those with equal numbers, 0, 1, …, gave the same rows the same
 // bits, at every position and whatever rows (with other x, t, labels and conditions) were beside
-// them; -1 where already a position or the company made a difference. Conditions of open extents
-// are tried at two of them. Eight calls a size (and extent), on the thread of an engine. `info`
-// with the examination's findings.
+// them; -1 where the position or the other rows made a difference within the size. Conditions of
+// open extents are tried at two of them. Eight calls a size (and extent), on the thread of an
+// engine. `info` with the examination's findings.
 absl::StatusOr<std::vector<int>> FindAgreement(const Denoiser& denoiser, const ModelInfo& info,
                                                const std::vector<int64_t>& sizes);
 

@@ -43,7 +43,7 @@ double Now(clockid_t clock) {
   return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
 }
 
-// Calls `calls` times, each an errand of its own, and lowers `time->seconds` to the quickest.
+// Calls `calls` times, one at a time, and lowers `time->seconds` to the quickest.
 absl::Status TimeCalls(const Denoiser& denoiser, const BatchInputs& inputs, int calls,
                        const Carrier& carrier, BatchTime* time) {
   for (int call = 0; call < calls; ++call) {

@@ -14,7 +14,7 @@
 
 namespace denoise {
 
-// What was found out about a decoder that passed: as in DecoderInfo.
+// The findings about a decoder that passed: as in DecoderInfo.
 struct DecoderFindings {
   SampleShape shape;
   int64_t max_rows = 1;
@@ -30,7 +30,7 @@ struct DecoderFindings {
 // With `one_by_one` none are, and equal calls must have equal bits.
 //
 // INVALID_ARGUMENT where it is not so: one line with the reason and the fix. RESOURCE_EXHAUSTED
-// where memory ran out. `info`: what the files say. Every call is an errand of `carrier`'s.
+// where memory ran out. `info`: what the files say. Every call is made through `carrier`.
 absl::StatusOr<DecoderFindings> ExamineDecoder(const Decoder& decoder, const ModelInfo& info,
                                                bool one_by_one, const Carrier& carrier,
                                                std::vector<TestResult>* results);
@@ -40,7 +40,7 @@ absl::StatusOr<DecoderFindings> ExamineDecoder(const Decoder& decoder, const Mod
 absl::StatusOr<double> DecoderDifference(const Decoder& a, const Decoder& b, const ModelInfo& info,
                                          const Carrier& carrier);
 
-// A call at each size that the engine makes, each an errand of `carrier`'s: the first are slow.
+// A call at each size that the engine makes, each through `carrier`: the first are slow.
 absl::Status WarmUpDecoder(const Decoder& decoder, const ModelInfo& info, const Carrier& carrier);
 
 }  // namespace denoise

@@ -280,7 +280,7 @@ absl::StatusOr<Findings> Examine(const Denoiser& denoiser, const ModelInfo& info
   const double coupled = CoupledAt(denoiser.dtype());
   Tests tests(examiner, info, coupled);
   if (auto status = add("equal calls", tests.Repeats()); !status.ok()) return status;
-  if (auto status = add("a row in company", tests.RowsAreIndependent()); !status.ok()) {
+  if (auto status = add("rows of a batch", tests.RowsAreIndependent()); !status.ok()) {
     return status;
   }
   if (auto status = add("t", tests.TimeIsHonoured()); !status.ok()) return status;

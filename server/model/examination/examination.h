@@ -12,7 +12,7 @@
 
 namespace denoise {
 
-// What was found out about a denoiser that passed.
+// The findings about a denoiser that passed.
 struct Findings {
   bool learned_variance = false;  // 2C channels
   bool integer_time = false;      // t must be int64

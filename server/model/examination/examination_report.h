@@ -9,7 +9,7 @@
 
 namespace denoise {
 
-// One line each: "a row and its company" "independent (apart by 2e-7 of its size)".
+// One line each: "rows of a batch" "independent (apart by 2e-7 of its size)".
 struct TestResult {
   std::string test;
   std::string result;
@@ -19,7 +19,7 @@ struct ExaminationReport {
   std::vector<TestResult> tests;  // in order, until one failed
   std::vector<BatchTime> times;   // of every batch size that was measured
   // Of each of those, which agreed bit for bit: equal numbers from 0 on; -1: a row's bits depend on
-  // its position or company even within the size. Empty: nobody asked.
+  // its position or neighbours even within the size. Empty: not compared.
   std::vector<int> agreement;
 };
 

@@ -19,8 +19,8 @@ class Denoiser;
 //
 // With --batch-invariant, servers with equal ids give equal requests equal bits: their calls are
 // the same ones, and were seen to give the probe the same bits. Without, their calls are the same
-// ones too, but which batch size a row is run at depends on its company, so that results are equal
-// up to rounding.
+// ones too, but which batch size a row is run at depends on the other rows, so that results are
+// equal up to rounding.
 std::string NumericsId(const ModelInfo& info, const Machine& machine,
                        const std::string& probe_bits);
 

@@ -15,8 +15,8 @@ namespace denoise {
 // Makes `rows` rows ready to be called with, all alike. May throw, as LibTorch does.
 absl::Status FillAlike(const ModelInfo& info, int64_t rows, BatchInputs* inputs);
 
-// Three calls at each of info's batch sizes, each an errand of `carrier`'s: to the thread of the
-// engine that is to call it.
+// Three calls at each of info's batch sizes, each through `carrier`: on the thread of the engine
+// that is to call it.
 absl::Status WarmUp(const Denoiser& denoiser, const ModelInfo& info, const Carrier& carrier);
 
 }  // namespace denoise

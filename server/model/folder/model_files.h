@@ -20,7 +20,7 @@ struct ModelFolder {
   int64_t version = 1;
 };
 
-// Paths of the files that carry a denoiser out. Empty: is not there; one of them is.
+// Paths of the denoiser's files. Empty: is not there; one of them is.
 struct DenoiserFiles {
   std::string torchscript;  // denoiser.pt
   std::string package;      // denoiser.pt2

@@ -25,14 +25,13 @@ bool IsModelName(absl::string_view name);
 //   num_classes             ≥ 0; 0: the denoiser is called without y
 //   null_class              the label that means none, ≥ 0; only with num_classes
 //   inputs                  what forward takes after x and t, in the order of its arguments;
-//   without
-//                           the key, y (named class_labels) where there are classes. Each has
+//                           without the key, y (named class_labels) where there are classes
 //     name                    by which requests give it; as IsModelName, no two alike
-//     kind                    class_labels (once, iff num_classes > 0; nothing further) or
-//     condition dtype                   float32, int64 or bool shape                   of one
-//     sample, without N; extents ≥ 1, or -1 for any; 8 at most null                    what stands
-//     for none: one value for all elements, or a flat list of
-//                             them all; without it every request must give the input
+//     kind                    class_labels (once, iff num_classes > 0; nothing further), condition
+//     dtype                   float32, int64 or bool
+//     shape                   of one sample, without N; extents ≥ 1, or -1 for any; 8 at most
+//     null                    what stands for none: one value for all elements, or a flat list
+//                             of them all; without it every request must give the input
 //   default_sampler         "ddim", "euler", …; that of scheduler_config.json
 //   default_steps           1..train_steps; 50, or all where there are fewer
 //   default_guidance_scale  0..100; 1. Others than 0 and 1 need a null_class, or a null

@@ -1,4 +1,4 @@
-// What an AOTInductor package says of itself, held against this machine and the model. Without
+// What an AOTInductor package says of itself, checked against this machine and the model. Without
 // LibTorch, so that nothing of the package has run yet.
 #ifndef DENOISE_SERVER_MODEL_FOLDER_PACKAGE_METADATA_H_
 #define DENOISE_SERVER_MODEL_FOLDER_PACKAGE_METADATA_H_

@@ -1,5 +1,5 @@
-// The allocator of the process: jemalloc, linked into whatever calls a denoiser. LibTorch asks for
-// every activation anew at every call, so its speed is a part of the denoiser's: see
+// The allocator of the process: jemalloc, linked into whatever calls a denoiser. LibTorch allocates
+// every activation at every call, so its speed is a part of the denoiser's: see
 // docs/decisions/0008-jemalloc.md. MALLOC_CONF in the environment wins over what is set here.
 #ifndef DENOISE_SERVER_MODEL_RUNTIME_ALLOCATOR_H_
 #define DENOISE_SERVER_MODEL_RUNTIME_ALLOCATOR_H_

@@ -22,7 +22,7 @@ DeviceCall::~DeviceCall() {
   } catch (...) {
     std::cerr << "denoised: the device " << device_.str() << " is lost ("
               << CurrentExceptionStatus().message()
-              << ") and a process cannot have it back: ending, to be started anew" << std::endl;
+              << ") and a process cannot recover it: the server ends; start it again" << std::endl;
     std::_Exit(EX_SOFTWARE);  // what runs at exit would wait for the device
   }
 }

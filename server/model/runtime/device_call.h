@@ -17,9 +17,9 @@ at::TensorOptions HostMemory(at::ScalarType dtype, c10::Device device);
 class DeviceCall {
  public:
   explicit DeviceCall(c10::Device device) : device_(device), guard_(device) {}
-  // Waits where Down() has not: the device may still read inputs that their owner is about to fill
-  // anew. Where it cannot be waited for it is lost, as CUDA's are by an index out of range in a
-  // kernel, and to all of the process for good: this ends it, with a line on stderr, because one
+  // Waits where Down() has not: the device may still read inputs that their owner is about to
+  // overwrite. Where it cannot be waited for it is lost, as CUDA's are by an index out of range in
+  // a kernel, and to all of the process for good: this ends it, with a line on stderr, because one
   // that goes on would take requests and fail each.
   ~DeviceCall();
 

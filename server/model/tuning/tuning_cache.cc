@@ -26,7 +26,7 @@ constexpr size_t kMostChoices = 64;
 absl::Status About(const std::string& path, absl::string_view what) {
   return absl::InvalidArgumentError(
       absl::StrCat("--tune-cache ", path, ": ", what,
-                   ": not used and left as it is; delete it, and the next start writes it anew"));
+                   ": not used and left as it is; delete it, and the next start writes it again"));
 }
 
 json ToJson(const TuningResult& way) {

@@ -1,4 +1,4 @@
-// Every way in which a model's denoiser can be carried out.
+// Every way in which a model's denoiser can be run.
 #ifndef DENOISE_SERVER_MODEL_TUNING_VARIANTS_H_
 #define DENOISE_SERVER_MODEL_TUNING_VARIANTS_H_
 
@@ -33,7 +33,7 @@ struct Variant {
 // TorchScript where there is a denoiser.pt, channels_last where the model has convolutions (on an
 // accelerator only in 16 bits).
 //
-// `plain`: the call that all others are held against, TorchScript, contiguous, in the weights' own
+// `plain`: the call that all others are compared with, TorchScript, contiguous, in the weights' own
 // precision, or the package where there is nothing else; it has passed the examination, whose
 // findings are in `info`. A package has the layout and the precision that it was compiled for.
 // Where the operator has left a choice, variants are left out that are in another precision than

@@ -1,4 +1,4 @@
-// Who may call.
+// Authentication of callers.
 #ifndef DENOISE_SERVER_RPC_ACCESS_AUTHENTICATION_H_
 #define DENOISE_SERVER_RPC_ACCESS_AUTHENTICATION_H_
 

@@ -16,9 +16,9 @@ namespace denoise {
 
 // Paths of PEM files; empty: none.
 struct CertificateFiles {
-  std::string certificate;  // the server's, with those that lead to its root; empty: no TLS
+  std::string certificate;  // the server's, with its chain; empty: no TLS
   std::string key;          // of the certificate; needed with it
-  std::string client_ca;    // who vouches for callers; empty: callers need no certificate
+  std::string client_ca;    // CA certificates of callers; empty: callers need no certificate
 
   bool enabled() const { return !certificate.empty(); }
 };

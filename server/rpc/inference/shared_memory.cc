@@ -173,7 +173,7 @@ absl::StatusOr<std::string> SharedMemory::Read(const Place& place, absl::string_
   if (found->first->Read(found->second, &bytes)) return bytes;
   return FieldError(field, absl::StrCat("region ", Quote(place.region),
                                         " has become smaller than it was registered; register it "
-                                        "anew"));
+                                        "again"));
 }
 
 absl::Status SharedMemory::Write(const Place& place, absl::string_view bytes,
@@ -191,7 +191,7 @@ absl::Status SharedMemory::Write(const Place& place, absl::string_view bytes,
   }
   return FieldError(field, absl::StrCat("region ", Quote(place.region),
                                         " has become smaller than it was registered; register it "
-                                        "anew"));
+                                        "again"));
 }
 
 }  // namespace denoise

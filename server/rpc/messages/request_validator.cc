@@ -54,7 +54,7 @@ absl::StatusOr<bool> IsPng(int encoding, const ModelInfo& model, absl::string_vi
 }
 
 // Whether what is `asked` for to be decoded, or is to be a picture, is decoded; a FieldError where
-// that cannot be.
+// that is impossible.
 absl::StatusOr<bool> IsDecoded(bool asked, bool png, const ModelInfo& model,
                                absl::string_view field) {
   if (model.decoder.has_value()) return asked || png;

@@ -20,8 +20,8 @@ namespace denoise {
 // Least recently used go first. Thread-safe; a table is made under no lock, at worst twice.
 class TableCache {
  public:
-  // Keeps at most `max_rows` rows in all, about 350 bytes each; a table with more is made anew for
-  // every request.
+  // Keeps at most `max_rows` rows in all, about 350 bytes each; a table with more is made for every
+  // request.
   explicit TableCache(size_t max_rows = 1 << 16) : max_rows_(max_rows) {}
 
   // The table of this model for `options`, which name steps or timesteps. Errors as MakeTable's.
@@ -31,7 +31,7 @@ class TableCache {
   size_t rows() const;
 
  private:
-  // By the model's id: one that was loaded anew under its old name has other tables. Entries of
+  // By the model's id: one that was reloaded under its old name has other tables. Entries of
   // models that are gone grow old.
   using Key = std::pair<uint64_t, SamplerOptions>;
   struct Entry {

@@ -19,7 +19,7 @@ def _openssl(*arguments) -> None:
 
 
 class Authority:
-    """A root, and what it vouches for."""
+    """A root certificate, and those that it signs."""
 
     def __init__(self, folder: Path, name: str):
         folder.mkdir(parents=True, exist_ok=True)

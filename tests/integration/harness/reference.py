@@ -1,4 +1,4 @@
-"""What diffusers makes of the same model: the judge of samples."""
+"""What diffusers makes of the same model: the reference for samples."""
 
 import functools
 import json

@@ -33,18 +33,18 @@ absl::Status Decode(const SampleRequest& request, const std::vector<v1::SampleEv
   return decoder.AtEnd();
 }
 
-struct Spoilt {
+struct Broken {
   const char* name;
-  std::function<void(std::vector<v1::SampleEvent>*)> spoil;  // of a chain of 2 samples, 1 step
+  std::function<void(std::vector<v1::SampleEvent>*)> alter;  // of a chain of 2 samples, 1 step
   const char* message;
 };
 
-class SpoiltStreamTest : public ::testing::TestWithParam<Spoilt> {};
+class BrokenStreamTest : public ::testing::TestWithParam<Broken> {};
 
-TEST_P(SpoiltStreamTest, IsDataLoss) {
+TEST_P(BrokenStreamTest, IsDataLoss) {
   auto events = Chain(2, 1);
   ASSERT_TRUE(Decode(TwoSamples(), events).ok());
-  GetParam().spoil(&events);
+  GetParam().alter(&events);
   const auto status = Decode(TwoSamples(), events);
   EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss) << status;
   EXPECT_THAT(std::string(status.message()), HasSubstr(GetParam().message));
@@ -56,57 +56,57 @@ v1::State* FirstState(Events* events) { return (*events)[1].mutable_state(); }
 v1::Result* Last(Events* events) { return events->back().mutable_result(); }
 
 INSTANTIATE_TEST_SUITE_P(
-    All, SpoiltStreamTest,
+    All, BrokenStreamTest,
     ::testing::Values(
-        Spoilt{"NoEvents", [](Events* e) { e->clear(); }, "without a result"},
-        Spoilt{"NoResult", [](Events* e) { e->pop_back(); }, "without a result"},
-        Spoilt{"NoAccepted", [](Events* e) { e->erase(e->begin()); }, "out of order"},
-        Spoilt{"AcceptedTwice", [](Events* e) { e->insert(e->begin(), e->front()); },
+        Broken{"NoEvents", [](Events* e) { e->clear(); }, "without a result"},
+        Broken{"NoResult", [](Events* e) { e->pop_back(); }, "without a result"},
+        Broken{"NoAccepted", [](Events* e) { e->erase(e->begin()); }, "out of order"},
+        Broken{"AcceptedTwice", [](Events* e) { e->insert(e->begin(), e->front()); },
                "out of order"},
-        Spoilt{"ResultTwice", [](Events* e) { e->push_back(e->back()); }, "out of order"},
-        Spoilt{"StateAfterTheResult", [](Events* e) { e->push_back((*e)[1]); }, "out of order"},
-        Spoilt{"EmptyEvent", [](Events* e) { (*e)[1].Clear(); }, "empty"},
-        Spoilt{"TimestepsMissing", [](Events* e) { (*e)[0].mutable_accepted()->clear_timesteps(); },
+        Broken{"ResultTwice", [](Events* e) { e->push_back(e->back()); }, "out of order"},
+        Broken{"StateAfterTheResult", [](Events* e) { e->push_back((*e)[1]); }, "out of order"},
+        Broken{"EmptyEvent", [](Events* e) { (*e)[1].Clear(); }, "empty"},
+        Broken{"TimestepsMissing", [](Events* e) { (*e)[0].mutable_accepted()->clear_timesteps(); },
                "accepted.timesteps has 0 values, not 1"},
-        Spoilt{"StepsThatOverflow",
+        Broken{"StepsThatOverflow",
                [](Events* e) { (*e)[0].mutable_accepted()->set_total_steps(0xffffffff); },
                "accepted.timesteps"},
-        Spoilt{"AlphaBarsMissing",
+        Broken{"AlphaBarsMissing",
                [](Events* e) { (*e)[0].mutable_accepted()->clear_alpha_bars(); },
                "accepted.alpha_bars has 0 values, not 2"},
-        Spoilt{"WaitOutOfRange",
+        Broken{"WaitOutOfRange",
                [](Events* e) {
                  (*e)[0].mutable_accepted()->mutable_estimated_wait()->set_seconds(
                      std::numeric_limits<int64_t>::max());
                },
                "estimated_wait"},
-        Spoilt{"SampleIndex", [](Events* e) { FirstState(e)->set_sample_index(2); },
+        Broken{"SampleIndex", [](Events* e) { FirstState(e)->set_sample_index(2); },
                "sample_index is 2 of 2"},
-        Spoilt{"StepBeyondTheEnd", [](Events* e) { FirstState(e)->set_step(2); }, "state.step"},
-        Spoilt{"OtherTotal", [](Events* e) { FirstState(e)->set_total_steps(7); }, "of 7"},
-        Spoilt{"UnknownContent",
+        Broken{"StepBeyondTheEnd", [](Events* e) { FirstState(e)->set_step(2); }, "state.step"},
+        Broken{"OtherTotal", [](Events* e) { FirstState(e)->set_total_steps(7); }, "of 7"},
+        Broken{"UnknownContent",
                [](Events* e) { FirstState(e)->set_content(static_cast<v1::Content>(77)); },
                "content is 77"},
-        Spoilt{"StateWithoutData", [](Events* e) { FirstState(e)->clear_data(); },
+        Broken{"StateWithoutData", [](Events* e) { FirstState(e)->clear_data(); },
                "data is missing"},
-        Spoilt{"EmptyPng", [](Events* e) { FirstState(e)->set_png(""); }, "png is empty"},
-        Spoilt{"StateOfThreeExtents",
+        Broken{"EmptyPng", [](Events* e) { FirstState(e)->set_png(""); }, "png is empty"},
+        Broken{"StateOfThreeExtents",
                [](Events* e) {
                  *FirstState(e)->mutable_tensor() = MakeTensor({1, 2, 2}, 0);
                },
                "[1, C, H, W]"},
-        Spoilt{"StateOfTwoSamples",
+        Broken{"StateOfTwoSamples",
                [](Events* e) {
                  *FirstState(e)->mutable_tensor() = MakeTensor({2, 1, 1, 2}, 0);
                },
                "[1, C, H, W]"},
-        Spoilt{"NoSamples", [](Events* e) { Last(e)->clear_samples(); }, "dtype"},
-        Spoilt{"OneSampleOfTwo",
+        Broken{"NoSamples", [](Events* e) { Last(e)->clear_samples(); }, "dtype"},
+        Broken{"OneSampleOfTwo",
                [](Events* e) {
                  *Last(e)->mutable_samples() = MakeTensor({1, 1, 2, 2}, 0);
                },
                "[2, C, H, W]"},
-        Spoilt{"TimingOutOfRange",
+        Broken{"TimingOutOfRange",
                [](Events* e) { Last(e)->mutable_timing()->mutable_queue()->set_nanos(-2e9); },
                "timing.queue"}),
     [](const auto& info) { return info.param.name; });
@@ -144,22 +144,22 @@ TEST(DecodeTest, TensorsOfTheWrongSize) {
 
 TEST(DecodeTest, Models) {
   ASSERT_TRUE(DecodeModel(MakeModel("digits")).ok());
-  const auto spoilt = [](const std::function<void(v1::Model*)>& spoil) {
+  const auto broken = [](const std::function<void(v1::Model*)>& alter) {
     auto wire = MakeModel("digits");
-    spoil(&wire);
+    alter(&wire);
     return DecodeModel(wire).status().code();
   };
   constexpr auto kDataLoss = absl::StatusCode::kDataLoss;
-  EXPECT_EQ(spoilt([](v1::Model* m) { m->clear_name(); }), kDataLoss);
-  EXPECT_EQ(spoilt([](v1::Model* m) { m->clear_sample_shape(); }), kDataLoss);
-  EXPECT_EQ(spoilt([](v1::Model* m) { m->set_sample_shape(1, 0); }), kDataLoss);
-  EXPECT_EQ(spoilt([](v1::Model* m) { m->set_sample_shape(1, int64_t{1} << 40); }), kDataLoss);
-  EXPECT_EQ(spoilt([](v1::Model* m) { m->set_value_min(1); }), kDataLoss);
-  EXPECT_EQ(spoilt([](v1::Model* m) { m->set_value_max(std::numeric_limits<float>::quiet_NaN()); }),
+  EXPECT_EQ(broken([](v1::Model* m) { m->clear_name(); }), kDataLoss);
+  EXPECT_EQ(broken([](v1::Model* m) { m->clear_sample_shape(); }), kDataLoss);
+  EXPECT_EQ(broken([](v1::Model* m) { m->set_sample_shape(1, 0); }), kDataLoss);
+  EXPECT_EQ(broken([](v1::Model* m) { m->set_sample_shape(1, int64_t{1} << 40); }), kDataLoss);
+  EXPECT_EQ(broken([](v1::Model* m) { m->set_value_min(1); }), kDataLoss);
+  EXPECT_EQ(broken([](v1::Model* m) { m->set_value_max(std::numeric_limits<float>::quiet_NaN()); }),
             kDataLoss);
-  EXPECT_EQ(spoilt([](v1::Model* m) { m->set_num_train_timesteps(1000); }), kDataLoss);
-  EXPECT_EQ(spoilt([](v1::Model* m) { m->add_inputs()->add_shape(0); }), kDataLoss);
-  EXPECT_EQ(spoilt([](v1::Model* m) { m->add_inputs()->add_shape(-2); }), kDataLoss);
+  EXPECT_EQ(broken([](v1::Model* m) { m->set_num_train_timesteps(1000); }), kDataLoss);
+  EXPECT_EQ(broken([](v1::Model* m) { m->add_inputs()->add_shape(0); }), kDataLoss);
+  EXPECT_EQ(broken([](v1::Model* m) { m->add_inputs()->add_shape(-2); }), kDataLoss);
 }
 
 TEST(DecodeTest, TuningOfModels) {

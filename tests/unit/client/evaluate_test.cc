@@ -135,18 +135,18 @@ absl::Status Decode(const EvaluateRequest& request, const Events& events) {
   return decoder.AtEnd();
 }
 
-struct Spoilt {
+struct Broken {
   const char* name;
-  std::function<void(Events*)> spoil;  // of two samples, at 9, 4 and 0
+  std::function<void(Events*)> alter;  // of two samples, at 9, 4 and 0
   const char* message;
 };
 
-class SpoiltEvaluationTest : public ::testing::TestWithParam<Spoilt> {};
+class BrokenEvaluationTest : public ::testing::TestWithParam<Broken> {};
 
-TEST_P(SpoiltEvaluationTest, IsDataLoss) {
+TEST_P(BrokenEvaluationTest, IsDataLoss) {
   auto events = Terms(2, {9, 4, 0});
   ASSERT_TRUE(Decode(TwoSamples(2), events).ok());
-  GetParam().spoil(&events);
+  GetParam().alter(&events);
   const auto status = Decode(TwoSamples(2), events);
   EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss) << status;
   EXPECT_THAT(std::string(status.message()), HasSubstr(GetParam().message));
@@ -160,63 +160,63 @@ constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 INSTANTIATE_TEST_SUITE_P(
-    All, SpoiltEvaluationTest,
+    All, BrokenEvaluationTest,
     ::testing::Values(
-        Spoilt{"NoEvents", [](Events* e) { e->clear(); }, "without a likelihood"},
-        Spoilt{"NoLikelihood", [](Events* e) { e->pop_back(); }, "without a likelihood"},
-        Spoilt{"NoAccepted", [](Events* e) { e->erase(e->begin()); }, "out of order"},
-        Spoilt{"AcceptedTwice", [](Events* e) { e->insert(e->begin(), e->front()); },
+        Broken{"NoEvents", [](Events* e) { e->clear(); }, "without a likelihood"},
+        Broken{"NoLikelihood", [](Events* e) { e->pop_back(); }, "without a likelihood"},
+        Broken{"NoAccepted", [](Events* e) { e->erase(e->begin()); }, "out of order"},
+        Broken{"AcceptedTwice", [](Events* e) { e->insert(e->begin(), e->front()); },
                "out of order"},
-        Spoilt{"LikelihoodTwice", [](Events* e) { e->push_back(e->back()); }, "out of order"},
-        Spoilt{"TermAfterTheLikelihood", [](Events* e) { e->push_back((*e)[1]); }, "out of order"},
-        Spoilt{"EmptyEvent", [](Events* e) { (*e)[1].Clear(); }, "empty"},
-        Spoilt{"NoTimesteps", [](Events* e) { First(e)->clear_timesteps(); },
+        Broken{"LikelihoodTwice", [](Events* e) { e->push_back(e->back()); }, "out of order"},
+        Broken{"TermAfterTheLikelihood", [](Events* e) { e->push_back((*e)[1]); }, "out of order"},
+        Broken{"EmptyEvent", [](Events* e) { (*e)[1].Clear(); }, "empty"},
+        Broken{"NoTimesteps", [](Events* e) { First(e)->clear_timesteps(); },
                "accepted.timesteps has 0 values"},
-        Spoilt{"MoreTermsThanWereAskedFor",
+        Broken{"MoreTermsThanWereAskedFor",
                [](Events* e) {
                  *e = Terms(2, {9, 4, 2, 0});
                },
                "accepted.timesteps has 4 values"},
-        Spoilt{"AlphaBarsMissing", [](Events* e) { First(e)->mutable_alpha_bars()->RemoveLast(); },
+        Broken{"AlphaBarsMissing", [](Events* e) { First(e)->mutable_alpha_bars()->RemoveLast(); },
                "accepted.alpha_bars has 2 values, not 3"},
-        Spoilt{"TimestepsAscend", [](Events* e) { First(e)->set_timesteps(1, 10); }, "holds 10"},
-        Spoilt{"TimestepsRepeat", [](Events* e) { First(e)->set_timesteps(1, 9); }, "holds 9"},
-        Spoilt{"TimestepBelowZero", [](Events* e) { First(e)->set_timesteps(2, -1); }, "holds -1"},
-        Spoilt{"TimestepBroken", [](Events* e) { First(e)->set_timesteps(1, 4.5f); }, "holds 4.5"},
-        Spoilt{"TimestepHuge", [](Events* e) { First(e)->set_timesteps(0, 1e30f); }, "holds 1e+30"},
-        Spoilt{"TimestepNaN", [](Events* e) { First(e)->set_timesteps(0, kNaN); }, "holds nan"},
-        Spoilt{"WaitOutOfRange",
+        Broken{"TimestepsAscend", [](Events* e) { First(e)->set_timesteps(1, 10); }, "holds 10"},
+        Broken{"TimestepsRepeat", [](Events* e) { First(e)->set_timesteps(1, 9); }, "holds 9"},
+        Broken{"TimestepBelowZero", [](Events* e) { First(e)->set_timesteps(2, -1); }, "holds -1"},
+        Broken{"TimestepBroken", [](Events* e) { First(e)->set_timesteps(1, 4.5f); }, "holds 4.5"},
+        Broken{"TimestepHuge", [](Events* e) { First(e)->set_timesteps(0, 1e30f); }, "holds 1e+30"},
+        Broken{"TimestepNaN", [](Events* e) { First(e)->set_timesteps(0, kNaN); }, "holds nan"},
+        Broken{"WaitOutOfRange",
                [](Events* e) {
                  First(e)->mutable_estimated_wait()->set_seconds(
                      std::numeric_limits<int64_t>::max());
                },
                "estimated_wait"},
-        Spoilt{"TermTwice", [](Events* e) { (*e)[2] = (*e)[1]; }, "term.timestep is 9"},
-        Spoilt{"TermThatWasNotAnnounced", [](Events* e) { FirstTerm(e)->set_timestep(8); },
+        Broken{"TermTwice", [](Events* e) { (*e)[2] = (*e)[1]; }, "term.timestep is 9"},
+        Broken{"TermThatWasNotAnnounced", [](Events* e) { FirstTerm(e)->set_timestep(8); },
                "term.timestep is 8"},
-        Spoilt{"TermFarOff", [](Events* e) { FirstTerm(e)->set_timestep(0xffffffff); },
+        Broken{"TermFarOff", [](Events* e) { FirstTerm(e)->set_timestep(0xffffffff); },
                "term.timestep is 4294967295"},
-        Spoilt{"TermMissing", [](Events* e) { e->erase(e->begin() + 2); }, "1 terms missing"},
-        Spoilt{"BitsOfOneSample",
+        Broken{"TermMissing", [](Events* e) { e->erase(e->begin() + 2); }, "1 terms missing"},
+        Broken{"BitsOfOneSample",
                [](Events* e) { FirstTerm(e)->mutable_bits_per_dim()->RemoveLast(); },
                "term.bits_per_dim has 1 values, not 2"},
-        Spoilt{"EpsMissing", [](Events* e) { FirstTerm(e)->clear_eps_mse(); },
+        Broken{"EpsMissing", [](Events* e) { FirstTerm(e)->clear_eps_mse(); },
                "term.eps_mse has 0 values"},
-        Spoilt{"X0OfThree", [](Events* e) { FirstTerm(e)->add_x_0_mse(0); },
+        Broken{"X0OfThree", [](Events* e) { FirstTerm(e)->add_x_0_mse(0); },
                "term.x_0_mse has 3 values"},
-        Spoilt{"BitsNaN", [](Events* e) { FirstTerm(e)->set_bits_per_dim(0, kNaN); },
+        Broken{"BitsNaN", [](Events* e) { FirstTerm(e)->set_bits_per_dim(0, kNaN); },
                "term.bits_per_dim holds nan"},
-        Spoilt{"EpsInfinite", [](Events* e) { FirstTerm(e)->set_eps_mse(1, kInfinity); },
+        Broken{"EpsInfinite", [](Events* e) { FirstTerm(e)->set_eps_mse(1, kInfinity); },
                "term.eps_mse holds inf"},
-        Spoilt{"X0BelowZero", [](Events* e) { FirstTerm(e)->set_x_0_mse(1, -1); },
+        Broken{"X0BelowZero", [](Events* e) { FirstTerm(e)->set_x_0_mse(1, -1); },
                "term.x_0_mse holds -1"},
-        Spoilt{"TotalOfThree", [](Events* e) { Last(e)->add_total_bits_per_dim(1); },
+        Broken{"TotalOfThree", [](Events* e) { Last(e)->add_total_bits_per_dim(1); },
                "total_bits_per_dim has 3 values"},
-        Spoilt{"TotalNaN", [](Events* e) { Last(e)->set_total_bits_per_dim(0, kNaN); },
+        Broken{"TotalNaN", [](Events* e) { Last(e)->set_total_bits_per_dim(0, kNaN); },
                "total_bits_per_dim holds nan"},
-        Spoilt{"PriorMissing", [](Events* e) { Last(e)->clear_prior_bits_per_dim(); },
+        Broken{"PriorMissing", [](Events* e) { Last(e)->clear_prior_bits_per_dim(); },
                "prior_bits_per_dim has 0 values"},
-        Spoilt{"ErrorBelowZero", [](Events* e) { Last(e)->set_standard_error(1, -0.5); },
+        Broken{"ErrorBelowZero", [](Events* e) { Last(e)->set_standard_error(1, -0.5); },
                "standard_error holds -0.5"}),
     [](const auto& info) { return info.param.name; });
 

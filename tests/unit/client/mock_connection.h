@@ -1,4 +1,4 @@
-// A server that is not there.
+// A mock of the server.
 #ifndef DENOISE_TESTS_UNIT_CLIENT_MOCK_CONNECTION_H_
 #define DENOISE_TESTS_UNIT_CLIENT_MOCK_CONNECTION_H_
 

@@ -1,4 +1,4 @@
-// Calls that are made again: when, how often, and what their caller sees of it.
+// Retries: which calls, when, how often, and what their caller sees of them.
 #include <array>
 #include <future>
 #include <memory>

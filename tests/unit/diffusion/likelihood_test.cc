@@ -221,7 +221,7 @@ TEST(LikelihoodTest, DrawsOneTimestepOfEachStratum) {
   }
 }
 
-// Numbers, so that another platform or a change of the generator is found out. From a Python
+// Numbers, so that another platform or a change of the generator is noticed. From a Python
 // program written by the description alone.
 TEST(LikelihoodTest, TheChoiceIsAFunctionOfTheSeed) {
   const SchedulerConfig config = Config();

@@ -296,7 +296,7 @@ TEST_F(SolversTest, ClipWhereAskedTo) {
       config_.clip_sample = true;
       const bool by_file = Make({.kind = kind, .steps = 5}).rows[0].clip;
       EXPECT_EQ(by_file, kind == SamplerKind::kHeun) << Name(kind);
-      // The first row heeds x̂0 and nothing else of the answer.
+      // The first row uses x̂0 and nothing else of the answer.
       const Row row = Make({.kind = kind, .steps = 5, .clip_sample = true}).rows[0];
       Registers a{}, b{};
       a.fill(0.5);

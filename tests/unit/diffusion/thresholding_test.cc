@@ -76,7 +76,7 @@ TEST_F(ThresholdingTest, ARequestsCountsForEverySampler) {
       };
       EXPECT_NEAR(RunRow(table.rows[0], believing_in(1.5), 0, 0, &a), 1, 1e-12);
       EXPECT_NEAR(RunRow(table.rows[0], believing_in(1.7), 0, 0, &b), 1, 1e-12);
-      // The first row of all but DDIM, whose ε stays the denoiser's, heeds nothing else.
+      // The first row of all but DDIM, whose ε stays the denoiser's, uses nothing else.
       if (kind != SamplerKind::kDdim) {
         EXPECT_NEAR(a[0], b[0], 1e-12) << Name(kind);
       }

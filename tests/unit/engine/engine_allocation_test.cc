@@ -73,7 +73,7 @@ TEST_F(AllocationTest, ATickOfASamplesChainsTakesNoMemory) {
   EXPECT_GT(counts_[0], 0) << "nothing is counted";
 }
 
-// More chains than a batch holds, some guided, with deadlines: ranked anew at every tick. Memory is
+// More chains than a batch holds, some guided, with deadlines: ranked at every tick. Memory is
 // taken only in those few in which one of them ends.
 TEST_F(AllocationTest, NorDoesOneInWhichChainsTakeTurns) {
   StartCounting(Policy({.order = Order::kSrpf}));

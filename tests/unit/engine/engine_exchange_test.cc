@@ -121,7 +121,7 @@ TEST_F(ExchangeTest, WhatEndsOnTheWayIsFreed) {
   EXPECT_EQ(live_slots_, 0);
 }
 
-TEST_F(EngineTest, WhoHasAnErrandAsksForNothing) {
+TEST_F(EngineTest, AnEngineWithATaskAsksForNoChains) {
   Start();
   const absl::Status done = engines_[0]->Run([this] {
     EXPECT_FALSE(exchange_->anyone_asks());

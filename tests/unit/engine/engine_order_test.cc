@@ -1,4 +1,4 @@
-// Who goes first among the active chains, where a batch cannot hold all.
+// The order of active chains where a batch cannot hold all.
 #include <chrono>
 
 #include "gtest/gtest.h"

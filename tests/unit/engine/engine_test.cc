@@ -175,7 +175,7 @@ TEST_F(EngineTest, AModelDoesNotGoUnderItsChains) {
   Start([&](absl::Span<const RowTask> tasks) { return gate.Pass(tasks); });
   Submitted submitted = Make(3);
   Push(submitted);
-  gate.WaitForTick();  // the engine's thread is held in the first row; the errand comes after it
+  gate.WaitForTick();  // the engine's thread is held in the first row; the task comes after it
   absl::Status removed;
   std::thread remover([&] { removed = engines_[0]->RemoveModel(0); });
   gate.Open();

@@ -23,10 +23,10 @@ constexpr int kNever = -1;
 // At tick 0 a long request comes, and ever after one that goes before it by rights.
 class Simulation {
  public:
-  Simulation(Policy policy, std::function<void(Request*)> spoil_rival)
+  Simulation(Policy policy, std::function<void(Request*)> alter_rival)
       : policy_(policy),
         queue_({.max_waiting = 10'000, .policy = policy}),
-        spoil_rival_(std::move(spoil_rival)) {}
+        alter_rival_(std::move(alter_rival)) {}
 
   void Run() {
     Push(kVictimRows, /*rival=*/false);
@@ -52,7 +52,7 @@ class Simulation {
     request->table = FakeTable(rows);
     request->arrival = clock_.Now();
     if (rival) {
-      spoil_rival_(request.get());
+      alter_rival_(request.get());
     } else {
       victim_ = request;
     }
@@ -91,7 +91,7 @@ class Simulation {
   const std::vector<std::vector<int64_t>> sizes_ = {{1, 2}};
   FakeClock clock_;
   WaitingQueue queue_;
-  std::function<void(Request*)> spoil_rival_;
+  std::function<void(Request*)> alter_rival_;
   BatchPlanner planner_{Batching::kStep};
   std::vector<Running> running_;
   std::shared_ptr<const Request> victim_;

@@ -1,5 +1,5 @@
-// What the tests of the request validator share: messages that are spoilt, and how they are
-// refused.
+// What the tests of the request validator share: messages with one invalid field, and how
+// they are refused.
 #ifndef DENOISE_TESTS_UNIT_RPC_VALIDATOR_FIXTURE_H_
 #define DENOISE_TESTS_UNIT_RPC_VALIDATOR_FIXTURE_H_
 
@@ -37,7 +37,7 @@ inline v1::Tensor Values(const std::vector<int64_t>& shape, float value = 0.5f) 
 template <typename Message>
 struct Bad {
   const char* name;
-  std::function<void(Message*)> spoil;
+  std::function<void(Message*)> alter;
   const char* field;
   std::vector<const char*> says;  // the value, and the fix
   ModelInfo model = TestModel();
@@ -50,13 +50,13 @@ class ValidatorTest : public testing::Test {
     return RequestValidator(limits_, &tables_).Validate(message, Shared(std::move(model)));
   }
 
-  // `good` once spoilt is refused, with field, value and fix.
+  // `good`, once altered, is refused with field, value and fix.
   template <typename Message>
   void ExpectRefused(const Message& good, const std::vector<Bad<Message>>& cases) {
     for (const Bad<Message>& bad : cases) {
       SCOPED_TRACE(bad.name);
       Message message = good;
-      bad.spoil(&message);
+      bad.alter(&message);
       const auto validated = Validate(message, bad.model);
       ASSERT_FALSE(validated.ok());
       EXPECT_EQ(validated.status().code(), absl::StatusCode::kInvalidArgument);

@@ -1,4 +1,4 @@
-// Which batch sizes agree bit for bit, and that a row's bits do not depend on its company then.
+// Which batch sizes agree bit for bit, and that a row's bits do not depend on the other rows then.
 #include "server/model/examination/batch_invariance.h"
 
 #include <gmock/gmock.h>

@@ -121,7 +121,7 @@ TEST(ExaminationTest, ReportsItsTests) {
   const auto model = ServeTestModel("conditioned");
   ASSERT_TRUE(model.ok()) << model.status();
   EXPECT_EQ(ResultOf(**model, "equal calls"), "equal answers, bit for bit");
-  EXPECT_THAT(ResultOf(**model, "a row in company"), HasSubstr("independent"));
+  EXPECT_THAT(ResultOf(**model, "rows of a batch"), HasSubstr("independent"));
   for (const char* test : {"t", "y", "conditions", "of another extent"}) {
     EXPECT_EQ(ResultOf(**model, test), "honoured row by row") << test;
   }

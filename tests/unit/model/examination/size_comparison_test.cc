@@ -54,7 +54,7 @@ TEST(CompareSizesTest, FindsTheSizeAtWhichRowsAreWrong) {
   EXPECT_EQ(worst->rows, 16);
   EXPECT_GT(worst->difference, 0.01);
 
-  // Where there is nothing else, its own single rows are what a batch is held against.
+  // Where there is nothing else, its own single rows are what a batch is compared with.
   worst = CompareSizes(wrong, wrong, Info(), {1, 2, 15, 16, 17});
   ASSERT_TRUE(worst.ok()) << worst.status();
   EXPECT_EQ(worst->rows, 16);
