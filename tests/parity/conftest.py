@@ -2,6 +2,7 @@
 
 import collections
 
+import exact_roots
 import pytest
 
 # name -> [(error, what was run)]
@@ -11,6 +12,11 @@ _allowed = {}
 
 def pytest_addoption(parser):
     parser.addoption("--full", action="store_true", help="every combination, not a sample of them")
+
+
+@pytest.fixture(autouse=True)
+def exact(monkeypatch):
+    exact_roots.use(monkeypatch)
 
 
 @pytest.fixture
