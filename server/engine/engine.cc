@@ -21,6 +21,7 @@ Engine::Engine(Options options, WaitingQueue* queue, Metrics* metrics, const Clo
       planner_(options_.batching) {
   // Memory that is not written to costs nothing; what grows by doubling leaves its halves behind.
   chains_.reserve(options_.max_active);
+  parked_.reserve(options_.max_active);
   ranks_.reserve(options_.max_active);
   candidates_.reserve(options_.max_active);
   queue_->OnWork(options_.index, [this] { Wake(); });
@@ -67,10 +68,10 @@ absl::Status Engine::RemoveModel(uint64_t id) {
   return Run([this, id]() -> absl::Status {
     const int number = ModelNumber(id);
     if (number < 0) return absl::NotFoundError(absl::StrCat("there is no model of id ", id));
-    for (const Chain& chain : chains_) {
-      if (chain.model == number) {
-        return absl::FailedPreconditionError("chains of the model still run");
-      }
+    const auto is_of_model = [number](const Chain& chain) { return chain.model == number; };
+    if (std::any_of(chains_.begin(), chains_.end(), is_of_model) ||
+        std::any_of(parked_.begin(), parked_.end(), is_of_model)) {
+      return absl::FailedPreconditionError("chains of the model still run");
     }
     models_[number] = {};
     batch_sizes_[number].clear();
@@ -100,6 +101,8 @@ void Engine::Loop() {
     RunInbox();
     ReceiveChains();
     RetireEnded();
+    Park();
+    Unpark();
     Admit();
     SendChains();
     idle = !Tick();
@@ -110,11 +113,13 @@ void Engine::Loop() {
       parcel.chain.request->stream->Fail(ShuttingDownError());
     }
   }
-  for (const Chain& chain : chains_) {
-    chain.request->stream->Fail(ShuttingDownError());
-    Free(chain);
+  for (std::vector<Chain>* chains : {&chains_, &parked_}) {
+    for (const Chain& chain : *chains) {
+      chain.request->stream->Fail(ShuttingDownError());
+      Free(chain);
+    }
+    chains->clear();
   }
-  chains_.clear();
   CountLoad();
   models_.clear();  // a device is torn down by the thread that set it up
   RunInbox();       // those that came in between
@@ -162,9 +167,11 @@ int Engine::ModelOf(const Request& request) const {
 void Engine::CountLoad() {
   uint64_t rows = 0;
   for (const Chain& chain : chains_) rows += chain.denoiser_rows_left;
-  chains_active_.store(chains_.size(), std::memory_order_relaxed);
+  for (const Chain& chain : parked_) rows += chain.denoiser_rows_left;
+  chains_active_.store(chains_.size() + parked_.size(), std::memory_order_relaxed);
   rows_left_.store(rows, std::memory_order_relaxed);
   gauges_.chains_active->Set(static_cast<double>(chains_.size()));
+  gauges_.chains_parked->Set(static_cast<double>(parked_.size()));
   if (exchange_ != nullptr) {
     exchange_->Report(options_.index, std::min(chains_.size(), candidates_.size()));
   }

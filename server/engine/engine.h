@@ -62,7 +62,7 @@ class Engine {
   // Ends the requests of the chains still active with UNAVAILABLE and joins the thread.
   void Stop();
 
-  // Chains active now, and denoiser rows that they still need.
+  // Chains that have begun and not ended, parked ones too, and denoiser rows that they still need.
   size_t chains_active() const { return chains_active_.load(std::memory_order_relaxed); }
   uint64_t rows_left() const { return rows_left_.load(std::memory_order_relaxed); }
 
@@ -80,6 +80,8 @@ class Engine {
   void Loop();
   bool WaitForWork(bool idle);  // false: stop
   void RunInbox();
+  void Park();
+  void Unpark();
   void Admit();
   void StartChains(const ChainRange& range);
   void PublishStarts(absl::Span<Chain> chains);
@@ -88,6 +90,7 @@ class Engine {
   void SendChains();
   void ReceiveChains();
   void Free(const Chain& chain);
+  bool HasEnded(const Chain& chain, SteadyTime now);
   void RetireEnded();
   void RankChains(SteadyTime now);
   void GatherCandidates();
@@ -115,7 +118,10 @@ class Engine {
   std::vector<std::vector<int64_t>> batch_sizes_;  // by model
   std::vector<std::vector<double>> batch_seconds_;
   std::vector<Chain> chains_;
-  BatchKeys keys_;                              // held by chains_
+  // Chains whose readers have enough to read. They keep their slots in the executor and their
+  // memory, but not their place among the max_active.
+  std::vector<Chain> parked_;
+  BatchKeys keys_;                              // held by both
   std::vector<std::pair<Rank, size_t>> ranks_;  // of chains_, by rank
   std::vector<Candidate> candidates_;
   RowBatch row_batch_;

@@ -7,6 +7,22 @@
 
 namespace denoise {
 
+void Engine::Park() {
+  for (Chain& chain : chains_) {
+    if (!chain.request->stream->HasRoom()) parked_.push_back(std::move(chain));
+  }
+  std::erase_if(chains_, [](const Chain& chain) { return chain.request == nullptr; });
+}
+
+// Before anything new is admitted: what has begun goes on.
+void Engine::Unpark() {
+  for (Chain& chain : parked_) {
+    if (chains_.size() >= options_.max_active) break;
+    if (chain.request->stream->HasRoom()) chains_.push_back(std::move(chain));
+  }
+  std::erase_if(parked_, [](const Chain& chain) { return chain.request == nullptr; });
+}
+
 void Engine::Admit() {
   size_t room = options_.max_active - std::min(options_.max_active, chains_.size());
   if (options_.batching == Batching::kRequest) {
@@ -23,6 +39,7 @@ void Engine::Admit() {
     load.least_share = std::min(load.least_share, chain.standing.share);
     load.bytes += chain.bytes;
   }
+  for (const Chain& chain : parked_) load.bytes += chain.bytes;
   for (const ChainRange& range : queue_->Pull(options_.index, load, clock_->Now())) {
     StartChains(range);
   }
@@ -145,19 +162,23 @@ void Engine::Free(const Chain& chain) {
   keys_.Release(chain.key);
 }
 
+bool Engine::HasEnded(const Chain& chain, SteadyTime now) {
+  EventStream& stream = *chain.request->stream;
+  if (chain.at_end() || stream.ended()) return true;
+  if (!chain.request->deadline.has_value() || now < *chain.request->deadline) return false;
+  stream.Fail(absl::DeadlineExceededError("the deadline passed while the chains ran"));
+  return true;
+}
+
 void Engine::RetireEnded() {
   const SteadyTime now = clock_->Now();
-  std::erase_if(chains_, [&](const Chain& chain) {
-    if (!chain.at_end()) {
-      EventStream& stream = *chain.request->stream;
-      if (!stream.ended()) {
-        if (!chain.request->deadline.has_value() || now < *chain.request->deadline) return false;
-        stream.Fail(absl::DeadlineExceededError("the deadline passed while the chains ran"));
-      }
-    }
-    Free(chain);
-    return true;
-  });
+  for (std::vector<Chain>* chains : {&chains_, &parked_}) {
+    std::erase_if(*chains, [&](const Chain& chain) {
+      if (!HasEnded(chain, now)) return false;
+      Free(chain);
+      return true;
+    });
+  }
 }
 
 }  // namespace denoise

@@ -63,9 +63,13 @@ class Everything : public prometheus::Collectable {
  public:
   Registry& registry() { return registry_; }
 
-  Gauge* ChainsActive(const std::string& device) {
+  struct Chains {
+    Gauge active;
+    Gauge parked;
+  };
+  Chains& ChainsOf(const std::string& device) {
     std::lock_guard<std::mutex> lock(mutex_);
-    return &chains_active_[device];
+    return chains_[device];
   }
 
   void SetRequestsWaiting(std::function<double()> read) {
@@ -77,9 +81,15 @@ class Everything : public prometheus::Collectable {
     std::vector<MetricFamily> families = registry_.Collect();
     {
       std::lock_guard<std::mutex> lock(mutex_);
-      double chains = 0;
-      for (const auto& [device, gauge] : chains_active_) chains += gauge.Value();
-      families.push_back(GaugeFamily("denoise_chains_active", "Chains being sampled.", chains));
+      double active = 0;
+      double parked = 0;
+      for (const auto& [device, chains] : chains_) {
+        active += chains.active.Value();
+        parked += chains.parked.Value();
+      }
+      families.push_back(GaugeFamily("denoise_chains_active", "Chains being sampled.", active));
+      families.push_back(GaugeFamily(
+          "denoise_chains_parked", "Chains that wait until their caller has read.", parked));
       families.push_back(GaugeFamily("denoise_requests_waiting", "Requests in the waiting queue.",
                                      requests_waiting_ ? requests_waiting_() : 0));
     }
@@ -94,8 +104,8 @@ class Everything : public prometheus::Collectable {
   ProcessCollector process_;
 
   mutable std::mutex mutex_;
-  std::map<std::string, Gauge> chains_active_;  // by device; shown as their sum
-  std::function<double()> requests_waiting_;    // also called under mutex_, so that it can be unset
+  std::map<std::string, Chains> chains_;      // by device; shown as their sums
+  std::function<double()> requests_waiting_;  // also called under mutex_, so that it can be unset
 };
 
 Family<Counter>& CounterFamily(Registry& registry, const char* name, const char* help) {
@@ -195,7 +205,9 @@ Metrics::Metrics() : impl_(std::make_unique<Impl>()) {}
 Metrics::~Metrics() = default;
 
 EngineMetrics Metrics::ForEngine(const std::string& device) {
-  return {.chains_active = impl_->everything->ChainsActive(device),
+  Everything::Chains& chains = impl_->everything->ChainsOf(device);
+  return {.chains_active = &chains.active,
+          .chains_parked = &chains.parked,
           .tick_seconds = &impl_->tick_seconds.Add({{"device", device}}, kTickBuckets),
           .denoiser_seconds = &impl_->denoiser_seconds.Add({{"device", device}}, kTickBuckets),
           .decoder_seconds = &impl_->decoder_seconds.Add({{"device", device}}, kTickBuckets),

@@ -22,7 +22,9 @@ namespace denoise {
 // seconds of ticks and of denoiser and decoder calls are labelled device="cpu:0", the others are
 // shared by all engines.
 struct EngineMetrics {
-  prometheus::Gauge* chains_active;  // this engine's own; a scrape shows the sum
+  // This engine's own; a scrape shows the sums.
+  prometheus::Gauge* chains_active;
+  prometheus::Gauge* chains_parked;
   prometheus::Histogram* tick_seconds;
   prometheus::Histogram* denoiser_seconds;
   prometheus::Histogram* decoder_seconds;          // decoder calls in a row, one or more

@@ -9,8 +9,9 @@ import grpc
 import numpy as np
 import pytest
 
-from harness.api import CALL_TIMEOUT, SAMPLE, Outcome, pb, sample
+from harness.api import CALL_TIMEOUT, SAMPLE, Outcome, pb, sample, tensor
 from harness.paths import clean_environment
+from harness.server import ONE_ENGINE
 from harness.waiting import eventually
 
 BOTH = ["CONTENT_X_T", "CONTENT_PREDICTED_X_0"]
@@ -89,6 +90,24 @@ def test_a_reader_that_never_reads_is_cut_off(start_server):
     with pytest.raises(grpc.RpcError):
         list(stream)
     assert sample(server.stub, seed=1, sampler=dict(steps=5)).result
+
+
+def test_callers_who_do_not_read_hold_no_place(start_server):
+    """20 callers of Diffuse, whose answers must not lose a state, on a server that runs 8 chains at once."""
+    server = start_server(*ONE_ENGINE, "--max-active", "8", "--max-state-bytes", "65536")
+    x_0 = tensor(sample(server.stub, seed=1, sampler=dict(steps=2)).samples)
+    request = pb.DiffuseRequest(x_0=x_0, seed=2, timesteps=list(range(1000)), chain=True)
+    stub = server.new_stub(**NARROW)
+    unread = [stub.Diffuse(request, timeout=CALL_TIMEOUT) for _ in range(20)]
+    server.until(lambda m: m.total("chains_parked") == 20, within=20, what="all wait for their callers")
+
+    assert sample(server.stub, seed=3, sampler=dict(steps=5), timeout=10).result
+
+    steps = [state.step for state in Outcome.of(unread[-1]).states]
+    assert steps == list(range(1, 1001)), "it has gone on where it stopped"
+    for stream in unread:
+        stream.cancel()
+    server.until_idle()
 
 
 def test_a_reader_that_never_reads_costs_a_bounded_amount_of_memory(start_server, report):

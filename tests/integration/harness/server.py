@@ -151,7 +151,7 @@ class Server(Process):
     def until_idle(self, within: float = 10) -> Metrics:
         """Waits until no chain runs and no request waits."""
         return self.until(
-            lambda m: m.total("chains_active") == 0 and m.total("requests_waiting") == 0,
+            lambda m: not any(map(m.total, ("chains_active", "chains_parked", "requests_waiting"))),
             within,
             "the server is idle",
         )
