@@ -217,7 +217,12 @@ std::variant<Flags, int> ParseFlags(int argc, char** argv) {
       ->transform(Bytes())
       ->check(CLI::Range(uint64_t{1024}, uint64_t{1} << 31));
   add("--write-timeout", flags.write_timeout_seconds,
-      "A caller that does not read for so long is cut off", limits)
+      "A caller that does not read for so long is cut off; 0: no limit", limits)
+      ->transform(Duration());
+  add("--watchdog", flags.watchdog_seconds,
+      "Longest turn of an engine: after it health says NOT_SERVING, and after twice as long the "
+      "process ends with status 70; 0: no limit",
+      limits)
       ->transform(Duration());
   add("--drain-grace", flags.drain_grace_seconds, "Time for running chains after SIGTERM", limits)
       ->transform(Duration());

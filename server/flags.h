@@ -59,6 +59,7 @@ struct Flags {
   uint64_t max_message_bytes = 64u << 20;
   uint64_t max_state_bytes = 256u << 10;  // of a request, waiting for its reader
   double write_timeout_seconds = 60;
+  double watchdog_seconds = 120;
   double drain_grace_seconds = 30;
 
   std::string log_level = "info";

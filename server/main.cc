@@ -56,6 +56,15 @@ int main(int argc, char** argv) {
   const auto& flags = std::get<denoise::Flags>(parsed);
   if (flags.probe) return denoise::Probe(flags.listen, flags.tls);
 
+  signal(SIGPIPE, SIG_IGN);
+  // Signals are waited for, not handled; blocked before any thread is made, so that every thread
+  // inherits it.
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  if (flags.examine.empty()) pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+
   // Stdout is for the ready line alone, or for the report of --examine.
   denoise::StartLog(flags.log_format, spdlog::level::from_str(flags.log_level));
 
@@ -63,19 +72,11 @@ int main(int argc, char** argv) {
     return ExitStatus(denoise::ExamineModel(flags, std::cout), flags.log_format);
   }
 
-  // Signals are waited for, not handled; blocked before any thread is made, so that every thread
-  // inherits it.
-  signal(SIGPIPE, SIG_IGN);
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-
   auto server = denoise::Server::Start(flags);
   if (!server.ok()) {
     return ExitStatus(server.status(), flags.log_format);
   }
+  spdlog::default_logger()->flush();  // what is read there after the ready line
   std::cout << (*server)->ready_line() << std::endl;
 
   while (!WaitForSignal(signals, std::chrono::hours(1))) {

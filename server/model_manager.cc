@@ -51,6 +51,7 @@ ModelManager::ModelManager(Host host, LoadOptions options, std::string repositor
 ModelManager::~ModelManager() { Stop(); }
 
 void ModelManager::Stop() {
+  StopLoading();
   thread_->Stop();
   unloading_.clear();
 }
@@ -148,20 +149,26 @@ absl::StatusOr<CatalogEntry> ModelManager::ReloadNow(const std::string& name, in
 absl::StatusOr<LoadedModel> ModelManager::LoadFolder(const ModelFolder& folder) {
   LoadOptions options = options_;
   // All calls of the examination on one engine: what holds there holds on the others.
-  options.carrier = [engine = host_.engines.front()](const ModelCall& call) {
-    return engine->Run(call);
-  };
+  options.carrier = CarrierTo(host_.engines.front());
   const SteadyTime begin = host_.clock->Now();
   absl::StatusOr<LoadedModel> loaded = LoadExamined(folder, options, *host_.clock);
-  if (!loaded.ok()) return loaded.status();
+  // The examination takes a call that is not carried for one that fails.
+  if (!loaded.ok()) return stopping_.load() ? ShuttingDownError() : loaded.status();
   for (size_t i = 0; i < host_.engines.size(); ++i) {
-    const absl::Status warm = loaded->model->Warm(
-        [engine = host_.engines[i]](const ModelCall& call) { return engine->Run(call); },
-        static_cast<int>(i));
+    const absl::Status warm =
+        loaded->model->Warm(CarrierTo(host_.engines[i]), static_cast<int>(i));
     if (!warm.ok()) return warm;
   }
+  if (stopping_.load()) return ShuttingDownError();
   loaded->seconds = SecondsBetween(begin, host_.clock->Now());
   return loaded;
+}
+
+Carrier ModelManager::CarrierTo(Engine* engine) const {
+  return [this, engine](const ModelCall& call) -> absl::Status {
+    if (stopping_.load()) return ShuttingDownError();
+    return engine->Run(call);
+  };
 }
 
 absl::Status ModelManager::Add(const LoadedModel& loaded) {
@@ -242,6 +249,9 @@ void ModelManager::TellHealth(const std::string& name) {
   host_.set_serving(name, std::any_of(entries.begin(), entries.end(), [&](const auto& entry) {
                       return entry.model->name == name && entry.status == ModelStatus::kServing;
                     }));
+  // A server that stops says so of all models in the catalog after it has called StopLoading(); of
+  // one that came into it later it is said here.
+  if (stopping_.load()) host_.set_serving(name, false);
 }
 
 }  // namespace denoise

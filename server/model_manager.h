@@ -2,6 +2,7 @@
 #ifndef DENOISE_SERVER_MODEL_MANAGER_H_
 #define DENOISE_SERVER_MODEL_MANAGER_H_
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -64,7 +65,10 @@ class ModelManager final : public ModelLifecycle {
   void Unload(const std::string& name, int64_t version, Done done) override;
   void Reload(const std::string& name, int64_t version, Done done) override;
 
-  // Answers what is not done yet with UNAVAILABLE. Before the engines stop.
+  // From now on no model is said to serve, and a load that is under way ends with UNAVAILABLE at its
+  // next call of the model. Does not wait.
+  void StopLoading() { stopping_.store(true); }
+  // StopLoading(), and answers what is not done yet with UNAVAILABLE. Before the engines stop.
   void Stop();
 
  private:
@@ -76,6 +80,8 @@ class ModelManager final : public ModelLifecycle {
   absl::StatusOr<CatalogEntry> ReloadNow(const std::string& name, int64_t version);
   // Loads under traffic: every call of the model between two ticks of an engine.
   absl::StatusOr<LoadedModel> LoadFolder(const ModelFolder& folder);
+  // Carries calls of a model to that engine, until loading is to stop.
+  Carrier CarrierTo(Engine* engine) const;
   void Drain(const CatalogEntry& entry, std::shared_ptr<Answer> answer);
   std::shared_ptr<const ModelInfo> Lease(std::shared_ptr<const ModelInfo> model);
   // The last lease of it has ended.
@@ -85,6 +91,7 @@ class ModelManager final : public ModelLifecycle {
   const Host host_;
   const LoadOptions options_;
   const std::string repository_;
+  std::atomic<bool> stopping_{false};
 
   // Of the manager's thread, and of Add before.
   std::map<Key, ModelFolder> folders_;                     // of what is served

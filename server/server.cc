@@ -1,6 +1,10 @@
 #include "server/server.h"
 
+#include <sysexits.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <utility>
 #include <vector>
@@ -13,7 +17,9 @@
 #include "server/engine/engine.h"
 #include "server/engine/shutting_down.h"
 #include "server/engine/waiting_queue.h"
+#include "server/memory_watch.h"
 #include "server/metrics/metrics.h"
+#include "server/model/runtime/allocator.h"
 #include "server/model/runtime/memory.h"
 #include "server/model/served_model.h"
 #include "server/model/runtime/torch_runtime.h"
@@ -25,6 +31,7 @@
 #include "server/rpc/inference/inference_service.h"
 #include "server/rpc/access/token_file.h"
 #include "server/rpc/writer_pool.h"
+#include "server/watchdog.h"
 #include "spdlog/spdlog.h"
 
 namespace denoise {
@@ -66,6 +73,10 @@ struct Server::Parts {
   absl::Status StartManager();
   absl::Status OpenPorts();
   absl::Status OpenAdminPort();
+  void StartWatchdog();
+  void WatchMemory();
+  // What health says of the server and of each model.
+  void SayServing(bool serving);
 
   const Flags flags;
   Devices devices;
@@ -80,13 +91,16 @@ struct Server::Parts {
   std::unique_ptr<ChainExchange> exchange;
   std::vector<std::unique_ptr<Engine>> engines;
   std::unique_ptr<ModelManager> manager;
-  std::unique_ptr<WriterPool> writers;
   std::unique_ptr<DiffusionService> service;
   std::unique_ptr<InferenceService> inference;
+  std::unique_ptr<WriterPool> writers;  // may hold the last of a call, which uses its service
   std::unique_ptr<GrpcServer> grpc;
   std::unique_ptr<ModelAdminService> admin;
   std::unique_ptr<GrpcServer> admin_grpc;
   int metrics_port = 0;
+  std::atomic<bool> draining{false};
+  std::unique_ptr<MemoryWatch> memory_watch;
+  std::unique_ptr<Watchdog> watchdog;  // also while the engines are joined
 };
 
 // Before the models are loaded, which takes longer.
@@ -180,8 +194,11 @@ absl::Status Server::Parts::StartManager() {
 
 absl::Status Server::Parts::OpenPorts() {
   WriterPool::Options writer_options;
-  writer_options.write_timeout =
-      std::chrono::nanoseconds(static_cast<int64_t>(flags.write_timeout_seconds * 1e9));
+  if (flags.write_timeout_seconds > 0) {
+    writer_options.write_timeout = Nanoseconds(flags.write_timeout_seconds);
+  } else {
+    writer_options.write_timeout = std::chrono::hours(365 * 24);  // no limit
+  }
   writers = std::make_unique<WriterPool>(writer_options);
 
   Backend backend;
@@ -228,9 +245,34 @@ absl::Status Server::Parts::OpenPorts() {
   if (!flags.admin_listen.empty()) {
     if (absl::Status status = OpenAdminPort(); !status.ok()) return status;
   }
-  for (const auto& model : catalog.All()) grpc->SetModelServing(model->name, true);
-  grpc->SetServing(true);
+  SayServing(true);
   return absl::OkStatus();
+}
+
+void Server::Parts::SayServing(bool serving) {
+  grpc->SetServing(serving);
+  for (const auto& model : catalog.All()) grpc->SetModelServing(model->name, serving);
+}
+
+void Server::Parts::StartWatchdog() {
+  if (flags.watchdog_seconds <= 0) return;
+  Watchdog::Options options;
+  options.limit = Nanoseconds(flags.watchdog_seconds);
+  for (size_t i = 0; i < engines.size(); ++i) {
+    options.engines.push_back({devices.label(static_cast<int>(i)),
+                               [engine = engines[i].get()] { return engine->busy_since(); }});
+  }
+  options.clock = &clock;
+  options.on_change = [this](bool hangs) {
+    SayServing(!hangs);
+    if (draining.load()) SayServing(false);  // and not the other way round: it may begin in between
+  };
+  // Without destructors, which would wait for the engine.
+  options.on_end = [] {
+    spdlog::default_logger()->flush();
+    _exit(EX_SOFTWARE);
+  };
+  watchdog = std::make_unique<Watchdog>(std::move(options));
 }
 
 // After the port for callers, of whose health its operations tell.
@@ -247,6 +289,24 @@ absl::Status Server::Parts::OpenAdminPort() {
   return absl::OkStatus();
 }
 
+void Server::Parts::WatchMemory() {
+  memory_watch = std::make_unique<MemoryWatch>(MemoryWatch::Options{
+      .limit = UsableMemory(),
+      .held = HeldMemory,
+      .release_free = ReleaseFreeMemory,
+      .refuse = [this](bool full) { queue->SetMemoryFull(full); },
+      .shed =
+          [this] {
+            const std::shared_ptr<const Request> largest = queue->TakeLargest();
+            if (largest == nullptr) return;
+            spdlog::warn("request {}: ended while it waited, because memory is full", largest->id);
+            largest->stream->Fail(absl::ResourceExhaustedError(
+                "the server's memory is full, and this was the largest request that waited: retry "
+                "later, or ask for less at once"));
+          },
+  });
+}
+
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Flags& flags) {
   auto folders = Folders(flags);
   if (!folders.ok()) return folders.status();
@@ -256,6 +316,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Flags& flags) {
   if (absl::Status status = parts->StartEngines(); !status.ok()) return status;
   if (absl::Status status = parts->StartManager(); !status.ok()) return status;
   if (absl::Status status = parts->OpenPorts(); !status.ok()) return status;
+  parts->StartWatchdog();
+  parts->WatchMemory();
   return std::unique_ptr<Server>(new Server(std::move(parts)));
 }
 
@@ -278,10 +340,9 @@ std::string Server::ready_line() const {
 }
 
 void Server::StopAdmitting() {
-  parts_->grpc->SetServing(false);
-  for (const auto& model : parts_->catalog.All()) {
-    parts_->grpc->SetModelServing(model->name, false);
-  }
+  parts_->manager->StopLoading();
+  parts_->draining.store(true);
+  parts_->SayServing(false);
   parts_->service->Drain();
   parts_->inference->Drain();
   parts_->queue->Close();

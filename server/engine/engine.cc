@@ -127,9 +127,19 @@ void Engine::Loop() {
 
 bool Engine::WaitForWork(bool idle) {
   MutexLock lock(mutex_);
-  while (idle && !woken_ && !stopping_) condition_.Wait(mutex_);
+  while (idle && !woken_ && !stopping_) {
+    busy_since_.store(0, std::memory_order_relaxed);
+    condition_.Wait(mutex_);
+  }
+  busy_since_.store(clock_->Now().time_since_epoch().count(), std::memory_order_relaxed);
   woken_ = false;
   return !stopping_;
+}
+
+std::optional<SteadyTime> Engine::busy_since() const {
+  const SteadyTime::rep since = busy_since_.load(std::memory_order_relaxed);
+  if (since == 0) return std::nullopt;
+  return SteadyTime(SteadyTime::duration(since));
 }
 
 void Engine::RunInbox() {

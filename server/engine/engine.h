@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -64,6 +65,9 @@ class Engine {
 
   // Chains that have begun and not ended, parked ones too, and denoiser rows that they still need.
   size_t chains_active() const { return chains_active_.load(std::memory_order_relaxed); }
+  // Since when its turn, a tick and the errands before it, has lasted; absent where it waits for
+  // work. For whoever watches that it comes back.
+  std::optional<SteadyTime> busy_since() const;
   uint64_t rows_left() const { return rows_left_.load(std::memory_order_relaxed); }
 
  private:
@@ -129,6 +133,7 @@ class Engine {
 
   std::atomic<size_t> chains_active_{0};
   std::atomic<uint64_t> rows_left_{0};
+  std::atomic<SteadyTime::rep> busy_since_{0};  // 0: not busy
 
   Mutex mutex_;
   CondVar condition_;

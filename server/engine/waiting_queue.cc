@@ -53,6 +53,10 @@ absl::Status WaitingQueue::CheckMemory(const Entry& entry) const {
 
 absl::Status WaitingQueue::CheckRoom(const Entry& entry) const {
   if (closed_) return ShuttingDownError();
+  if (memory_full_) {
+    return absl::ResourceExhaustedError(
+        "the server's memory is nearly full, and no request is taken in: retry later");
+  }
   if (entries_.size() >= options_.max_waiting) {
     return absl::ResourceExhaustedError(
         absl::StrCat("the queue is full: ", entries_.size(),
@@ -212,6 +216,22 @@ void WaitingQueue::Remove(const Request& request) {
 void WaitingQueue::Close() {
   MutexLock lock(mutex_);
   closed_ = true;
+}
+
+void WaitingQueue::SetMemoryFull(bool full) {
+  MutexLock lock(mutex_);
+  memory_full_ = full;
+}
+
+std::shared_ptr<const Request> WaitingQueue::TakeLargest() {
+  MutexLock lock(mutex_);
+  const auto largest = std::max_element(
+      entries_.begin(), entries_.end(),
+      [](const Entry& a, const Entry& b) { return a.data_bytes < b.data_bytes; });
+  if (largest == entries_.end()) return nullptr;
+  std::shared_ptr<const Request> request = largest->request;
+  Erase(largest);
+  return request;
 }
 
 std::vector<std::shared_ptr<const Request>> WaitingQueue::TakeAll() {

@@ -83,6 +83,11 @@ class WaitingQueue {
   // From now on nothing is taken in.
   void Close();
 
+  // Whether the process has no memory for more requests: then TryPush answers RESOURCE_EXHAUSTED.
+  void SetMemoryFull(bool full);
+  // Takes out the request that has brought most, for the caller to end; null where none waits.
+  std::shared_ptr<const Request> TakeLargest();
+
   // Takes out all that still waits; for the caller to end.
   std::vector<std::shared_ptr<const Request>> TakeAll();
 
@@ -127,6 +132,7 @@ class WaitingQueue {
 
   mutable Mutex mutex_;
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
+  bool memory_full_ ABSL_GUARDED_BY(mutex_) = false;
   std::list<Entry> entries_ ABSL_GUARDED_BY(mutex_);
   size_t chains_waiting_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t rows_waiting_ ABSL_GUARDED_BY(mutex_) = 0;

@@ -1,12 +1,14 @@
 #include "server/log/log.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "nlohmann/json.hpp"
-#include "spdlog/sinks/stdout_color_sinks.h"
+#include "server/log/queued_sink.h"
 
 namespace denoise {
 namespace {
@@ -80,16 +82,13 @@ class LogFormatter final : public spdlog::formatter {
 
   static void FormatText(const spdlog::details::log_msg& line, const std::vector<LogField>& fields,
                          spdlog::memory_buf_t& out) {
-    Append(absl::StrCat(Time(line), " "), out);
-    line.color_range_start = out.size();
-    Append(Level(line), out);
-    line.color_range_end = out.size();
-    std::string rest = absl::StrCat(
-        " ", WithoutControls(absl::string_view(line.payload.data(), line.payload.size())));
+    std::string text = absl::StrCat(
+        Time(line), " ", Level(line), " ",
+        WithoutControls(absl::string_view(line.payload.data(), line.payload.size())));
     for (const LogField& field : fields) {
-      absl::StrAppend(&rest, " ", field.name, "=", TextValue(field));
+      absl::StrAppend(&text, " ", field.name, "=", TextValue(field));
     }
-    Append(absl::StrCat(rest, "\n"), out);
+    Append(absl::StrCat(text, "\n"), out);
   }
 
   static void FormatJson(const spdlog::details::log_msg& line, const std::vector<LogField>& fields,
@@ -113,11 +112,11 @@ std::unique_ptr<spdlog::formatter> NewLogFormatter(LogFormat format) {
 }
 
 void StartLog(LogFormat format, spdlog::level::level_enum level) {
-  auto logger = std::make_shared<spdlog::logger>(
-      "denoised", std::make_shared<spdlog::sinks::stderr_color_sink_mt>());
+  auto logger =
+      std::make_shared<spdlog::logger>("denoised", std::make_shared<QueuedSink>(STDERR_FILENO));
   logger->set_formatter(NewLogFormatter(format));
   logger->set_level(level);
-  logger->set_error_handler([](const std::string&) {});  // a closed stderr must not end the service
+  logger->set_error_handler([](const std::string&) {});
   spdlog::set_default_logger(std::move(logger));
 }
 

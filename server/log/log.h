@@ -27,7 +27,8 @@ struct LogField {
   std::variant<std::string, int64_t, double> value;
 };
 
-// From now on what is logged through spdlog goes to stderr in that format. Before any thread logs.
+// From now on what is logged through spdlog goes to stderr in that format, by a thread of its own
+// (queued_sink.h). Before any thread logs.
 void StartLog(LogFormat format, spdlog::level::level_enum level);
 
 // Logs `message` with `fields`, in their order. Thread-safe. What has no fields is logged through

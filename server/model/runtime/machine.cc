@@ -12,23 +12,20 @@
 #include "ATen/Version.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "server/model/runtime/control_group.h"
 #include "torch/headeronly/version.h"
 
 namespace denoise {
 namespace {
 
-// By the process's affinity, and by the quota of its control group, which is how containers are
-// limited.
+// By the process's affinity, and by the quota of its control groups.
 int UsableCores() {
   cpu_set_t affinity;
   int cores = sched_getaffinity(0, sizeof(affinity), &affinity) == 0
                   ? CPU_COUNT(&affinity)
                   : static_cast<int>(std::thread::hardware_concurrency());
-  std::ifstream quota_file("/sys/fs/cgroup/cpu.max");  // "QUOTA PERIOD" or "max PERIOD"
-  double quota = 0;
-  double period = 0;
-  if (quota_file >> quota >> period && period > 0) {
-    cores = std::min(cores, static_cast<int>(quota / period + 0.5));
+  if (const auto quota = ControlGroup().cores()) {
+    cores = std::min(cores, static_cast<int>(*quota + 0.5));
   }
   return std::max(cores, 1);
 }

@@ -6,8 +6,8 @@
 
 namespace denoise {
 
-// Bytes that this process may use: the machine's memory, or less where its control group's limit,
-// which is how containers are limited, says so.
+// Bytes that this process may use: the machine's memory, or less where its control groups
+// say so.
 uint64_t UsableMemory();
 
 }  // namespace denoise

@@ -69,6 +69,23 @@ class SickDenoiser(torch.nn.Module):
         return torch.where(sick, float("nan"), self.inner(x, t))
 
 
+class SlowDenoiser(torch.nn.Module):
+    """Takes its time: `loops` passes over a matrix, or, on a row whose first value is above 100, no end of them."""
+
+    def __init__(self, loops: int = 0):
+        super().__init__()
+        self.inner = GaussianDenoiser()
+        self.loops = loops
+        self.register_buffer("matrix", torch.eye(256))
+
+    def forward(self, x, t):
+        loops = 1 << 60 if bool((x[:, :1, :1, :1] > 100).any()) else self.loops
+        work = self.matrix
+        for _ in range(loops):
+            work = work @ self.matrix
+        return self.inner(x, t) + 0 * work.sum()
+
+
 class Upsampler(torch.nn.Module):
     """A decoder of random weights: latents [4, H, W] to pictures [3, 4H, 4W] in -1..1."""
 

@@ -85,6 +85,21 @@ class MemoryTest : public testing::Test {
   static constexpr size_t kChain = 2 * 4 * sizeof(float) + 1024;
 };
 
+TEST_F(MemoryTest, WhereMemoryIsFullNothingIsTakenInAndTheLargestCanBeTakenOut) {
+  WaitingQueue queue({.max_waiting = 10, .max_bytes = 1 << 20, .engines = 1});
+  const auto small = Bringing(4, 1);
+  const auto large = Bringing(400, 1);
+  ASSERT_TRUE(queue.TryPush(small).ok());
+  ASSERT_TRUE(queue.TryPush(large).ok());
+  queue.SetMemoryFull(true);
+  EXPECT_TRUE(absl::IsResourceExhausted(queue.TryPush(Bringing(4, 1)).status()));
+  EXPECT_EQ(queue.TakeLargest(), large);
+  EXPECT_EQ(queue.TakeLargest(), small);
+  EXPECT_EQ(queue.TakeLargest(), nullptr);
+  queue.SetMemoryFull(false);
+  EXPECT_TRUE(queue.TryPush(small).ok());
+}
+
 TEST_F(MemoryTest, AChainIsWhatItKeeps) {
   auto request = Bringing(4, 2);
   EXPECT_EQ(request->bytes_per_chain(), kChain);
