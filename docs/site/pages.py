@@ -79,10 +79,11 @@ def listed(folder: str) -> str:
 
 
 def client_reference() -> str:
-    """Headers of the client library, each with the first line of its comment."""
+    """Headers of the client library, each with the first sentence of its comment."""
     rows = []
     for header in files_below(HEADERS):
-        first = (ROOT / header).read_text().splitlines()[0].removeprefix("// ")
+        comment = (ROOT / header).read_text().replace("\n// ", " ").removeprefix("// ")
+        first = re.match(r".+?[.:](?=\s)", comment)[0].replace(":", ".")
         rows.append(f"| [denoise/{Path(header).name}](cpp/{doxygen_name(header)}) | {first} |")
     return (
         "# C++ client library\n\n[How it is installed and used](../docs/client.md). Its headers, and an"

@@ -24,14 +24,15 @@ SERVICE_METHODS = ENUM_VALUES = 2
 
 
 def prose(comment: str) -> str:
-    """HTML of a comment; words in `backticks` are code."""
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(comment.strip(), quote=False))
+    """HTML of a comment; words in `backticks` are code, empty lines part paragraphs."""
+    text = re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(comment.strip(), quote=False))
+    return re.sub(r"\n\s*\n", "<br><br>", text)
 
 
 def table(heads: list[str], rows: list[list[str]]) -> str:
     head = "".join(f"<th>{name}</th>" for name in heads)
     body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>\n" for row in rows)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table>\n"
+    return f"<div class=\"proto\"><table><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table></div>\n"
 
 
 class FilePage:
