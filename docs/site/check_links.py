@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Looks for dead links in a folder of HTML pages: files and anchors that are not there, and what would be fetched from elsewhere
-when a page is shown (scripts, styles, fonts, pictures). Links that lead out of the folder by http are not followed.
+"""Looks for dead links in a folder of HTML pages: files and anchors that are not there, and what would be fetched from
+elsewhere when a page is shown (scripts, styles, fonts, pictures). Links to other sites are not followed.
 
     docs/site/check_links.py build/site
 """
