@@ -32,3 +32,9 @@ def test_links_lead_somewhere(page):
         if not target.exists() or (anchor and anchor not in anchors(target.read_text())):
             broken.append(link)
     assert not broken
+
+
+def test_the_source_files_that_are_named_exist():
+    named = re.findall(r"`([\w/]+/\w+\.(?:cc|h))`", (ROOT / "ARCHITECTURE.md").read_text())
+    assert len(named) > 30
+    assert [path for path in named if not (ROOT / path).exists() and not (ROOT / "server" / path).exists()] == []
