@@ -1,16 +1,13 @@
 """Fixtures. Most tests share one server; those that need other flags, or to kill it, start their own."""
 
 import contextlib
-import sys
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from harness.paths import DENOISED, DIGITS  # noqa: E402
-from harness.reference import Reference  # noqa: E402
-from harness.server import Process, Server  # noqa: E402
+from harness.paths import DENOISED, DIGITS
+from harness.reference import Reference
+from harness.server import Process, Server
 
 
 def pytest_sessionstart(session):

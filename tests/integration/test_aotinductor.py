@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-import sys
 import warnings
 
 import numpy as np
@@ -12,9 +11,6 @@ import torch
 
 from harness.api import pb, sample
 from harness.models import SCHEDULER
-from harness.paths import ROOT
-
-sys.path.insert(0, str(ROOT / "models"))
 
 SHAPE = (3, 8, 8)
 

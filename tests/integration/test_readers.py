@@ -3,14 +3,13 @@
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import grpc
 import numpy as np
 import pytest
 
 from harness.api import CALL_TIMEOUT, SAMPLE, Outcome, pb, sample, tensor
-from harness.paths import clean_environment
+from harness.paths import ROOT, clean_environment
 from harness.server import ONE_ENGINE
 from harness.waiting import eventually
 
@@ -132,7 +131,7 @@ def test_a_client_killed_in_the_middle(server):
 
     victim = subprocess.Popen(
         [sys.executable, "-m", "harness.reader", server.address, SAMPLE],
-        cwd=Path(__file__).parent,
+        cwd=ROOT,
         env=clean_environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
