@@ -126,10 +126,7 @@ TEST_F(AdminCommandTest, ThePortForCallersHasNoSuchService) {
 
 TEST(AdminConnectTest, NoServer) {
   AdminFlags flags;
-  {
-    FakeServer server;
-    flags.server.address = server.address();
-  }
+  flags.server.address = AddressOfNobody();
   flags.server.connect_timeout = absl::Milliseconds(50);
   const auto admin = Connect(flags);
   EXPECT_TRUE(absl::IsUnavailable(admin.status()));
