@@ -71,8 +71,7 @@ TEST_F(AsyncTest, TheCallOutlivesClientAndHandle) {
   Done done;
   {
     Client other = *Client::Connect(server_.address());
-    other.SampleAsync({}, {.on_event = [wait](Event) { wait.wait(); },
-                           .on_done = done.Hear()});
+    other.SampleAsync({}, {.on_event = [wait](Event) { wait.wait(); }, .on_done = done.Hear()});
   }
   go.set_value();
   EXPECT_TRUE(done.Wait().ok());
@@ -81,8 +80,7 @@ TEST_F(AsyncTest, TheCallOutlivesClientAndHandle) {
 TEST_F(AsyncTest, TheHandleCancels) {
   server_.HoldAfter(0);
   Done done;
-  const auto call = client_.SampleAsync(
-      {}, {.on_event = {}, .on_done = done.Hear()});
+  const auto call = client_.SampleAsync({}, {.on_event = {}, .on_done = done.Hear()});
   call.Cancel();
   EXPECT_TRUE(absl::IsCancelled(done.Wait()));
   call.Cancel();  // does nothing any more
@@ -122,8 +120,7 @@ TEST_F(AsyncTest, AMalformedEventEndsTheCall) {
     return script;
   };
   Done done;
-  client_.SampleAsync(
-      {}, {.on_event = {}, .on_done = done.Hear()});
+  client_.SampleAsync({}, {.on_event = {}, .on_done = done.Hear()});
   EXPECT_TRUE(absl::IsDataLoss(done.Wait()));
   EXPECT_TRUE(CancelReachesServer());
 }
@@ -132,9 +129,7 @@ TEST_F(AsyncTest, WhatCannotBeSentIsToldByOnDone) {
   Done done;
   CallOptions options;
   options.metadata = {{"Bad Name", "x"}};
-  client_.SampleAsync(
-      {}, {.on_event = {}, .on_done = done.Hear()},
-      options);
+  client_.SampleAsync({}, {.on_event = {}, .on_done = done.Hear()}, options);
   EXPECT_TRUE(absl::IsInvalidArgument(done.Wait()));
 }
 
@@ -148,8 +143,7 @@ TEST(AsyncLifetimeTest, AClientThatIsDestroyedInItsOwnCallback) {
     auto client = std::make_shared<Client>(*Client::Connect(address, options));
     Done done;
     auto* running = client.get();
-    running->SampleAsync({}, {.on_event = [client](Event) {},
-                              .on_done = done.Hear()});
+    running->SampleAsync({}, {.on_event = [client](Event) {}, .on_done = done.Hear()});
     client.reset();  // the callbacks alone hold it now
     EXPECT_TRUE(absl::IsUnavailable(done.Wait()));
   }

@@ -29,7 +29,9 @@ grpc::Status DetailedError() {
     })pb"));
   details.add_details()->PackFrom(Proto<google::rpc::RetryInfo>("retry_delay { seconds: 2 }"));
   details.add_details()->PackFrom(Proto<google::rpc::ErrorInfo>(R"pb(
-    reason: "QUEUE_FULL" domain: "denoise.v1" metadata { key: "waiting" value: "256" })pb"));
+    reason: "QUEUE_FULL"
+    domain: "denoise.v1"
+    metadata { key: "waiting" value: "256" })pb"));
   return grpc::Status(grpc::StatusCode::INVALID_ARGUMENT, "sampler.steps is 1001",
                       details.SerializeAsString());
 }

@@ -166,8 +166,15 @@ TEST(DecodeTest, TuningOfModels) {
   const auto wire = With(MakeModel("digits"), R"pb(
     numerics_id: "abc"
     tuning {
-      executor: "torchscript" layout: "contiguous" precision: "float32" replicas: 1 threads: 2
-      batch_size: 16 rows_per_second: 1747 call_seconds: 0.009 relative_error: 1e-7
+      executor: "torchscript"
+      layout: "contiguous"
+      precision: "float32"
+      replicas: 1
+      threads: 2
+      batch_size: 16
+      rows_per_second: 1747
+      call_seconds: 0.009
+      relative_error: 1e-7
     }
     tuning { chosen: true })pb");
   const auto model = DecodeModel(wire);
@@ -190,8 +197,8 @@ TEST(DecodeTest, TuningOfModels) {
 
 TEST(DecodeTest, DecodersOfModels) {
   EXPECT_FALSE(DecodeModel(MakeModel("digits"))->has_decoder);
-  auto wire = With(MakeModel("digits"),
-                   "has_decoder: true decoded_shape: [3, 4, 6] decoded_value_max: 1");
+  auto wire =
+      With(MakeModel("digits"), "has_decoder: true decoded_shape: [3, 4, 6] decoded_value_max: 1");
   const auto model = DecodeModel(wire);
   ASSERT_TRUE(model.ok()) << model.status();
   EXPECT_TRUE(model->has_decoder);
@@ -208,7 +215,12 @@ TEST(DecodeTest, DecodersOfModels) {
 
 TEST(DecodeTest, InputsOfModels) {
   const auto wire = With(MakeModel("digits"), R"pb(
-    inputs { name: "text" kind: "condition" dtype: DATA_TYPE_FLOAT32 shape: [-1, 4] }
+    inputs {
+      name: "text"
+      kind: "condition"
+      dtype: DATA_TYPE_FLOAT32
+      shape: [ -1, 4 ]
+    }
     inputs { dtype: DATA_TYPE_INT64 }
     inputs { dtype: DATA_TYPE_BOOL }
     inputs { dtype: 77 })pb");

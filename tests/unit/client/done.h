@@ -18,10 +18,13 @@ class Done {
   std::function<void(absl::Status)> Hear() {
     return [this](const absl::Status& status) { said_.set_value(status); };
   }
-  bool IsReady() const { return future_.wait_for(std::chrono::seconds(0)) == std::future_status::ready; }
+  bool IsReady() const {
+    return future_.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+  }
   // UNKNOWN if it says nothing.
   absl::Status Wait() {
-    if (future_.wait_for(kPatience) != std::future_status::ready) return absl::UnknownError("hangs");
+    if (future_.wait_for(kPatience) != std::future_status::ready)
+      return absl::UnknownError("hangs");
     return future_.get();
   }
 

@@ -80,9 +80,7 @@ TEST_F(EvaluateTest, CancelReachesTheServer) {
 TEST_F(EvaluateTest, TheHandleOfCallbacksCancels) {
   server_.HoldAfter(1);
   Done done;
-  const auto call = client_.EvaluateAsync(
-      TwoSamples(),
-      {.on_event = {}, .on_done = done.Hear()});
+  const auto call = client_.EvaluateAsync(TwoSamples(), {.on_event = {}, .on_done = done.Hear()});
   call.Cancel();
   EXPECT_TRUE(absl::IsCancelled(done.Wait()));
 }

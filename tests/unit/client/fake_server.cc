@@ -211,7 +211,9 @@ FakeServer::FakeServer()
         const uint32_t steps = request.sampler().steps();
         return Answer(Chain(std::max(1u, request.num_samples()), steps == 0 ? 2 : steps));
       }),
-      on_evaluate([](const v1::EvaluateRequest&) { return Answer(Terms(2, {9, 4, 0})); }),
+      on_evaluate([](const v1::EvaluateRequest&) {
+        return Answer(Terms(2, {9, 4, 0}));
+      }),
       service_(std::make_unique<Service>(this)),
       admin_(std::make_unique<AdminService>(this)),
       cancelled_future_(cancelled_.get_future()) {

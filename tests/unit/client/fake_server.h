@@ -48,8 +48,8 @@ class FakeServer {
   std::string address() const;
   grpc::Server& grpc() { return *server_; }
 
-  // Set before calls are made. Unless it is, Sample answers the chain that is asked for (of 2 steps where none are),
-  // and Evaluate two samples' terms at 9, 4 and 0.
+  // Set before calls are made. Unless it is, Sample answers the chain that is asked for (of 2 steps
+  // where none are), and Evaluate two samples' terms at 9, 4 and 0.
   std::function<Script(const v1::SampleRequest&)> on_sample;
   std::function<Script(const v1::DiffuseRequest&)> on_diffuse;
   std::function<Script(const v1::EvaluateRequest&)> on_evaluate;

@@ -50,21 +50,40 @@ TEST_F(RequestTest, EveryFieldOfARequestArrives) {
                     .decode = true};
   request.decode = true;
   EXPECT_THAT(Sent(request), EqualsProto(R"pb(
-    model: "digits" model_version: 5 num_samples: 2 seed: 7
-    sampler {
-      kind: KIND_DDIM steps: 9 eta: 0.5 timestep_spacing: TIMESTEP_SPACING_TRAILING
-      variance: VARIANCE_FIXED_LARGE clip_sample: false clip_sample_range: 2
-      use_clipped_model_output: true timesteps: [999, 500.5, 0] thresholding: false flow_shift: 3
-    }
-    class_labels: [3, 4] guidance_scale: 2.5 priority: -7
-    initial_noise {
-      dtype: DATA_TYPE_FLOAT32 shape: [2, 1, 1, 1] data: "\0\0\x80\x3e\0\0\0\xbf"
-    }
-    states {
-      every_n_steps: 4 steps: [0, 2] content: [CONTENT_X_T, CONTENT_PREDICTED_X_0]
-      encoding: ENCODING_PNG decode: true
-    }
-    encoding: ENCODING_RAW decode: true)pb"));
+                model: "digits"
+                model_version: 5
+                num_samples: 2
+                seed: 7
+                sampler {
+                  kind: KIND_DDIM
+                  steps: 9
+                  eta: 0.5
+                  timestep_spacing: TIMESTEP_SPACING_TRAILING
+                  variance: VARIANCE_FIXED_LARGE
+                  clip_sample: false
+                  clip_sample_range: 2
+                  use_clipped_model_output: true
+                  timesteps: [ 999, 500.5, 0 ]
+                  thresholding: false
+                  flow_shift: 3
+                }
+                class_labels: [ 3, 4 ]
+                guidance_scale: 2.5
+                priority: -7
+                initial_noise {
+                  dtype: DATA_TYPE_FLOAT32
+                  shape: [ 2, 1, 1, 1 ]
+                  data: "\0\0\x80\x3e\0\0\0\xbf"
+                }
+                states {
+                  every_n_steps: 4
+                  steps: [ 0, 2 ]
+                  content: [ CONTENT_X_T, CONTENT_PREDICTED_X_0 ]
+                  encoding: ENCODING_PNG
+                  decode: true
+                }
+                encoding: ENCODING_RAW
+                decode: true)pb"));
 }
 
 TEST_F(RequestTest, WhatIsAbsentStaysAbsent) {
@@ -103,12 +122,17 @@ TEST_F(RequestTest, ConditionsKeepTheirTypes) {
   EXPECT_EQ(request.conditions["bools"].dtype(), DataType::kBool);
   const auto conditions = Sent(request).conditions();
   EXPECT_THAT(conditions.at("floats"), EqualsProto(R"pb(
-    dtype: DATA_TYPE_FLOAT32 shape: [1, 2] data: "\0\0\x80\x3e\0\0\0\xbf")pb"));
+                dtype: DATA_TYPE_FLOAT32
+                shape: [ 1, 2 ]
+                data: "\0\0\x80\x3e\0\0\0\xbf")pb"));
   EXPECT_THAT(conditions.at("integers"), EqualsProto(R"pb(
-    dtype: DATA_TYPE_INT64 shape: [1, 2]
-    data: "\2\1\0\0\0\0\0\0\377\377\377\377\377\377\377\377")pb"));
+                dtype: DATA_TYPE_INT64
+                shape: [ 1, 2 ]
+                data: "\2\1\0\0\0\0\0\0\377\377\377\377\377\377\377\377")pb"));
   EXPECT_THAT(conditions.at("bools"), EqualsProto(R"pb(
-    dtype: DATA_TYPE_BOOL shape: [1, 3] data: "\1\0\1")pb"));
+                dtype: DATA_TYPE_BOOL
+                shape: [ 1, 3 ]
+                data: "\1\0\1")pb"));
 }
 
 TEST_F(RequestTest, ImagesArrive) {
@@ -120,12 +144,25 @@ TEST_F(RequestTest, ImagesArrive) {
                         .jump_samples = 3};
   const v1::SampleRequest got = Sent(request);
   EXPECT_THAT(got.image_to_image(), EqualsProto(R"pb(
-    image { dtype: DATA_TYPE_FLOAT32 shape: [1, 1, 1, 1] data: "\0\0\x80\x3e" }
-    strength: 0.5)pb"));
+                image {
+                  dtype: DATA_TYPE_FLOAT32
+                  shape: [ 1, 1, 1, 1 ]
+                  data: "\0\0\x80\x3e"
+                }
+                strength: 0.5)pb"));
   EXPECT_THAT(got.inpainting(), EqualsProto(R"pb(
-    image { dtype: DATA_TYPE_FLOAT32 shape: [1, 1, 1, 1] data: "\0\0\0\xbf" }
-    mask { dtype: DATA_TYPE_FLOAT32 shape: [1, 1, 1, 1] data: "\0\0\x80\x3f" }
-    jump_length: 10 jump_samples: 3)pb"));
+                image {
+                  dtype: DATA_TYPE_FLOAT32
+                  shape: [ 1, 1, 1, 1 ]
+                  data: "\0\0\0\xbf"
+                }
+                mask {
+                  dtype: DATA_TYPE_FLOAT32
+                  shape: [ 1, 1, 1, 1 ]
+                  data: "\0\0\x80\x3f"
+                }
+                jump_length: 10
+                jump_samples: 3)pb"));
 }
 
 // The wire has room for one, so the other would be lost in silence.
@@ -155,13 +192,25 @@ TEST_F(RequestTest, EveryFieldOfAnEvaluationArrives) {
   request.num_timesteps = 50;
   request.clip_sample = false;
   EXPECT_THAT(Sent(request), EqualsProto(R"pb(
-    model: "digits" model_version: 5 seed: 7 class_labels: [3, 4] num_timesteps: 50
-    x_0 { dtype: DATA_TYPE_FLOAT32 shape: [2, 1, 1, 1] data: "\0\0\x80\x3e\0\0\0\xbf" }
-    conditions {
-      key: "tokens"
-      value { dtype: DATA_TYPE_INT64 shape: [1, 1] data: "\t\0\0\0\0\0\0\0" }
-    }
-    clip_sample: false)pb"));
+                model: "digits"
+                model_version: 5
+                seed: 7
+                class_labels: [ 3, 4 ]
+                num_timesteps: 50
+                x_0 {
+                  dtype: DATA_TYPE_FLOAT32
+                  shape: [ 2, 1, 1, 1 ]
+                  data: "\0\0\x80\x3e\0\0\0\xbf"
+                }
+                conditions {
+                  key: "tokens"
+                  value {
+                    dtype: DATA_TYPE_INT64
+                    shape: [ 1, 1 ]
+                    data: "\t\0\0\0\0\0\0\0"
+                  }
+                }
+                clip_sample: false)pb"));
 }
 
 }  // namespace

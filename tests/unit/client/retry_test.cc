@@ -186,16 +186,14 @@ TEST_F(RetryTest, StepsThatWereLostStayLost) {
 
 TEST_F(RetryTest, TheLastErrorIsTold) {
   Play({Broken(1), Broken(1)});
-  EXPECT_THAT(ReadOver({absl::Seconds(0.5)}),
-              ElementsAre("A", "UNAVAILABLE"));
+  EXPECT_THAT(ReadOver({absl::Seconds(0.5)}), ElementsAre("A", "UNAVAILABLE"));
 }
 
 TEST_F(RetryTest, AnotherChainIsAborted) {
   Script<Event> other = Whole(4);
   other.hold = true;
   Play({Broken(2), other});
-  EXPECT_THAT(ReadOver({absl::Seconds(0.5)}),
-              ElementsAre("A", "0.1", "ABORTED"));
+  EXPECT_THAT(ReadOver({absl::Seconds(0.5)}), ElementsAre("A", "0.1", "ABORTED"));
   EXPECT_EQ(server_->cancelled(), 1);
 }
 
@@ -220,8 +218,9 @@ TEST_F(RetryTest, APauseCanBeCancelled) {
 class CallbackRetryTest : public RetryTest {
  protected:
   AsyncCall Call(Client& client) {
-    return client.SampleAsync(request_, {.on_event = [&](Event event) { heard_.push_back(Word(event)); },
-                                         .on_done = done_.Hear()});
+    return client.SampleAsync(
+        request_,
+        {.on_event = [&](Event event) { heard_.push_back(Word(event)); }, .on_done = done_.Hear()});
   }
   std::vector<std::string> heard_;
   Done done_;

@@ -111,9 +111,8 @@ TEST_F(FakeConnectionTest, AHeldCallWaitsForItsCancel) {
 
   std::promise<void> accepted;
   Done done;
-  const AsyncCall call =
-      client_.SampleAsync({}, {.on_event = [&](Event) { accepted.set_value(); },
-                               .on_done = done.Hear()});
+  const AsyncCall call = client_.SampleAsync(
+      {}, {.on_event = [&](Event) { accepted.set_value(); }, .on_done = done.Hear()});
   accepted.get_future().get();
   call.Cancel();
   EXPECT_TRUE(absl::IsCancelled(done.Wait()));
@@ -130,11 +129,10 @@ TEST_F(FakeConnectionTest, PacedCallbacksWait) {
   Done done;
   client_.SampleAsync({}, {.on_event = nullptr,
                            .on_done = done.Hear(),
-                           .on_event_paced =
-                               [&](Event, std::function<void()> next) {
-                                 if (++events == 1) return first.set_value(next);
-                                 next();
-                               }});
+                           .on_event_paced = [&](Event, std::function<void()> next) {
+                             if (++events == 1) return first.set_value(next);
+                             next();
+                           }});
   const auto next = first.get_future().get();
   EXPECT_EQ(events, 1);
   next();

@@ -6,8 +6,8 @@
 #include "client/cli/exit_codes.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "tests/unit/client/fake_server.h"
 #include "tests/unit/client/cli/parse_flags.h"
+#include "tests/unit/client/fake_server.h"
 
 namespace denoise::cli {
 namespace {

@@ -35,8 +35,7 @@ TEST(RunStreamTest, GivesAllEventsInOrder) {
   RunStream run(Client(server), SampleRequest{});
   const std::string text = AllOf(run);
   size_t from = 0;
-  for (const char* what :
-       {"\"seed\":5", "\"step\":0,", "\"step\":999,", "the server has gone"}) {
+  for (const char* what : {"\"seed\":5", "\"step\":0,", "\"step\":999,", "the server has gone"}) {
     from = text.find(what, from);
     EXPECT_NE(from, std::string::npos) << what;
   }

@@ -129,9 +129,7 @@ TEST_F(ConditionsTest, BadOnesAreToldFieldValueAndFix) {
       {Given("style", Int64s({1, 3}, {1, 2, 3})),
        "conditions[\"style\"].dtype",
        {"2 is not DATA_TYPE_FLOAT32 (1)"}},
-      {Given("tokens", untyped),
-       "conditions[\"tokens\"].dtype",
-       {"0 is not DATA_TYPE_INT64 (2)"}},
+      {Given("tokens", untyped), "conditions[\"tokens\"].dtype", {"0 is not DATA_TYPE_INT64 (2)"}},
       {Given("style", Values({1, 4})),
        "conditions[\"style\"].shape",
        {"[1, 4] is not [1 or 2, 3]"}},
@@ -151,9 +149,7 @@ TEST_F(ConditionsTest, BadOnesAreToldFieldValueAndFix) {
       {Given("size", With(Values({2}), "data: '123456789012'")),
        "conditions[\"size\"].data",
        {"12 bytes", "[2] FLOAT32"}},
-      {Given("size", Values({2}, kNan)),
-       "conditions[\"size\"].data",
-       {"nan (value 0)", "finite"}},
+      {Given("size", Values({2}, kNan)), "conditions[\"size\"].data", {"nan (value 0)", "finite"}},
       {Given("size", infinite), "conditions[\"size\"].data", {"-inf (value 0)"}},
       {Given("mask", Bools({1, 3, 2}, "\1\1\1\1\2\1")),
        "conditions[\"mask\"].data",
@@ -196,9 +192,8 @@ TEST_F(ConditionsTest, MoreThanAMessageInAllIsRefused) {
   // 48, 6 and 8 bytes; answers are of 1072.
   limits_.max_message_bytes = 1100;
   EXPECT_TRUE(Validate(Good(), Conditioned()).ok());
-  const S large =
-      With(Good(), Given("tokens", Int64s({1, 150}, std::vector<int64_t>(150))) +
-                       Given("mask", Bools({1, 1, 2}, std::string(2, '\0'))));
+  const S large = With(Good(), Given("tokens", Int64s({1, 150}, std::vector<int64_t>(150))) +
+                                   Given("mask", Bools({1, 1, 2}, std::string(2, '\0'))));
   const auto refused = Validate(large, Conditioned());
   EXPECT_EQ(FieldOf(refused.status()), "conditions");
   EXPECT_THAT(std::string(refused.status().message()), testing::HasSubstr("1210 bytes"));

@@ -22,9 +22,22 @@ using S = v1::SampleRequest;
 // Good for Conditioned().
 S WithSize() {
   return With(S(), Text("conditions", "size", Values({1}, 4)) + R"pb(
-    conditions { key: "tokens"
-                 value { dtype: DATA_TYPE_INT64 shape: [1, 1] data: "\1\0\0\0\0\0\0\0" } }
-    conditions { key: "mask" value { dtype: DATA_TYPE_BOOL shape: [1, 1, 2] data: "\1\1" } })pb");
+    conditions {
+      key: "tokens"
+      value {
+        dtype: DATA_TYPE_INT64
+        shape: [ 1, 1 ]
+        data: "\1\0\0\0\0\0\0\0"
+      }
+    }
+    conditions {
+      key: "mask"
+      value {
+        dtype: DATA_TYPE_BOOL
+        shape: [ 1, 1, 2 ]
+        data: "\1\1"
+      }
+    })pb");
 }
 
 // A model with a condition that has no null value, and nothing else.
@@ -88,9 +101,7 @@ TEST_F(GuidanceTest, BadLabelsAndGuidanceAreToldFieldValueAndFix) {
       {"guidance_scale: 0 guidance_interval { sigma_min: 1 }",
        "guidance_interval",
        {"1..0 does nothing", "set guidance_scale"}},
-      {"guidance_scale: 2 negative_class_labels: 11",
-       "negative_class_labels[0]",
-       {"11", "0..9"}},
+      {"guidance_scale: 2 negative_class_labels: 11", "negative_class_labels[0]", {"11", "0..9"}},
       {"num_samples: 3 guidance_scale: 2 negative_class_labels: [0, 1]",
        "negative_class_labels",
        {"2 labels", "3 samples"}},

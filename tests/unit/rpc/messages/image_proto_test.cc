@@ -95,51 +95,69 @@ TEST_F(ImageTest, AMaskOfOneChannelCountsForAll) {
 
 TEST_F(ImageTest, BadImagesAreToldFieldValueAndFix) {
   const S good = Proto<S>("num_samples: 2 image_to_image { strength: 0.5 }");
-  ExpectRefused(good, {
-                          {"", "image_to_image.image", {"missing", "[1 or n, C, H, W]"}},
-                          {Image(Values({2, 1, 3, 2})),
-                           "image_to_image.image.shape",
-                           {"[2, 1, 3, 2] is not [1 or 2, 1, 2, 3]"}},
-                          {Image(Values({3, 1, 2, 3})),
-                           "image_to_image.image.shape",
-                           {"[3, 1, 2, 3]"}},
-                          {Image(Values({1, 1, 2, 3}, 255)),
-                           "image_to_image.image.data",
-                           {"255", "-1.5..1.5"}},
-                          {Image(Values({1, 1, 2, 3}, kNan)), "image_to_image.image.data", {"nan"}},
-                          {Image({}), "image_to_image.image.dtype", {"0", "FLOAT32"}},
-                      });
-  ExpectRefused(ImageToImage(), {
-    {"image_to_image { strength: 0 }", "image_to_image.strength", {"0 is not above 0"}},
-    {"image_to_image { strength: 1.5 }", "image_to_image.strength", {"1.5", "at most 1"}},
-    {"image_to_image { strength: nan }", "image_to_image.strength", {"nan"}},
-    {"image_to_image { strength: 0.01 }", "image_to_image.strength", {"0.01", "20 steps", "0.05"}},
-  });
+  ExpectRefused(
+      good,
+      {
+          {"", "image_to_image.image", {"missing", "[1 or n, C, H, W]"}},
+          {Image(Values({2, 1, 3, 2})),
+           "image_to_image.image.shape",
+           {"[2, 1, 3, 2] is not [1 or 2, 1, 2, 3]"}},
+          {Image(Values({3, 1, 2, 3})), "image_to_image.image.shape", {"[3, 1, 2, 3]"}},
+          {Image(Values({1, 1, 2, 3}, 255)), "image_to_image.image.data", {"255", "-1.5..1.5"}},
+          {Image(Values({1, 1, 2, 3}, kNan)), "image_to_image.image.data", {"nan"}},
+          {Image({}), "image_to_image.image.dtype", {"0", "FLOAT32"}},
+      });
+  ExpectRefused(
+      ImageToImage(),
+      {
+          {"image_to_image { strength: 0 }", "image_to_image.strength", {"0 is not above 0"}},
+          {"image_to_image { strength: 1.5 }", "image_to_image.strength", {"1.5", "at most 1"}},
+          {"image_to_image { strength: nan }", "image_to_image.strength", {"nan"}},
+          {"image_to_image { strength: 0.01 }",
+           "image_to_image.strength",
+           {"0.01", "20 steps", "0.05"}},
+      });
 }
 
 TEST_F(ImageTest, BadMasksAreToldFieldValueAndFix) {
   const v1::Tensor tensor = Values({1, 1, 2, 3});
   const S image = Proto<S>("num_samples: 2 " + Inpaint("image", tensor));
-  ExpectRefused(image, {
-    {"", "inpainting.mask", {"missing", "1 where the image is kept"}},
-    {Inpaint("mask", Values({1, 1, 2, 2})), "inpainting.mask.shape", {"[1, 1, 2, 2] is not [1 or 2, 1, 2, 3]"}},
-    {Inpaint("mask", Values({1, 1, 2, 3}, 1.5f)), "inpainting.mask.data", {"1.5", "0..1"}},
-    {Inpaint("mask", Values({1, 1, 2, 3}, -0.5f)), "inpainting.mask.data", {"-0.5", "0..1"}},
-    {Inpaint("mask", Values({1, 1, 2, 3}, kNan)), "inpainting.mask.data", {"nan"}},
-  });
+  ExpectRefused(
+      image,
+      {
+          {"", "inpainting.mask", {"missing", "1 where the image is kept"}},
+          {Inpaint("mask", Values({1, 1, 2, 2})),
+           "inpainting.mask.shape",
+           {"[1, 1, 2, 2] is not [1 or 2, 1, 2, 3]"}},
+          {Inpaint("mask", Values({1, 1, 2, 3}, 1.5f)), "inpainting.mask.data", {"1.5", "0..1"}},
+          {Inpaint("mask", Values({1, 1, 2, 3}, -0.5f)), "inpainting.mask.data", {"-0.5", "0..1"}},
+          {Inpaint("mask", Values({1, 1, 2, 3}, kNan)), "inpainting.mask.data", {"nan"}},
+      });
   const S mask = Proto<S>("num_samples: 2 " + Inpaint("mask", tensor));
-  ExpectRefused(mask, {
-    {"", "inpainting.image", {"missing"}},
-    {Inpaint("image", Values({1, 1, 2, 3}, -1.75f)), "inpainting.image.data", {"-1.75", "-1.5..1.5"}},
-    {Inpaint("image", Values({1, 1, 2, 3}, kNan)), "inpainting.image.data", {"nan"}},
-  });
-  ExpectRefused(S(), {{"num_samples: 2 " + Inpaint("image", Values({1, 2, 1, 2})) + Inpaint("mask", Values({1, 3, 1, 2})),
-    "inpainting.mask.shape", {"[1, 3, 1, 2] is not [1 or 2, 1 or 2, 1, 2]"}, TwoChannels()}});
-  ExpectRefused(Inpainting(), {
-    {"inpainting { jump_samples: 3 }", "inpainting.jump_length", {"0 is not in 1..19"}},
-    {"sampler { kind: KIND_DPMPP_2M } inpainting { jump_length: 2 jump_samples: 2 }", "inpainting.jump_samples", {"dpmpp_2m", "ddim"}},
-    {"inpainting { jump_length: 1 jump_samples: 4294967295 }", "inpainting.jump_samples", {"4294967295", "at most"}},
-  });
+  ExpectRefused(
+      mask, {
+                {"", "inpainting.image", {"missing"}},
+                {Inpaint("image", Values({1, 1, 2, 3}, -1.75f)),
+                 "inpainting.image.data",
+                 {"-1.75", "-1.5..1.5"}},
+                {Inpaint("image", Values({1, 1, 2, 3}, kNan)), "inpainting.image.data", {"nan"}},
+            });
+  ExpectRefused(S(), {{"num_samples: 2 " + Inpaint("image", Values({1, 2, 1, 2})) +
+                           Inpaint("mask", Values({1, 3, 1, 2})),
+                       "inpainting.mask.shape",
+                       {"[1, 3, 1, 2] is not [1 or 2, 1 or 2, 1, 2]"},
+                       TwoChannels()}});
+  ExpectRefused(
+      Inpainting(),
+      {
+          {"inpainting { jump_samples: 3 }", "inpainting.jump_length", {"0 is not in 1..19"}},
+          {"sampler { kind: KIND_DPMPP_2M } inpainting { jump_length: 2 jump_samples: 2 }",
+           "inpainting.jump_samples",
+           {"dpmpp_2m", "ddim"}},
+          {"inpainting { jump_length: 1 jump_samples: 4294967295 }",
+           "inpainting.jump_samples",
+           {"4294967295", "at most"}},
+      });
 }
 
 }  // namespace

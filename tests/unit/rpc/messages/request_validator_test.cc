@@ -66,9 +66,7 @@ TEST_F(RequestValidatorTest, BadSampleRequestsAreToldFieldValueAndFix) {
           {"sampler { timestep_spacing: 4 }",
            "sampler.timestep_spacing",
            {"4", "TIMESTEP_SPACING_LEADING (1)"}},
-          {"sampler { kind: KIND_EULER sigmas: 9 }",
-           "sampler.sigmas",
-           {"9", "SIGMAS_KARRAS (2)"}},
+          {"sampler { kind: KIND_EULER sigmas: 9 }", "sampler.sigmas", {"9", "SIGMAS_KARRAS (2)"}},
           {"sampler { kind: KIND_DDIM sigmas: SIGMAS_KARRAS }",
            "sampler.sigmas",
            {"karras", "ddim"}},
@@ -103,9 +101,7 @@ TEST_F(RequestValidatorTest, BadSampleRequestsAreToldFieldValueAndFix) {
            {"1e+38", "-1000..1000"}},
           {"states { steps: 21 }", "states.steps[0]", {"21", "0..20"}},
           {Times(22, "states { steps: 1 }"), "states.steps", {"22", "21"}},
-          {"states { every_n_steps: 1 content: 3 }",
-           "states.content[0]",
-           {"3", "CONTENT_X_T (1)"}},
+          {"states { every_n_steps: 1 content: 3 }", "states.content[0]", {"3", "CONTENT_X_T (1)"}},
           {"states { every_n_steps: 1 content: [CONTENT_X_T, CONTENT_UNSPECIFIED] }",
            "states.content[1]",
            {"0"}},
@@ -115,9 +111,7 @@ TEST_F(RequestValidatorTest, BadSampleRequestsAreToldFieldValueAndFix) {
           {"states { content: CONTENT_X_T }",
            "states.content",
            {"1 given", "states.every_n_steps"}},
-          {"states { every_n_steps: 1 encoding: 9 }",
-           "states.encoding",
-           {"9", "ENCODING_PNG (2)"}},
+          {"states { every_n_steps: 1 encoding: 9 }", "states.encoding", {"9", "ENCODING_PNG (2)"}},
           {"states { encoding: ENCODING_PNG }",
            "states.encoding",
            {"ENCODING_PNG", "states.every_n_steps"}},
@@ -273,16 +267,15 @@ TEST_F(RequestValidatorTest, BadDiffuseRequestsAreToldFieldValueAndFix) {
     ExpectRefused(without_times, {{"", "timesteps", {}}});
     D without_x_0 = message;
     without_x_0.clear_x_0();
-    ExpectRefused(
-        without_x_0,
-        {
-            {"", "x_0", {"missing", "[n, C, H, W]"}},
-            {Text("x_0", Values({1, 2, 3})), "x_0.shape", {"[1, 2, 3]", "[n, 1, 2, 3]"}},
-            {Text("x_0", Values({0, 1, 2, 3})), "x_0.shape", {"[0, 1, 2, 3]"}},
-            {Text("x_0", Values({65, 1, 2, 3})), "x_0.shape", {"65", "64"}},
-            {Text("x_0", Values({1, 1, 2, 3}, kNan)), "x_0.data", {"nan"}},
-            {Text("x_0", Values({1, 1, 2, 3}, 1.6f)), "x_0.data", {"1.6", "-1.5..1.5"}},
-        });
+    ExpectRefused(without_x_0,
+                  {
+                      {"", "x_0", {"missing", "[n, C, H, W]"}},
+                      {Text("x_0", Values({1, 2, 3})), "x_0.shape", {"[1, 2, 3]", "[n, 1, 2, 3]"}},
+                      {Text("x_0", Values({0, 1, 2, 3})), "x_0.shape", {"[0, 1, 2, 3]"}},
+                      {Text("x_0", Values({65, 1, 2, 3})), "x_0.shape", {"65", "64"}},
+                      {Text("x_0", Values({1, 1, 2, 3}, kNan)), "x_0.data", {"nan"}},
+                      {Text("x_0", Values({1, 1, 2, 3}, 1.6f)), "x_0.data", {"1.6", "-1.5..1.5"}},
+                  });
   }
 }
 

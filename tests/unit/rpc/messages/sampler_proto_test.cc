@@ -25,9 +25,18 @@ TEST(SamplerProtoTest, WhatIsLeftOpenIsTheModels) {
 
 TEST(SamplerProtoTest, EveryField) {
   auto message = Proto<v1::SampleRequest>(R"pb(sampler {
-    kind: KIND_UNIPC steps: 7 eta: 0.25 timestep_spacing: TIMESTEP_SPACING_TRAILING
-    sigmas: SIGMAS_BETA variance: VARIANCE_FIXED_LARGE clip_sample: false clip_sample_range: 2
-    use_clipped_model_output: true thresholding: true flow_shift: 3 })pb");
+                                                 kind: KIND_UNIPC
+                                                 steps: 7
+                                                 eta: 0.25
+                                                 timestep_spacing: TIMESTEP_SPACING_TRAILING
+                                                 sigmas: SIGMAS_BETA
+                                                 variance: VARIANCE_FIXED_LARGE
+                                                 clip_sample: false
+                                                 clip_sample_range: 2
+                                                 use_clipped_model_output: true
+                                                 thresholding: true
+                                                 flow_shift: 3
+                                               })pb");
   const auto options = OptionsOf(message, TestModel());
   ASSERT_TRUE(options.ok()) << options.status();
   SamplerOptions expected;
