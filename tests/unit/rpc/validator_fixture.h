@@ -37,10 +37,10 @@ inline v1::Tensor Values(const std::vector<int64_t>& shape, float value = 0.5f) 
 inline std::string Text(const std::string& field, const v1::Tensor& tensor) {
   std::string text;
   google::protobuf::TextFormat::PrintToString(tensor, &text);
-  return absl::StrCat(field, " { ", text, "} ");
+  return absl::StrCat(" ", field, " { ", text, "} ");
 }
 inline std::string Text(const std::string& map, const std::string& key, const v1::Tensor& tensor) {
-  return absl::StrCat(map, " { key: \"", key, "\" ", Text("value", tensor), "} ");
+  return absl::StrCat(" ", map, " { key: \"", key, "\" ", Text("value", tensor), "} ");
 }
 
 // `text` that many times.
