@@ -1,6 +1,7 @@
 """Fixtures. Most tests share one server; those that need other flags, or to kill it, start their own."""
 
 import contextlib
+import os
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from harness.server import Process, Server
 
 
 def pytest_sessionstart(session):
+    # Tests and servers share the cores: a thread of OpenMP that waits for others must not take one from them.
+    os.environ["OMP_WAIT_POLICY"] = "passive"
     if not DENOISED.exists():
         pytest.exit(f"{DENOISED} is not there: build first (./dev build), or set DENOISE_BUILD", 2)
 
