@@ -3,8 +3,8 @@
 import subprocess
 import time
 
-from figures import Figure
-from load import BIN, DIGITS, Load, Run, pb
+from benchmarks.figures import Figure
+from benchmarks.load import BIN, DIGITS, Load, Run, pb
 
 
 def null_denoiser(run: Run) -> list[Figure]:

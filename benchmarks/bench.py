@@ -1,6 +1,6 @@
 """Everything that is said about speed, measured side by side in one run, as one table.
 
-    python benchmarks/bench.py [NAME…] [--turns N] [--seconds S] [--json FILE] [--flags …]
+    python -m benchmarks.bench [NAME…] [--turns N] [--seconds S] [--json FILE] [--flags …]
 
 Needs the programs of a build (DENOISE_BUILD, default ./build). Machines are noisy: what is compared takes turns, what
 counts is the median of the turns' ratios, and their spread says how much to believe it.
@@ -11,13 +11,9 @@ import json
 import tempfile
 from pathlib import Path
 
-import around_the_call
-import latency
-import streaming
-import throughput
-import two_servers
-from figures import table
-from load import Run
+from benchmarks import around_the_call, latency, streaming, throughput, two_servers
+from benchmarks.figures import table
+from benchmarks.load import Run
 
 COMPARISONS = {
     "saturation": throughput.saturation,

@@ -1,7 +1,7 @@
 """How long requests take under Poisson load: step batching, its policies, and request batching, side by side."""
 
-from figures import Figure, ratios
-from load import Run, bench, rate
+from benchmarks.figures import Figure, ratios
+from benchmarks.load import Run, bench, rate
 
 STEPS = (10, 20, 50, 250)
 MIXED = ("--n", "1", "--steps", ",".join(map(str, STEPS)), "--sampler", "ddim")

@@ -10,11 +10,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
-from harness.api import pb  # noqa: E402
-from harness.metrics import Metrics  # noqa: E402
-from harness.paths import BIN, DENOISE, DIGITS, ROOT, clean_environment  # noqa: E402
-from harness.server import Server  # noqa: E402
+from harness.api import pb
+from harness.metrics import Metrics
+from harness.paths import BIN, DENOISE, DIGITS, ROOT, clean_environment
+from harness.server import Server
 
 __all__ = ["BareLoop", "Load", "Rate", "Run", "Server", "bench", "pb"]
 

@@ -1,7 +1,7 @@
 """What streaming costs, and how soon the first state comes."""
 
-from figures import Figure, ratios, spread
-from load import Load, Run, rate
+from benchmarks.figures import Figure, ratios, spread
+from benchmarks.load import Load, Run, rate
 
 STREAMS = 1000
 

@@ -5,8 +5,8 @@ import time
 
 import grpc
 
-from figures import Figure, ratios, spread
-from load import BareLoop, Run, Server, pb, rate
+from benchmarks.figures import Figure, ratios, spread
+from benchmarks.load import BareLoop, Run, Server, pb, rate
 
 # What a user would write: all cores in one call, and the batch at which that is quickest here.
 PLAIN_BATCHES = (8, 16, 32)

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import grpc
 
-from figures import Figure, ratios, spread
-from load import DIGITS, Run, Server, pb
+from benchmarks.figures import Figure, ratios, spread
+from benchmarks.load import DIGITS, Run, Server, pb
 from harness.api import connect, pb_grpc
 
 ROUND_ROBIN = json.dumps({"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": ""}})

@@ -19,9 +19,7 @@ from pathlib import Path
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
-from export import ExportError, export_module  # noqa: E402
+from export import ExportError, export_module
 
 CLASSES = ("UNet2DModel", "UNet2DConditionModel")
 VAES = ("AutoencoderKL", "AutoencoderTiny", "VQModel")

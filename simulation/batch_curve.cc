@@ -24,7 +24,7 @@ double BatchCurve::RowsPerSecond() const {
 absl::StatusOr<BatchCurve> ReadBatchCurve(const std::string& path) {
   const auto bad = [&path](const char* what) {
     return absl::InvalidArgumentError(
-        absl::StrCat(path, ": ", what, ": record one by simulation/scaling.py record"));
+        absl::StrCat(path, ": ", what, ": record one by python -m simulation.scaling record"));
   };
   std::ifstream file(path);
   if (!file) return bad("cannot be read");

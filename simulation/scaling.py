@@ -1,8 +1,8 @@
 """The runs of docs/scaling.md: its tables and its picture, out of build/bin/simulate.
 
-    python simulation/scaling.py            simulates; writes docs/images/scaling.svg and the tables
-    python simulation/scaling.py record     measures the denoiser's calls; writes simulation/digits.json
-    python simulation/scaling.py check      the same load on a real server, beside the simulation
+    python -m simulation.scaling            simulates; writes docs/images/scaling.svg and the tables
+    python -m simulation.scaling record     measures the denoiser's calls; writes simulation/digits.json
+    python -m simulation.scaling check      the same load on a real server, beside the simulation
 
 Needs the programs of a build (DENOISE_BUILD, default ./build). `record` and `check` measure, so they want a machine
 that does nothing else; what simulates does not.
@@ -14,17 +14,15 @@ import os
 import platform
 import re
 import subprocess
-import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
-import svg
+from harness.paths import BIN, DIGITS, ROOT
+from harness.server import Server
+from simulation import svg
 
-ROOT = Path(__file__).resolve().parents[2]
-BIN = Path(os.environ.get("DENOISE_BUILD", ROOT / "build")).resolve() / "bin"
-MODEL = ROOT / "models" / "digits"
 CURVE = Path(__file__).with_name("digits.json")
 PAGE = ROOT / "docs" / "scaling.md"
 PICTURE = ROOT / "docs" / "images" / "scaling.svg"
@@ -45,7 +43,7 @@ def record(arguments) -> None:
     times: dict[int, list[float]] = {}
     for turn in range(arguments.turns):
         report = subprocess.run(
-            [BIN / "denoised", "--examine", MODEL, "--batch-sizes", *map(str, range(1, 17))],
+            [BIN / "denoised", "--examine", DIGITS, "--batch-sizes", *map(str, range(1, 17))],
             check=True, capture_output=True, text=True,
         ).stdout
         for rows, milliseconds in re.findall(r"^ +(\d+) +([\d.]+) +\d+ +(?:yes|no) ", report, re.M):
@@ -54,7 +52,7 @@ def record(arguments) -> None:
     # The least of several: what disturbs a call only ever makes it longer.
     curve = {
         "what": f"one replica of one thread, models/digits, {cpu()}",
-        "command": "simulation/scaling.py record",
+        "command": "python -m simulation.scaling record",
         "batch_sizes": sorted(times),
         "denoiser_seconds": [round(min(times[size]), 5) for size in sorted(times)],
     }
@@ -223,9 +221,6 @@ def run_all(arguments) -> None:
 
 
 def check(arguments) -> None:
-    sys.path.insert(0, str(ROOT / "tests" / "integration"))
-    from harness.server import Server
-
     curve = json.loads(CURVE.read_text())
     best = 2 * max(size / time for size, time in zip(curve["batch_sizes"], curve["denoiser_seconds"]))
     mean_steps = sum(STEPS) / len(STEPS)
@@ -234,7 +229,7 @@ def check(arguments) -> None:
     for batching in ("step", "request"):
         with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
             server = Server(
-                Path(folder), "--model", str(MODEL), "--devices", "cpu:2", "--threads", "1", "--batching", batching,
+                Path(folder), "--model", str(DIGITS), "--devices", "cpu:2", "--threads", "1", "--batching", batching,
                 "--batch-sizes", ",".join(map(str, curve["batch_sizes"])),
             )
             stack.callback(server.kill)

@@ -100,7 +100,7 @@ class Engine {
   void GatherCandidates();
   double Decode(int model);  // seconds
   bool Tick();               // false: nothing could be run
-  void Observe(const Batch& batch, double seconds, double decoder_seconds);
+  void ObserveBatch(const Batch& batch);
   static absl::Span<const float> ResultOf(const Chain& chain, const RowTask& task,
                                           const RowBatch::Outcome& outcome);
   void Advance(const RowTask& task, RowBatch::Outcome& outcome);

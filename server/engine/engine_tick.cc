@@ -53,6 +53,7 @@ bool Engine::Tick() {
 
   row_batch_.Make(batch.chains, absl::MakeSpan(chains_));
   row_batch_.Run(*models_[batch.model].executor);
+  ObserveBatch(batch);  // before its results are told, so that whoever has one finds it counted
   for (size_t i = 0; i < row_batch_.size(); ++i) {
     RowBatch::Outcome& outcome = row_batch_.outcome(i);
     decoding_.Add(chains_[outcome.chain], row_batch_.task(i).row, &outcome);
@@ -62,24 +63,21 @@ bool Engine::Tick() {
     Advance(row_batch_.task(i), row_batch_.outcome(i));
   }
   RetireEnded();
-  Observe(batch, SecondsBetween(begin, clock_->Now()), decoder_seconds);
+  const double seconds = SecondsBetween(begin, clock_->Now());
+  gauges_.tick_seconds->Observe(seconds);
+  gauges_.engine_overhead_seconds->Observe(
+      std::max(0.0, seconds - row_batch_.denoiser_seconds() - decoder_seconds));
   return true;
 }
 
-// What a tick of so many seconds tells the metrics.
-void Engine::Observe(const Batch& batch, double seconds, double decoder_seconds) {
-  const double denoiser_seconds = row_batch_.denoiser_seconds();
-  gauges_.tick_seconds->Observe(seconds);
-  gauges_.engine_overhead_seconds->Observe(
-      std::max(0.0, seconds - denoiser_seconds - decoder_seconds));
-  if (batch.rows > 0) {
-    gauges_.denoiser_seconds->Observe(denoiser_seconds);
-    gauges_.batch_rows->Observe(static_cast<double>(batch.rows));
-    gauges_.padding_rows_total->Increment(static_cast<double>(batch.padded_rows - batch.rows));
-    const ModelMetrics& of_model = models_[batch.model].metrics;
-    of_model.batches_total->Increment();
-    of_model.rows_total->Increment(static_cast<double>(batch.rows));
-  }
+void Engine::ObserveBatch(const Batch& batch) {
+  if (batch.rows == 0) return;
+  gauges_.denoiser_seconds->Observe(row_batch_.denoiser_seconds());
+  gauges_.batch_rows->Observe(static_cast<double>(batch.rows));
+  gauges_.padding_rows_total->Increment(static_cast<double>(batch.padded_rows - batch.rows));
+  const ModelMetrics& of_model = models_[batch.model].metrics;
+  of_model.batches_total->Increment();
+  of_model.rows_total->Increment(static_cast<double>(batch.rows));
 }
 
 double Engine::Decode(int model) {

@@ -10,7 +10,8 @@ import subprocess
 import jsonschema
 import pytest
 
-from tools import DASHBOARD, DEPLOY, ROOT, load, program, stages
+from harness.paths import ROOT, program
+from tools import DASHBOARD, DEPLOY, load, stages
 
 COMPOSE = load(DEPLOY / "compose.yaml")
 DRAIN_SECONDS = 30 + 2  # --drain-grace where it is not given, and gRPC's shutdown

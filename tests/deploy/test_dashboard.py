@@ -16,10 +16,10 @@ import grpc
 import pytest
 
 from harness.api import pb
-from harness.paths import DIGITS
+from harness.paths import DIGITS, program
 from harness.server import Server
 from harness.waiting import eventually
-from tools import DASHBOARD, DEPLOY, PROMETHEUS, dashboard_queries, load, program
+from tools import DASHBOARD, DEPLOY, PROMETHEUS, dashboard_queries, load
 
 BOARD = json.loads(DASHBOARD.read_text())
 VALUES = {"$__rate_interval": "10s", "$instance": ".*", "$job": "denoised"}

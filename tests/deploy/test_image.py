@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from tools import ROOT, stages
+from harness.paths import ROOT
+from tools import stages
 
 VERSION = re.search(r"project\([^)]*VERSION ([\d.]+)", (ROOT / "CMakeLists.txt").read_text()).group(1)
 # What each image answers to: its program, its ports.

@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from kustomize import render
-from tools import DEPLOY, PROMETHEUS, ROOT, load, program, stages
+from harness.paths import ROOT, program
+from tools import DEPLOY, PROMETHEUS, load, stages
 
 FOLDERS = [DEPLOY / "kubernetes" / "base", *sorted((DEPLOY / "kubernetes" / "overlays").iterdir())]
 VIEWER = DEPLOY / "kubernetes" / "viewer"

@@ -5,7 +5,8 @@ import subprocess
 
 import pytest
 
-from tools import DASHBOARD, PROMETHEUS, ROOT, exported_metrics, dashboard_queries, load, metrics_of, program
+from harness.paths import ROOT, program
+from tools import DASHBOARD, PROMETHEUS, exported_metrics, dashboard_queries, load, metrics_of
 
 RULES = [
     rule

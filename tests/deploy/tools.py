@@ -1,12 +1,12 @@
-"""Paths, YAML, and Prometheus' programs."""
+"""Paths, YAML, and the names of metrics."""
 
 import re
-import shutil
 from pathlib import Path
 
 import yaml
 
-ROOT = Path(__file__).resolve().parents[2]
+from harness.paths import ROOT
+
 DEPLOY = ROOT / "deploy"
 PROMETHEUS = DEPLOY / "prometheus"
 DASHBOARD = DEPLOY / "grafana" / "dashboards" / "denoised.json"
@@ -28,13 +28,6 @@ def stages() -> dict[str, dict[str, list[str]]]:
             name = given.split(" AS ")[1]
             found[name] = {}
         found[name].setdefault(instruction, []).append(given)
-    return found
-
-
-def program(name: str) -> str:
-    """The path of a program that ./dev puts into .venv/bin, or that the machine has."""
-    found = shutil.which(name, path=str(ROOT / ".venv" / "bin")) or shutil.which(name)
-    assert found, f"{name} is neither in .venv/bin nor on the PATH: ./dev test all gets it"
     return found
 
 

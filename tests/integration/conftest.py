@@ -1,19 +1,19 @@
 """Fixtures. Most tests share one server; those that need other flags, or to kill it, start their own."""
 
 import contextlib
-import sys
+import os
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from harness.paths import DENOISED, DIGITS  # noqa: E402
-from harness.reference import Reference  # noqa: E402
-from harness.server import Process, Server  # noqa: E402
+from harness.paths import DENOISED, DIGITS
+from harness.reference import Reference
+from harness.server import Process, Server
 
 
 def pytest_sessionstart(session):
+    # Tests and servers share the cores: a thread of OpenMP that waits for others must not take one from them.
+    os.environ["OMP_WAIT_POLICY"] = "passive"
     if not DENOISED.exists():
         pytest.exit(f"{DENOISED} is not there: build first (./dev build), or set DENOISE_BUILD", 2)
 

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-import sys
 import warnings
 
 import numpy as np
@@ -12,9 +11,6 @@ import torch
 
 from harness.api import pb, sample
 from harness.models import SCHEDULER
-from harness.paths import ROOT
-
-sys.path.insert(0, str(ROOT / "models"))
 
 SHAPE = (3, 8, 8)
 
@@ -43,9 +39,9 @@ def unet():
         in_channels=SHAPE[0],
         out_channels=SHAPE[0],
         layers_per_block=1,
-        block_out_channels=(8, 16),
-        down_block_types=("DownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "UpBlock2D"),
+        block_out_channels=(8,),
+        down_block_types=("DownBlock2D",),
+        up_block_types=("UpBlock2D",),
         attention_head_dim=8,  # in the middle
         norm_num_groups=4,
     ).eval()

@@ -1,20 +1,17 @@
 """On-boarding a plain PyTorch module: export_module of models/export.py."""
 
 import json
-import sys
 
 import diffusers
 import numpy as np
 import pytest
 import torch
+from export import ExportError, export_module
 
 from harness.api import pb, sample
 from harness.models import SCHEDULER, GaussianDenoiser
-from harness.paths import DIGITS, ROOT
+from harness.paths import DIGITS
 from harness.server import ONE_ENGINE
-
-sys.path.insert(0, str(ROOT / "models"))
-from export import ExportError, export_module  # noqa: E402
 
 
 class Answers(torch.nn.Module):
@@ -152,8 +149,7 @@ def test_inputs_that_make_no_sense(tmp_path, inputs, classes, said):
 def test_the_bundled_model_exported_anew_is_the_same(tmp_path):
     """export_module on the module of models/digits gives what its own script saved."""
     saved = torch.jit.load(str(DIGITS / "denoiser.pt")).eval()
-    sys.path.insert(0, str(ROOT / "models" / "digits"))
-    from denoiser import Denoiser
+    from digits.denoiser import Denoiser
 
     module = Denoiser()
     module.load_state_dict(saved.state_dict())

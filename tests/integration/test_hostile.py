@@ -166,7 +166,7 @@ def test_an_oversized_message(small_messages):
 
 
 def test_an_answer_that_would_be_too_large_is_refused_before_it_is_made(small_messages):
-    before = small_messages.metric("rows_total")
+    before = small_messages.until_idle().total("rows_total")
     failure = failing(small_messages.stub.Sample, pb.SampleRequest(num_samples=64), timeout=20)
     assert failure.code == grpc.StatusCode.INVALID_ARGUMENT
     assert "num_samples" in failure.violations

@@ -1,19 +1,16 @@
 """A pipeline's VAE becomes decoder.pt: what is served is what diffusers decodes itself."""
 
 import json
-import sys
 
 import diffusers
+import import_diffusers
 import numpy as np
 import pytest
 import torch
 
 from harness.api import pb, sample
-from harness.paths import DENOISED, ROOT
+from harness.paths import DENOISED
 from harness.reference import draw, generators
-
-sys.path.insert(0, str(ROOT / "models"))
-import import_diffusers  # noqa: E402
 
 LATENT = (4, 8, 8)
 STEPS = 5

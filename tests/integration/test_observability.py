@@ -15,7 +15,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 from harness.api import CALL_TIMEOUT, pb, sample
 from harness.errors import failing
 from harness.metrics import Metrics
-from harness.paths import DIGITS
+from harness.paths import DIGITS, program
 
 FAMILIES = {
     "requests": "counter",
@@ -74,7 +74,7 @@ def test_promtool_finds_nothing(server):
     sample(server.stub, seed=1, sampler=dict(steps=2), states=dict(every_n_steps=1))
     failing(server.stub.Sample, pb.SampleRequest(model="cats"), timeout=10)
     checked = subprocess.run(
-        ["promtool", "check", "metrics"],
+        [program("promtool"), "check", "metrics"],
         input=server.metrics().text, capture_output=True, text=True, timeout=30,
     )
     assert checked.returncode == 0, checked.stderr
@@ -87,7 +87,7 @@ def test_promtool_would_find_something(server):
         line for line in server.metrics().text.splitlines() if "# HELP denoise_rows" not in line
     )
     checked = subprocess.run(
-        ["promtool", "check", "metrics"], input=text + "\n", capture_output=True, text=True, timeout=30
+        [program("promtool"), "check", "metrics"], input=text + "\n", capture_output=True, text=True, timeout=30
     )
     assert checked.returncode != 0
 

@@ -2,20 +2,17 @@
 diffusers draws itself."""
 
 import json
-import sys
 
 import diffusers
+import import_diffusers
 import numpy as np
 import pytest
 import torch
 
 from harness.api import sample, tensor
-from harness.paths import DENOISED, ROOT
+from harness.paths import DENOISED
 from harness.reference import draw, generators
 from harness.server import ONE_ENGINE
-
-sys.path.insert(0, str(ROOT / "models"))
-import import_diffusers  # noqa: E402
 
 SHAPE = (1, 16, 16)
 SIZES = dict(

@@ -30,7 +30,7 @@ def repository(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def many(repository, start_shared_server):
-    return start_shared_server("--model-repository", str(repository), model=None)
+    return start_shared_server("--model-repository", str(repository), "--batch-sizes", "1,4,16,64", model=None)
 
 
 def test_all_are_listed(many):

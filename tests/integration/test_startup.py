@@ -111,64 +111,29 @@ def test_a_port_in_use(refused, flag):
 # --- Models.
 
 
-def scheduler_with(folder, **changes):
-    path = folder / "scheduler_config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
-
-
 def model_with(folder, **changes):
+    """None takes a key out."""
     path = folder / "model.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    described = json.loads(path.read_text()) | changes
+    path.write_text(json.dumps({k: v for k, v in described.items() if v is not None}))
 
 
-def truncate(folder, keep_hash: bool):
+def truncate(folder):
     path = folder / "denoiser.pt"
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    if not keep_hash:
-        model_with(folder, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    model_with(folder, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
 
 
+# What is wrong with a file by itself is for tests/unit/model/folder; here is what a server says.
 DAMAGE = {
-    "no denoiser.pt": (lambda f: (f / "denoiser.pt").unlink(), ["denoiser.pt"]),
-    "no scheduler_config.json": (
-        lambda f: (f / "scheduler_config.json").unlink(),
-        ["scheduler_config.json"],
-    ),
     "no model.json": (lambda f: (f / "model.json").unlink(), ["model.json"]),
-    "empty denoiser.pt": (lambda f: (f / "denoiser.pt").write_bytes(b""), ["denoiser.pt", "empty"]),
-    "truncated": (lambda f: truncate(f, keep_hash=True), ["denoiser.pt", "sha256"]),
-    "truncated, hash made to fit": (lambda f: truncate(f, keep_hash=False), ["denoiser.pt"]),
-    "no TorchScript": (
-        lambda f: ((f / "denoiser.pt").write_bytes(b"PK hello"), model_with(f, sha256=None)),
-        ["denoiser.pt"],
-    ),
+    "truncated, hash made to fit": (truncate, ["denoiser.pt"]),
     "wrong sha256": (lambda f: model_with(f, sha256="0" * 64), ["denoiser.pt", "sha256", "0" * 64]),
-    "bad model.json": (lambda f: (f / "model.json").write_text("{"), ["model.json", "JSON"]),
     "bad scheduler_config.json": (
         lambda f: (f / "scheduler_config.json").write_text("[1, 2"),
         ["scheduler_config.json", "JSON"],
     ),
-    "bad shape": (
-        lambda f: model_with(f, sample_shape=[1, 0, 28]),
-        ["model.json", "sample_shape", "[1,0,28]"],
-    ),
     "another shape": (lambda f: model_with(f, sample_shape=[2, 28, 28]), ["denoiser.pt"]),
-    "unknown beta_schedule": (
-        lambda f: scheduler_with(f, beta_schedule="quintic"),
-        ["beta_schedule", "quintic", "linear"],
-    ),
-    "unknown scheduler": (
-        lambda f: scheduler_with(f, _class_name="FancyScheduler"),
-        ["_class_name", "FancyScheduler", "DDIMScheduler"],
-    ),
-    "unknown prediction_type": (
-        lambda f: scheduler_with(f, prediction_type="vibes"),
-        ["prediction_type", "vibes", "epsilon"],
-    ),
-    "too many default_steps": (
-        lambda f: model_with(f, default_steps=1001),
-        ["model.json", "default_steps", "1001"],
-    ),
     "classes that the module does not take": (
         lambda f: model_with(f, num_classes=0, null_class=None, default_guidance_scale=1),
         ["denoiser.pt"],
@@ -181,11 +146,6 @@ def test_a_bad_model(refused, tmp_path, damage):
     folder = copy_model(DIGITS, tmp_path / "broken")
     break_it, said = DAMAGE[damage]
     break_it(folder)
-    # JSON's null is no value: keys that were set to None are taken out.
-    path = folder / "model.json"
-    if path.exists() and damage != "bad model.json":
-        described = {k: v for k, v in json.loads(path.read_text()).items() if v is not None}
-        path.write_text(json.dumps(described))
     line = refused("--model", str(folder), *ANYWHERE)
     for words in [*said, str(folder)]:
         assert words in line, line
@@ -201,33 +161,6 @@ def test_a_model_that_ignores_t(refused, tmp_path):
     line = refused("--model", str(folder), *ANYWHERE)
     assert "t is ignored" in line
     assert "trace with a tensor of shape [N]" in line
-
-
-def test_a_model_that_mixes_rows(refused, tmp_path):
-    class Mixing(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.inner = GaussianDenoiser()
-
-        def forward(self, x, t):
-            return self.inner(x - x.mean(0, keepdim=True), t)
-
-    folder = write_model(tmp_path / "mixing", Mixing())
-    line = refused("--model", str(folder), *ANYWHERE)
-    assert "beside it in a batch" in line
-
-
-def test_a_model_that_draws_random_numbers(refused, tmp_path):
-    class Random(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.inner = GaussianDenoiser()
-
-        def forward(self, x, t):
-            return self.inner(x, t) + torch.rand_like(x)
-
-    folder = write_model(tmp_path / "random", Random())
-    assert "eval()" in refused("--model", str(folder), *ANYWHERE)
 
 
 # --- denoised --examine.

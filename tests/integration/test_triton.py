@@ -524,61 +524,20 @@ def test_statistics(client, served):
 # Errors.
 
 
+# One of each kind; tests/unit/rpc/inference has them all.
 BAD = {
     "no model": ("cats", lambda: denoiser_inputs(), "NOT_FOUND", '"cats" is not served here'),
-    "an empty name": ("", lambda: denoiser_inputs(), "INVALID_ARGUMENT", "model_name: empty"),
-    "no x": ("digits", lambda: denoiser_inputs()[1:], "INVALID_ARGUMENT", 'inputs["x"]: missing'),
     "no time": ("digits", lambda: denoiser_inputs()[:1], "INVALID_ARGUMENT", 'inputs["timestep"]: missing'),
-    "an input that is none": (
-        "digits", lambda: [*denoiser_inputs(), floats("y", [1])], "INVALID_ARGUMENT",
-        'inputs["y"]: is no input of this model; it takes "x", "timestep", "class_labels"',
-    ),
     "another type": (
         "digits", lambda: [made("x", np.zeros((1, 1, 28, 28), np.float64), "FP64"), floats("timestep", [1])],
         "INVALID_ARGUMENT", 'inputs["x"].datatype: "FP64" is not',
-    ),
-    "another size": (
-        "digits", lambda: [floats("x", np.zeros((1, 1, 14, 14))), floats("timestep", [1])],
-        "INVALID_ARGUMENT", "[1, 1, 14, 14] is not [n, 1, 28, 28]",
-    ),
-    "too many": (
-        "digits", lambda: denoiser_inputs(65), "INVALID_ARGUMENT", "more than the 64 samples",
-    ),
-    "NaN": (
-        "digits", lambda: [floats("x", np.full((1, 1, 28, 28), np.nan)), floats("timestep", [1])],
-        "INVALID_ARGUMENT", 'inputs["x"].data: nan',
-    ),
-    "a time that is none": (
-        "digits", lambda: denoiser_inputs(times=(1000,)), "INVALID_ARGUMENT",
-        'inputs["timestep"]: 1000 (value 0) is not in 0..999',
-    ),
-    "a class that is none": (
-        "digits", lambda: [*denoiser_inputs(), integers("class_labels", [1, 2, 11])], "INVALID_ARGUMENT",
-        'inputs["class_labels"][2]: 11 is not in 0..9',
     ),
     "steps": (
         "digits.sample", lambda: sample_inputs(steps=1001), "INVALID_ARGUMENT",
         'inputs["steps"]: 1001 is not in 1..1000',
     ),
-    "sampler": (
-        "digits.sample", lambda: sample_inputs(sampler=b"pixie"), "INVALID_ARGUMENT",
-        'inputs["sampler"]: "pixie" is not known here; known are ddpm',
-    ),
     "an option that does nothing": (
         "digits.sample", lambda: sample_inputs(sampler=b"heun", eta=0.5), "INVALID_ARGUMENT", 'inputs["eta"]',
-    ),
-    "a great many samples": (
-        "digits.sample", lambda: [made("num_samples", np.array([2**32 - 1], np.uint32), "UINT32")],
-        "INVALID_ARGUMENT", 'inputs["num_samples"]: 4294967295 is not in 1..64',
-    ),
-    "more steps than a number holds": (
-        "digits.sample", lambda: [made("steps", np.array([2**63], np.uint64), "UINT64")],
-        "INVALID_ARGUMENT", 'inputs["steps"]: 9223372036854775808 is not in 0..4294967295',
-    ),
-    "labels for nobody": (
-        "digits.sample", lambda: [
-            *sample_inputs(label=(1, 2)), made("num_samples", np.array([3], np.uint32), "UINT32")
-        ], "INVALID_ARGUMENT", 'inputs["class_label"]: 2 labels for 3 samples',
     ),
 }
 
@@ -622,33 +581,20 @@ def test_other_errors(client, call, code):
     assert failure_of(lambda: call(client)).status() == f"StatusCode.{code}"
 
 
-def hostile(shape, size, datatype="FP32", name="x", extra=0):
+def hostile(shape, size, datatype="FP32", name="x"):
     request = service_pb2.ModelInferRequest(model_name="digits")
     request.inputs.add(name=name, datatype=datatype, shape=shape)
     request.raw_input_contents.append(bytes(size))
-    for _ in range(extra):
-        request.raw_input_contents.append(b"")
     return request
 
 
-HUGE = 2**63 - 1
-
-
 @pytest.mark.parametrize("request_", [
-    hostile([1, 1, 28, 28], 4 * 784 - 1),
-    hostile([1, 1, 28, 28], 0),
-    hostile([-1, 1, 28, 28], 4 * 784),
-    hostile([0, 1, 28, 28], 0),
     hostile([2**62, 4, 28, 28], 0),
-    hostile([HUGE, HUGE, HUGE, HUGE], 4),
-    hostile([HUGE], 4 * 784),
-    hostile([2**32, 2**32], 0),
     hostile([1] * 10_000, 4),
-    hostile([1, 1, 28, 28], 4 * 784, extra=5),
     hostile([1], 4, name="\x00\x1b[31m"),
     hostile([1], 4, datatype="x" * 10_000),
-    hostile([HUGE], 4, datatype="BYTES"),
-], ids=range(13))
+    hostile([2**63 - 1], 4, datatype="BYTES"),
+], ids=range(5))
 def test_hostile_tensors(served, stub, request_):
     before = served.rss_bytes()
     with pytest.raises(grpc.RpcError) as caught:

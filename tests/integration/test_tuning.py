@@ -18,7 +18,7 @@ needs_bfloat16 = pytest.mark.skipif(not HAS_BFLOAT16, reason="this CPU has no bf
 # Fewer to measure once the way is chosen.
 SIZES = ("--batch-sizes", "1,4")
 # Enough to measure two layouts on a busy machine, which teams of threads take long on.
-SHORT = ("--tune-seconds", "1", "--threads", "1")
+SHORT = ("--tune-seconds", "1", "--threads", "1", *SIZES)
 
 
 def model_of(server) -> pb.Model:
@@ -32,7 +32,7 @@ def chosen_of(model: pb.Model) -> pb.TuningResult:
 
 def test_a_tuned_server_says_what_it_chose_and_why(start_server, tmp_path, report):
     cache = tmp_path / "cache.json"
-    flags = ("--tune-cache", str(cache))
+    flags = ("--tune-cache", str(cache), *SIZES)
     server = start_server("--tune-seconds", "3", *flags)
     model = model_of(server)
     chosen = chosen_of(model)
@@ -110,7 +110,7 @@ def test_a_cache_that_cannot_be_written(start_server, tmp_path):
 
 
 def test_flags_fix_their_part(start_server):
-    model = model_of(start_server("--tune-seconds", "1", "--threads", "1", "--layout", "contiguous"))
+    model = model_of(start_server("--tune-seconds", "1", "--threads", "1", "--layout", "contiguous", *SIZES))
     assert {(way.layout, way.threads) for way in model.tuning} == {("contiguous", 1)}
     model = model_of(start_server("--devices", "cpu:1", *SHORT))
     assert {way.replicas for way in model.tuning} == {1}

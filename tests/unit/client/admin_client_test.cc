@@ -105,11 +105,7 @@ TEST(AdminClientConnectTest, NothingIsMadeTwice) {
 }
 
 TEST(AdminClientConnectTest, NoServerIsUnavailableAndABadAddressIsRefused) {
-  std::string address;
-  {
-    FakeServer server;
-    address = server.address();
-  }
+  const std::string address = AddressOfNobody();
   ClientOptions options;
   options.connect_timeout = absl::Milliseconds(50);
   const auto admin = AdminClient::Connect(address, options);

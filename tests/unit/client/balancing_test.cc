@@ -1,6 +1,5 @@
 // Several servers, over real sockets: who gets the calls, and what becomes of one that breaks.
 #include <atomic>
-#include <future>
 #include <string>
 
 #include "denoise/client.h"
@@ -17,7 +16,7 @@ class BalancingTest : public ::testing::Test {
     for (int i : {0, 1}) {
       servers_[i].on_sample = [this, i](const v1::SampleRequest&) {
         ++calls_[i];
-        return Script{Serialise(Chain(1, 2)), {}, false};
+        return Answer(Chain(1, 2));
       };
     }
   }
@@ -77,11 +76,10 @@ TEST_F(BalancingTest, ACallThatBreaksIsMadeAgain) {
       auto events = Chain(1, 2);
       if (++attempts == 1) {
         events.resize(2);
-        return Script{Serialise(events), grpc::Status(grpc::StatusCode::UNAVAILABLE, "gone"),
-                      false};
+        return Answer(events, grpc::Status(grpc::StatusCode::UNAVAILABLE, "gone"));
       }
       EXPECT_EQ(request.seed(), events[0].accepted().seed());
-      return Script{Serialise(events), {}, false};
+      return Answer(events);
     };
   }
   ClientOptions options;
@@ -105,10 +103,9 @@ TEST_F(BalancingTest, ACallThatBreaksIsMadeAgain) {
 
   // By gRPC's own timers and callbacks too.
   attempts = 0;
-  std::promise<absl::Status> done;
-  client.SampleAsync(
-      {}, {.on_event = nullptr, .on_done = [&](absl::Status status) { done.set_value(status); }});
-  EXPECT_TRUE(done.get_future().get().ok());
+  Done done;
+  client.SampleAsync({}, {.on_event = nullptr, .on_done = done.Hear()});
+  EXPECT_TRUE(done.Wait().ok());
   EXPECT_EQ(attempts, 2);
 }
 

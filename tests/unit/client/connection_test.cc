@@ -1,45 +1,42 @@
-// Connecting, unary calls, errors with their details, options, and mocks.
+// Connecting, unary calls, errors with their details, and options.
 #include <memory>
 #include <utility>
 
 #include "client/src/call_context.h"
 #include "denoise/client.h"
+#include "denoise/testing.h"
 #include "gmock/gmock.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 #include "grpcpp/health_check_service_interface.h"
 #include "gtest/gtest.h"
 #include "tests/unit/client/fake_server.h"
-#include "tests/unit/client/mock_connection.h"
+#include "tests/unit/text_proto.h"
 
 namespace denoise {
 namespace {
 
-using ::testing::_;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
 // An error as a server of denoise.v1 gives it.
 grpc::Status DetailedError() {
-  google::rpc::BadRequest bad;
-  auto* violation = bad.add_field_violations();
-  violation->set_field("sampler.steps");
-  violation->set_description("1001 is more than the 1000 that the model was trained with");
-  google::rpc::RetryInfo retry;
-  retry.mutable_retry_delay()->set_seconds(2);
-  google::rpc::ErrorInfo info;
-  info.set_reason("QUEUE_FULL");
-  info.set_domain("denoise.v1");
-  (*info.mutable_metadata())["waiting"] = "256";
   google::rpc::Status details;
-  details.add_details()->PackFrom(bad);
-  details.add_details()->PackFrom(retry);
-  details.add_details()->PackFrom(info);
+  details.add_details()->PackFrom(Proto<google::rpc::BadRequest>(R"pb(
+    field_violations {
+      field: "sampler.steps"
+      description: "1001 is more than the 1000 that the model was trained with"
+    })pb"));
+  details.add_details()->PackFrom(Proto<google::rpc::RetryInfo>("retry_delay { seconds: 2 }"));
+  details.add_details()->PackFrom(Proto<google::rpc::ErrorInfo>(R"pb(
+    reason: "QUEUE_FULL"
+    domain: "denoise.v1"
+    metadata { key: "waiting" value: "256" })pb"));
   return grpc::Status(grpc::StatusCode::INVALID_ARGUMENT, "sampler.steps is 1001",
                       details.SerializeAsString());
 }
 
-TEST(ConnectTest, AddressesThatCannotBeAreRefusedWithTheMend) {
+TEST(ConnectTest, AddressesThatCannotBeAreRefusedWithTheFix) {
   for (const char* address : {"", "host", "host:", ":80", "host:x", "host:0", "host:65536",
                               "a:1,b:2", "no such thing", "[::1]"}) {
     const auto client = Client::Connect(address);
@@ -63,11 +60,7 @@ TEST(ConnectTest, OptionsThatCannotBeAreRefused) {
 }
 
 TEST(ConnectTest, NoServerIsUnavailableAndSaysWhy) {
-  std::string address;
-  {
-    FakeServer server;
-    address = server.address();
-  }
+  const std::string address = AddressOfNobody();
   ClientOptions options;
   options.connect_timeout = absl::Milliseconds(50);
   const auto client = Client::Connect(address, options);
@@ -76,11 +69,7 @@ TEST(ConnectTest, NoServerIsUnavailableAndSaysWhy) {
 }
 
 TEST(ConnectTest, WithoutWaitingTheFirstCallFindsOut) {
-  std::string address;
-  {
-    FakeServer server;
-    address = server.address();
-  }
+  const std::string address = AddressOfNobody();
   ClientOptions options;
   options.connect_timeout = absl::ZeroDuration();
   auto client = Client::Connect(address, options);
@@ -89,11 +78,7 @@ TEST(ConnectTest, WithoutWaitingTheFirstCallFindsOut) {
 }
 
 TEST(ConnectTest, AmongSeveralTheOneThatAnswersIsUsed) {
-  std::string gone;
-  {
-    FakeServer server;
-    gone = server.address();
-  }
+  const std::string gone = AddressOfNobody();
   FakeServer server;
   server.on_list_models = [](v1::ListModelsResponse*) { return grpc::Status::OK; };
   auto client = Client::Connect("ipv4:" + gone + "," + server.address());
@@ -101,12 +86,7 @@ TEST(ConnectTest, AmongSeveralTheOneThatAnswersIsUsed) {
   EXPECT_TRUE(client->ListModels().ok());
 }
 
-class ConnectionTest : public ::testing::Test {
- protected:
-  ConnectionTest() : client_(*Client::Connect(server_.address())) {}
-  FakeServer server_;
-  Client client_;
-};
+using ConnectionTest = WireTest;
 
 TEST_F(ConnectionTest, Models) {
   server_.on_list_models = [](v1::ListModelsResponse* response) {
@@ -145,7 +125,7 @@ TEST_F(ConnectionTest, Health) {
 }
 
 TEST_F(ConnectionTest, ErrorsKeepTheirDetails) {
-  server_.on_sample = [](const v1::SampleRequest&) { return Script{{}, DetailedError(), false}; };
+  server_.on_sample = [](const v1::SampleRequest&) { return Script{{}, DetailedError()}; };
   const auto status = client_.SampleAndWait({}).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(std::string(status.message()), "sampler.steps is 1001");
@@ -165,16 +145,14 @@ TEST_F(ConnectionTest, UnaryErrorsKeepThemToo) {
 }
 
 TEST_F(ConnectionTest, DetailsThatAreNoneAreLeftOut) {
-  google::rpc::RetryInfo retry;
-  retry.mutable_retry_delay()->set_seconds(-5);
   google::rpc::Status hostile;
-  hostile.add_details()->PackFrom(retry);
+  hostile.add_details()->PackFrom(Proto<google::rpc::RetryInfo>("retry_delay { seconds: -5 }"));
   auto* garbage = hostile.add_details();
   garbage->set_type_url("type.googleapis.com/google.rpc.BadRequest");
   garbage->set_value("\xff\xff\xff");
   for (const std::string& bytes : {hostile.SerializeAsString(), std::string("\xff\xff")}) {
     server_.on_sample = [&](const v1::SampleRequest&) {
-      return Script{{}, grpc::Status(grpc::StatusCode::INTERNAL, "broken", bytes), false};
+      return Script{{}, grpc::Status(grpc::StatusCode::INTERNAL, "broken", bytes)};
     };
     const auto status = client_.SampleAndWait({}).status();
     EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
@@ -187,9 +165,6 @@ TEST_F(ConnectionTest, DetailsThatAreNoneAreLeftOut) {
 }
 
 TEST_F(ConnectionTest, MetadataArrives) {
-  server_.on_sample = [](const v1::SampleRequest&) {
-    return Script{Serialise(Chain(1, 1)), {}, false};
-  };
   ClientOptions options;
   options.metadata = {{"denoise-tenant", "alice"}};
   options.user_agent = "my-tool/2";
@@ -306,9 +281,6 @@ TEST(ConnectTest, RetryPoliciesThatCannotBeAreRefused) {
 }
 
 TEST_F(ConnectionTest, AnAnswerThatIsTooLargeIsAnError) {
-  server_.on_sample = [](const v1::SampleRequest&) {
-    return Script{Serialise(Chain(1, 1)), {}, false};
-  };
   ClientOptions options;
   options.max_message_bytes = 16;
   auto client = Client::Connect(server_.address(), options);
@@ -316,26 +288,15 @@ TEST_F(ConnectionTest, AnAnswerThatIsTooLargeIsAnError) {
   EXPECT_TRUE(absl::IsResourceExhausted(client->SampleAndWait({}).status()));
 }
 
-TEST(MockTest, AClientWorksOnAMock) {
-  auto connection = std::make_shared<MockConnection>();
-  EXPECT_CALL(*connection, Sample(_, _))
-      .WillOnce([](const SampleRequest&, const CallOptions&) {
-        Result result;
-        result.denoiser_rows = 5;
-        return SampleStream(std::make_unique<ListedEvents<Event>>(
-            std::vector<absl::StatusOr<Event>>{Event(Accepted{}), Event(result)}));
-      })
-      .WillOnce([](const SampleRequest&, const CallOptions&) {
-        return SampleStream(std::make_unique<ListedEvents<Event>>(
-            std::vector<absl::StatusOr<Event>>{absl::UnavailableError("gone")}));
-      })
-      .WillOnce([](const SampleRequest&, const CallOptions&) {
-        return SampleStream(
-            std::make_unique<ListedEvents<Event>>(std::vector<absl::StatusOr<Event>>{}));
-      });
+TEST(AnyConnectionTest, WaitingGivesTheResultOrWhatWentWrong) {
+  const auto connection = std::make_shared<testing::FakeConnection>();
+  testing::Script<Event> script = {.events = {Accepted{}, Result{.denoiser_rows = 5}}};
+  connection->on_sample = [&](auto&&...) { return script; };
   Client client(connection);
   EXPECT_EQ(client.SampleAndWait({})->denoiser_rows, 5u);
+  script = {.events = {}, .status = absl::UnavailableError("gone")};
   EXPECT_TRUE(absl::IsUnavailable(client.SampleAndWait({}).status()));
+  script = {};
   EXPECT_TRUE(absl::IsInternal(client.SampleAndWait({}).status()));
 }
 

@@ -1,7 +1,6 @@
 // Answers of hostile and broken servers.
 #include "client/src/decode.h"
 
-#include <chrono>
 #include <functional>
 #include <limits>
 
@@ -10,6 +9,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/unit/client/fake_server.h"
+#include "tests/unit/text_proto.h"
 
 namespace denoise {
 namespace {
@@ -163,19 +163,20 @@ TEST(DecodeTest, Models) {
 }
 
 TEST(DecodeTest, TuningOfModels) {
-  auto wire = MakeModel("digits");
-  wire.set_numerics_id("abc");
-  v1::TuningResult* way = wire.add_tuning();
-  way->set_executor("torchscript");
-  way->set_layout("contiguous");
-  way->set_precision("float32");
-  way->set_replicas(1);
-  way->set_threads(2);
-  way->set_batch_size(16);
-  way->set_rows_per_second(1747);
-  way->set_call_seconds(0.009);
-  way->set_relative_error(1e-7);
-  wire.add_tuning()->set_chosen(true);
+  const auto wire = With(MakeModel("digits"), R"pb(
+    numerics_id: "abc"
+    tuning {
+      executor: "torchscript"
+      layout: "contiguous"
+      precision: "float32"
+      replicas: 1
+      threads: 2
+      batch_size: 16
+      rows_per_second: 1747
+      call_seconds: 0.009
+      relative_error: 1e-7
+    }
+    tuning { chosen: true })pb");
   const auto model = DecodeModel(wire);
   ASSERT_TRUE(model.ok()) << model.status();
   EXPECT_EQ(model->numerics_id, "abc");
@@ -196,10 +197,8 @@ TEST(DecodeTest, TuningOfModels) {
 
 TEST(DecodeTest, DecodersOfModels) {
   EXPECT_FALSE(DecodeModel(MakeModel("digits"))->has_decoder);
-  auto wire = MakeModel("digits");
-  wire.set_has_decoder(true);
-  for (const int64_t extent : {3, 4, 6}) wire.add_decoded_shape(extent);
-  wire.set_decoded_value_max(1);
+  auto wire =
+      With(MakeModel("digits"), "has_decoder: true decoded_shape: [3, 4, 6] decoded_value_max: 1");
   const auto model = DecodeModel(wire);
   ASSERT_TRUE(model.ok()) << model.status();
   EXPECT_TRUE(model->has_decoder);
@@ -215,16 +214,16 @@ TEST(DecodeTest, DecodersOfModels) {
 }
 
 TEST(DecodeTest, InputsOfModels) {
-  auto wire = MakeModel("digits");
-  auto* input = wire.add_inputs();
-  input->set_name("text");
-  input->set_kind("condition");
-  input->set_dtype(v1::DATA_TYPE_FLOAT32);
-  input->add_shape(-1);
-  input->add_shape(4);
-  wire.add_inputs()->set_dtype(v1::DATA_TYPE_INT64);
-  wire.add_inputs()->set_dtype(v1::DATA_TYPE_BOOL);
-  wire.add_inputs()->set_dtype(static_cast<v1::DataType>(77));
+  const auto wire = With(MakeModel("digits"), R"pb(
+    inputs {
+      name: "text"
+      kind: "condition"
+      dtype: DATA_TYPE_FLOAT32
+      shape: [ -1, 4 ]
+    }
+    inputs { dtype: DATA_TYPE_INT64 }
+    inputs { dtype: DATA_TYPE_BOOL }
+    inputs { dtype: 77 })pb");
   const auto model = DecodeModel(wire);
   ASSERT_TRUE(model.ok()) << model.status();
   ASSERT_EQ(model->inputs.size(), 4u);
@@ -242,16 +241,17 @@ TEST(DecodeTest, BytesThatAreNoMessageEndTheCall) {
   for (const bool first : {true, false}) {
     FakeServer server;
     server.on_sample = [first](const v1::SampleRequest&) {
-      Script script{{}, {}, true};
-      if (!first) script.messages.push_back(Chain(1, 1)[0].SerializeAsString());
+      Script script = Answer(Chain(1, 1));
+      script.messages.resize(first ? 0 : 1);
       script.messages.push_back("\xff\xff\xff\xff");
+      script.hold = true;
       return script;
     };
     auto client = Client::Connect(server.address());
     ASSERT_TRUE(client.ok());
     const auto status = client->SampleAndWait({}).status();
     EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss) << status;
-    EXPECT_EQ(server.cancelled().wait_for(std::chrono::seconds(30)), std::future_status::ready);
+    EXPECT_EQ(server.cancelled().wait_for(kPatience), std::future_status::ready);
   }
 }
 

@@ -1,7 +1,5 @@
 // Evaluate: its events as a stream, in one answer and by callbacks, and answers of hostile servers.
-#include <chrono>
 #include <functional>
-#include <future>
 #include <limits>
 #include <variant>
 #include <vector>
@@ -18,8 +16,6 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-constexpr auto kPatience = std::chrono::seconds(30);
-
 EvaluateRequest TwoSamples(uint32_t num_timesteps = 0) {
   EvaluateRequest request;
   request.x_0 = {{2, 1, 1, 1}, {0, 1}};
@@ -27,27 +23,7 @@ EvaluateRequest TwoSamples(uint32_t num_timesteps = 0) {
   return request;
 }
 
-class EvaluateTest : public ::testing::Test {
- protected:
-  EvaluateTest() : client_(*Client::Connect(server_.address())) {
-    server_.on_evaluate = [](const v1::EvaluateRequest&) {
-      return Script{Serialise(Terms(2, {9, 4, 0})), {}, false};
-    };
-  }
-
-  // Accepted, and then nothing until the caller cancels.
-  void Hold() {
-    server_.on_evaluate = [](const v1::EvaluateRequest&) {
-      return Script{{Terms(2, {9, 4, 0})[0].SerializeAsString()}, {}, true};
-    };
-  }
-  bool CancelReachesServer() {
-    return server_.cancelled().wait_for(kPatience) == std::future_status::ready;
-  }
-
-  FakeServer server_;
-  Client client_;
-};
+using EvaluateTest = WireTest;
 
 TEST_F(EvaluateTest, AStreamOfTerms) {
   std::vector<size_t> kinds;
@@ -81,18 +57,16 @@ TEST_F(EvaluateTest, TheEndAlone) {
 
 TEST_F(EvaluateTest, ByCallbacks) {
   std::vector<size_t> kinds;
-  std::promise<absl::Status> done;
+  Done done;
   client_.EvaluateAsync(TwoSamples(),
                         {.on_event = [&](EvaluateEvent event) { kinds.push_back(event.index()); },
-                         .on_done = [&](absl::Status status) { done.set_value(status); }});
-  auto future = done.get_future();
-  ASSERT_EQ(future.wait_for(kPatience), std::future_status::ready);
-  EXPECT_TRUE(future.get().ok());
+                         .on_done = done.Hear()});
+  EXPECT_TRUE(done.Wait().ok());
   EXPECT_THAT(kinds, ElementsAre(0, 1, 1, 1, 2));
 }
 
 TEST_F(EvaluateTest, CancelReachesTheServer) {
-  Hold();
+  server_.HoldAfter(1);
   auto stream = client_.Evaluate(TwoSamples());
   auto it = stream.begin();
   ASSERT_TRUE(it->ok()) << it->status();
@@ -104,19 +78,15 @@ TEST_F(EvaluateTest, CancelReachesTheServer) {
 }
 
 TEST_F(EvaluateTest, TheHandleOfCallbacksCancels) {
-  Hold();
-  std::promise<absl::Status> done;
-  const auto call = client_.EvaluateAsync(
-      TwoSamples(),
-      {.on_event = {}, .on_done = [&](absl::Status status) { done.set_value(status); }});
+  server_.HoldAfter(1);
+  Done done;
+  const auto call = client_.EvaluateAsync(TwoSamples(), {.on_event = {}, .on_done = done.Hear()});
   call.Cancel();
-  auto future = done.get_future();
-  ASSERT_EQ(future.wait_for(kPatience), std::future_status::ready);
-  EXPECT_TRUE(absl::IsCancelled(future.get()));
+  EXPECT_TRUE(absl::IsCancelled(done.Wait()));
 }
 
 TEST_F(EvaluateTest, ADeadlineEndsTheCallHereAndThere) {
-  Hold();
+  server_.HoldAfter(1);
   CallOptions options;
   options.timeout = absl::Milliseconds(50);
   EXPECT_TRUE(absl::IsDeadlineExceeded(client_.EvaluateAndWait(TwoSamples(), options).status()));

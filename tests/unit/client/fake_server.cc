@@ -1,5 +1,6 @@
 #include "tests/unit/client/fake_server.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace denoise {
@@ -155,19 +156,21 @@ class FakeServer::Service final
                                                      const grpc::ByteBuffer* bytes) override {
     v1::SampleRequest request;
     request.ParseFromString(Bytes(*bytes));
-    return server_->Answer(context, server_->on_sample(request));
+    server_->sample_request_ = request;
+    return server_->Play(context, server_->on_sample(request));
   }
   grpc::ServerWriteReactor<grpc::ByteBuffer>* Diffuse(grpc::CallbackServerContext* context,
                                                       const grpc::ByteBuffer* bytes) override {
     v1::DiffuseRequest request;
     request.ParseFromString(Bytes(*bytes));
-    return server_->Answer(context, server_->on_diffuse(request));
+    return server_->Play(context, server_->on_diffuse(request));
   }
   grpc::ServerWriteReactor<grpc::ByteBuffer>* Evaluate(grpc::CallbackServerContext* context,
                                                        const grpc::ByteBuffer* bytes) override {
     v1::EvaluateRequest request;
     request.ParseFromString(Bytes(*bytes));
-    return server_->Answer(context, server_->on_evaluate(request));
+    server_->evaluate_request_ = request;
+    return server_->Play(context, server_->on_evaluate(request));
   }
   grpc::Status ListModels(grpc::ServerContext*, const v1::ListModelsRequest*,
                           v1::ListModelsResponse* response) override {
@@ -204,7 +207,14 @@ class FakeServer::AdminService final : public v1::ModelAdmin::Service {
 };
 
 FakeServer::FakeServer()
-    : service_(std::make_unique<Service>(this)),
+    : on_sample([](const v1::SampleRequest& request) {
+        const uint32_t steps = request.sampler().steps();
+        return Answer(Chain(std::max(1u, request.num_samples()), steps == 0 ? 2 : steps));
+      }),
+      on_evaluate([](const v1::EvaluateRequest&) {
+        return Answer(Terms(2, {9, 4, 0}));
+      }),
+      service_(std::make_unique<Service>(this)),
       admin_(std::make_unique<AdminService>(this)),
       cancelled_future_(cancelled_.get_future()) {
   grpc::EnableDefaultHealthCheckService(true);
@@ -217,10 +227,22 @@ FakeServer::FakeServer()
 
 FakeServer::~FakeServer() { server_->Shutdown(std::chrono::system_clock::now()); }
 
+void FakeServer::HoldAfter(size_t events) {
+  const auto cut = [events](Script script) {
+    script.messages.resize(events);
+    script.hold = true;
+    return script;
+  };
+  on_sample = [=, whole = on_sample](const auto& request) { return cut(whole(request)); };
+  on_evaluate = [=, whole = on_evaluate](const auto& request) { return cut(whole(request)); };
+}
+
+std::string AddressOfNobody() { return FakeServer().address(); }
+
 std::string FakeServer::address() const { return "127.0.0.1:" + std::to_string(port_); }
 
-grpc::ServerWriteReactor<grpc::ByteBuffer>* FakeServer::Answer(grpc::CallbackServerContext* context,
-                                                               Script script) {
+grpc::ServerWriteReactor<grpc::ByteBuffer>* FakeServer::Play(grpc::CallbackServerContext* context,
+                                                             Script script) {
   metadata_.clear();
   for (const auto& [name, value] : context->client_metadata()) {
     metadata_.emplace(std::string(name.data(), name.size()),

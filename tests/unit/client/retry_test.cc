@@ -12,6 +12,7 @@
 #include "denoise/testing.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/unit/client/done.h"
 #include "tests/unit/client/fake_timer.h"
 
 namespace denoise {
@@ -108,18 +109,17 @@ class RetryTest : public ::testing::Test {
     };
   }
 
+  Script<Event> Whole(uint32_t steps = 3) {
+    SampleRequest request = request_;
+    request.seed = 77;
+    return {.events = ChainOf(request, kShape, steps)};
+  }
   // The first `count` events of the chain, then UNAVAILABLE.
   Script<Event> Broken(size_t count) {
-    SampleRequest request = request_;
-    request.seed = 77;
-    auto events = ChainOf(request, kShape, 3);
-    events.resize(count);
-    return {.events = std::move(events), .status = kGone};
-  }
-  Script<Event> Whole() {
-    SampleRequest request = request_;
-    request.seed = 77;
-    return {.events = ChainOf(request, kShape, 3)};
+    Script<Event> script = Whole();
+    script.events.resize(count);
+    script.status = kGone;
+    return script;
   }
 
   // "A", "R" and sample.step of the events, and the code of an error.
@@ -129,13 +129,24 @@ class RetryTest : public ::testing::Test {
     const auto& state = std::get<State>(event);
     return std::to_string(state.sample_index) + "." + std::to_string(state.step);
   }
-  static std::vector<std::string> Read(SampleStream&& stream) { return Read(stream); }
   static std::vector<std::string> Read(SampleStream& stream) {
     std::vector<std::string> words;
     for (auto& event : stream) {
       words.push_back(event.ok() ? Word(*event) : absl::StatusCodeToString(event.status().code()));
     }
     return words;
+  }
+  // What a caller reads whose request is made again after each of these pauses.
+  std::vector<std::string> ReadOver(const std::vector<absl::Duration>& pauses) {
+    auto words = std::async(std::launch::async, [&] {
+      SampleStream stream = MakeClient(static_cast<int>(pauses.size()) + 1).Sample(request_);
+      return Read(stream);
+    });
+    for (const absl::Duration pause : pauses) {
+      EXPECT_EQ(timer_->Next(), pause);
+      timer_->Pass();
+    }
+    return words.get();
   }
 
   SampleRequest request_;
@@ -147,12 +158,8 @@ class RetryTest : public ::testing::Test {
 
 TEST_F(RetryTest, AStreamThatBreaksGoesOnWithWhatWasNotSeen) {
   Play({Broken(4), Broken(1), Whole()});
-  auto words = std::async(std::launch::async, [&] { return Read(MakeClient(3).Sample(request_)); });
-  EXPECT_EQ(timer_->Next(), absl::Seconds(0.5));
-  timer_->Pass();
-  EXPECT_EQ(timer_->Next(), absl::Seconds(1));
-  timer_->Pass();
-  EXPECT_THAT(words.get(), ElementsAre("A", "0.1", "1.1", "0.2", "1.2", "0.3", "1.3", "R"));
+  EXPECT_THAT(ReadOver({absl::Seconds(0.5), absl::Seconds(1)}),
+              ElementsAre("A", "0.1", "1.1", "0.2", "1.2", "0.3", "1.3", "R"));
   ASSERT_EQ(asked_.size(), 3u);
   EXPECT_FALSE(asked_[0].seed.has_value());
   for (int i : {1, 2}) {
@@ -165,10 +172,7 @@ TEST_F(RetryTest, AStreamThatBreaksGoesOnWithWhatWasNotSeen) {
 
 TEST_F(RetryTest, BeforeAcceptedTheRequestStaysAsItIs) {
   Play({{.events = {}, .status = kGone}, Whole()});
-  auto words = std::async(std::launch::async, [&] { return Read(MakeClient(2).Sample(request_)); });
-  timer_->Next();
-  timer_->Pass();
-  EXPECT_EQ(words.get().size(), 8u);
+  EXPECT_EQ(ReadOver({absl::Seconds(0.5)}).size(), 8u);
   EXPECT_FALSE(asked_[1].seed.has_value());
 }
 
@@ -176,41 +180,27 @@ TEST_F(RetryTest, StepsThatWereLostStayLost) {
   Script<Event> first = Broken(6);
   first.events.erase(first.events.begin() + 2);  // 1.1: its reader was slow
   Play({first, Whole()});
-  auto words = std::async(std::launch::async, [&] { return Read(MakeClient(2).Sample(request_)); });
-  timer_->Next();
-  timer_->Pass();
-  EXPECT_THAT(words.get(), ElementsAre("A", "0.1", "0.2", "1.2", "0.3", "1.3", "R"));
+  EXPECT_THAT(ReadOver({absl::Seconds(0.5)}),
+              ElementsAre("A", "0.1", "0.2", "1.2", "0.3", "1.3", "R"));
 }
 
 TEST_F(RetryTest, TheLastErrorIsTold) {
   Play({Broken(1), Broken(1)});
-  auto words = std::async(std::launch::async, [&] { return Read(MakeClient(2).Sample(request_)); });
-  timer_->Next();
-  timer_->Pass();
-  EXPECT_THAT(words.get(), ElementsAre("A", "UNAVAILABLE"));
+  EXPECT_THAT(ReadOver({absl::Seconds(0.5)}), ElementsAre("A", "UNAVAILABLE"));
 }
 
 TEST_F(RetryTest, AnotherChainIsAborted) {
-  Script<Event> other = Whole();
-  other.events = ChainOf(
-      [&] {
-        auto r = request_;
-        r.seed = 77;
-        return r;
-      }(),
-      kShape, 4);
+  Script<Event> other = Whole(4);
   other.hold = true;
   Play({Broken(2), other});
-  auto words = std::async(std::launch::async, [&] { return Read(MakeClient(2).Sample(request_)); });
-  timer_->Next();
-  timer_->Pass();
-  EXPECT_THAT(words.get(), ElementsAre("A", "0.1", "ABORTED"));
+  EXPECT_THAT(ReadOver({absl::Seconds(0.5)}), ElementsAre("A", "0.1", "ABORTED"));
   EXPECT_EQ(server_->cancelled(), 1);
 }
 
 TEST_F(RetryTest, OtherErrorsAreToldAtOnce) {
   Play({{.events = {}, .status = absl::InvalidArgumentError("no")}});
-  EXPECT_THAT(Read(MakeClient(5).Sample(request_)), ElementsAre("INVALID_ARGUMENT"));
+  SampleStream stream = MakeClient(5).Sample(request_);
+  EXPECT_THAT(Read(stream), ElementsAre("INVALID_ARGUMENT"));
 }
 
 TEST_F(RetryTest, APauseCanBeCancelled) {
@@ -225,56 +215,58 @@ TEST_F(RetryTest, APauseCanBeCancelled) {
 
 // --- callbacks
 
-struct Heard {
-  std::vector<std::string> words;
-  std::promise<absl::Status> done;
+class CallbackRetryTest : public RetryTest {
+ protected:
+  AsyncCall Call(Client& client) {
+    return client.SampleAsync(
+        request_,
+        {.on_event = [&](Event event) { heard_.push_back(Word(event)); }, .on_done = done_.Hear()});
+  }
+  std::vector<std::string> heard_;
+  Done done_;
 };
 
-TEST_F(RetryTest, CallbacksGoOnToo) {
+TEST_F(CallbackRetryTest, GoesOnWithWhatWasNotSeen) {
   for (const bool paced : {false, true}) {
     asked_.clear();
+    heard_.clear();
     Play({Broken(4), Whole()});
-    Heard heard;
-    SampleCallbacks callbacks;
+    Done done;
+    SampleCallbacks callbacks = {.on_done = done.Hear()};
     if (paced) {
       callbacks.on_event_paced = [&](Event event, std::function<void()> next) {
-        heard.words.push_back(Word(event));
+        heard_.push_back(Word(event));
         next();
       };
     } else {
-      callbacks.on_event = [&](Event event) { heard.words.push_back(Word(event)); };
+      callbacks.on_event = [&](Event event) { heard_.push_back(Word(event)); };
     }
-    callbacks.on_done = [&](absl::Status status) { heard.done.set_value(std::move(status)); };
     Client client = MakeClient(2);
     client.SampleAsync(request_, std::move(callbacks));
     EXPECT_EQ(timer_->Next(), absl::Seconds(0.5));
     timer_->Pass();
-    EXPECT_TRUE(heard.done.get_future().get().ok());
-    EXPECT_THAT(heard.words, ElementsAre("A", "0.1", "1.1", "0.2", "1.2", "0.3", "1.3", "R"));
+    EXPECT_TRUE(done.Wait().ok());
+    EXPECT_THAT(heard_, ElementsAre("A", "0.1", "1.1", "0.2", "1.2", "0.3", "1.3", "R"));
     EXPECT_EQ(asked_[1].seed, 77u);
   }
 }
 
-TEST_F(RetryTest, AnAsynchronousPauseCanBeCancelled) {
+TEST_F(CallbackRetryTest, APauseCanBeCancelled) {
   Play({Broken(1)});
-  Heard heard;
   Client client = MakeClient(2);
-  const AsyncCall call = client.SampleAsync(
-      request_, {.on_event = [&](Event event) { heard.words.push_back(Word(event)); },
-                 .on_done = [&](absl::Status status) { heard.done.set_value(status); }});
+  const AsyncCall call = Call(client);
   timer_->Next();
   call.Cancel();
-  EXPECT_TRUE(absl::IsCancelled(heard.done.get_future().get()));
-  EXPECT_THAT(heard.words, ElementsAre("A"));
+  EXPECT_TRUE(absl::IsCancelled(done_.Wait()));
+  EXPECT_THAT(heard_, ElementsAre("A"));
   EXPECT_EQ(asked_.size(), 1u);
 }
 
-TEST_F(RetryTest, AnAttemptCanBeCancelled) {
+TEST_F(CallbackRetryTest, AnAttemptCanBeCancelled) {
   Script<Event> held = Whole();
   held.events.resize(1);
   held.hold = true;
   Play({Broken(1), held});
-  Heard heard;
   std::promise<void> second;
   server_->on_sample = [&, play = server_->on_sample](const auto& request, const auto& options) {
     auto script = play(request, options);
@@ -282,30 +274,25 @@ TEST_F(RetryTest, AnAttemptCanBeCancelled) {
     return script;
   };
   Client client = MakeClient(2);
-  const AsyncCall call = client.SampleAsync(
-      request_, {.on_event = [&](Event event) { heard.words.push_back(Word(event)); },
-                 .on_done = [&](absl::Status status) { heard.done.set_value(status); }});
+  const AsyncCall call = Call(client);
   timer_->Next();
   timer_->Pass();
   second.get_future().get();
   call.Cancel();
-  EXPECT_TRUE(absl::IsCancelled(heard.done.get_future().get()));
+  EXPECT_TRUE(absl::IsCancelled(done_.Wait()));
   EXPECT_EQ(server_->cancelled(), 1);
 }
 
-TEST_F(RetryTest, CallbacksOfAnotherChainAreAborted) {
+TEST_F(CallbackRetryTest, AnotherChainIsAborted) {
   Script<Event> other = Whole();
   std::get<Accepted>(other.events[0]).alpha_bars.back() = 0.5;
   Play({Broken(2), other});
-  Heard heard;
   Client client = MakeClient(2);
-  client.SampleAsync(request_,
-                     {.on_event = [&](Event event) { heard.words.push_back(Word(event)); },
-                      .on_done = [&](absl::Status status) { heard.done.set_value(status); }});
+  Call(client);
   timer_->Next();
   timer_->Pass();
-  EXPECT_TRUE(absl::IsAborted(heard.done.get_future().get()));
-  EXPECT_THAT(heard.words, ElementsAre("A", "0.1"));
+  EXPECT_TRUE(absl::IsAborted(done_.Wait()));
+  EXPECT_THAT(heard_, ElementsAre("A", "0.1"));
 }
 
 // --- the other calls
@@ -363,7 +350,7 @@ TEST_F(RetryTest, TermsOfEvaluateComeOnce) {
     return script;
   };
   std::vector<uint32_t> seen;
-  std::promise<absl::Status> done;
+  Done done;
   Client client = MakeClient(2);
   client.EvaluateAsync({}, {.on_event =
                                 [&](EvaluateEvent event) {
@@ -371,10 +358,10 @@ TEST_F(RetryTest, TermsOfEvaluateComeOnce) {
                                     seen.push_back(term->timestep);
                                   }
                                 },
-                            .on_done = [&](absl::Status status) { done.set_value(status); }});
+                            .on_done = done.Hear()});
   timer_->Next();
   timer_->Pass();
-  EXPECT_TRUE(done.get_future().get().ok());
+  EXPECT_TRUE(done.Wait().ok());
   EXPECT_THAT(seen, ElementsAre(9, 4, 0));
 }
 

@@ -1,4 +1,4 @@
-// A server and a clock that exist in simulation only: nothing waits, and all is the same each time.
+// A server in simulated time: nothing waits, and all is the same each time.
 #ifndef DENOISE_TESTS_UNIT_CLIENT_SIMULATED_SERVER_H_
 #define DENOISE_TESTS_UNIT_CLIENT_SIMULATED_SERVER_H_
 
@@ -12,6 +12,7 @@
 
 #include "client/cli/task_loop.h"
 #include "denoise/client.h"
+#include "denoise/testing.h"
 #include "gtest/gtest.h"
 
 namespace denoise::cli {
@@ -43,7 +44,7 @@ class FakeLoop : public TaskLoop {
 };
 
 // Serves one request after the other, each in `service_time` with a State half-way.
-class SimulatedServer {
+class SimulatedServer : public testing::FakeConnection {
  public:
   explicit SimulatedServer(std::shared_ptr<TaskLoop> loop) : loop_(std::move(loop)) {}
 
@@ -60,7 +61,7 @@ class SimulatedServer {
   int cancelled = 0;
 
   AsyncCall SampleAsync(const SampleRequest& request, SampleCallbacks callbacks,
-                        const CallOptions& call_options) {
+                        const CallOptions& call_options) override {
     requests.push_back(request);
     options.push_back(call_options);
     arrivals.push_back(loop_->Now());

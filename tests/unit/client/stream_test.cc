@@ -1,5 +1,4 @@
 // Streams, read by a thread that waits.
-#include <chrono>
 #include <future>
 #include <ranges>
 #include <thread>
@@ -9,6 +8,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/unit/client/fake_server.h"
+#include "tests/unit/text_proto.h"
 
 namespace denoise {
 namespace {
@@ -19,24 +19,9 @@ using ::testing::HasSubstr;
 static_assert(std::ranges::input_range<SampleStream>);
 static_assert(!std::copyable<SampleStream>);
 
-constexpr auto kPatience = std::chrono::seconds(30);
-
-class StreamTest : public ::testing::Test {
- protected:
-  StreamTest() : client_(*Client::Connect(server_.address())) {}
-
-  bool CancelReachesServer() {
-    return server_.cancelled().wait_for(kPatience) == std::future_status::ready;
-  }
-
-  FakeServer server_;
-  Client client_;
-};
+using StreamTest = WireTest;
 
 TEST_F(StreamTest, EventsComeInOrderAndTheStreamEnds) {
-  server_.on_sample = [](const v1::SampleRequest& request) {
-    return Script{Serialise(Chain(request.num_samples(), request.sampler().steps())), {}, false};
-  };
   SampleRequest request;
   request.num_samples = 2;
   request.sampler.steps = 3;
@@ -76,7 +61,7 @@ TEST_F(StreamTest, PicturesArePassedOn) {
     result->clear_samples();
     result->add_pngs("a");
     result->add_pngs("b");
-    return Script{Serialise(events), {}, false};
+    return Answer(events);
   };
   SampleRequest request;
   request.num_samples = 2;
@@ -95,9 +80,7 @@ TEST_F(StreamTest, PicturesArePassedOn) {
 }
 
 TEST_F(StreamTest, CancelFromAnotherThreadWakesTheReaderAndReachesTheServer) {
-  server_.on_sample = [](const v1::SampleRequest&) {
-    return Script{{Chain(1, 4)[0].SerializeAsString()}, {}, true};
-  };
+  server_.HoldAfter(1);
   auto stream = client_.Sample({});
   auto it = stream.begin();
   ASSERT_TRUE(it->ok());
@@ -112,9 +95,7 @@ TEST_F(StreamTest, CancelFromAnotherThreadWakesTheReaderAndReachesTheServer) {
 }
 
 TEST_F(StreamTest, DestructionMidStreamCancelsOnTheServer) {
-  server_.on_sample = [](const v1::SampleRequest&) {
-    return Script{{Chain(1, 4)[0].SerializeAsString()}, {}, true};
-  };
+  server_.HoldAfter(1);
   {
     auto stream = client_.Sample({});
     ASSERT_TRUE(stream.begin()->ok());
@@ -123,11 +104,7 @@ TEST_F(StreamTest, DestructionMidStreamCancelsOnTheServer) {
 }
 
 TEST_F(StreamTest, DestructionWithAnEventUnreadCancelsOnTheServer) {
-  server_.on_sample = [](const v1::SampleRequest&) {
-    auto events = Chain(1, 4);
-    events.resize(3);
-    return Script{Serialise(events), {}, true};
-  };
+  server_.HoldAfter(3);
   {
     auto stream = client_.Sample({});
     ASSERT_TRUE(stream.begin()->ok());  // two more lie ready, or are on their way
@@ -136,9 +113,7 @@ TEST_F(StreamTest, DestructionWithAnEventUnreadCancelsOnTheServer) {
 }
 
 TEST_F(StreamTest, AStreamThatIsNeverReadIsCancelled) {
-  server_.on_sample = [](const v1::SampleRequest&) {
-    return Script{{Chain(1, 4)[0].SerializeAsString()}, {}, true};
-  };
+  server_.HoldAfter(1);
   std::promise<void> asked;
   auto script = server_.on_sample;
   server_.on_sample = [&](const v1::SampleRequest& request) {
@@ -154,9 +129,6 @@ TEST_F(StreamTest, AStreamThatIsNeverReadIsCancelled) {
 }
 
 TEST_F(StreamTest, MovingAStreamKeepsTheCall) {
-  server_.on_sample = [](const v1::SampleRequest&) {
-    return Script{Serialise(Chain(1, 1)), {}, false};
-  };
   auto stream = client_.Sample({});
   ASSERT_TRUE(stream.begin()->ok());
   SampleStream moved = std::move(stream);
@@ -165,13 +137,14 @@ TEST_F(StreamTest, MovingAStreamKeepsTheCall) {
     ASSERT_TRUE(event.ok()) << event.status();
     ++count;
   }
-  EXPECT_EQ(count, 4);
+  EXPECT_EQ(count, 5);
 }
 
 TEST_F(StreamTest, AssignmentCancelsWhatWasThere) {
   server_.on_sample = [](const v1::SampleRequest& request) {
-    if (request.model() == "held") return Script{{Chain(1, 1)[0].SerializeAsString()}, {}, true};
-    return Script{Serialise(Chain(1, 1)), {}, false};
+    Script script = Answer(Chain(1, 1));
+    script.hold = request.model() == "held";
+    return script;
   };
   SampleRequest held;
   held.model = "held";
@@ -191,10 +164,8 @@ TEST_F(StreamTest, AReaderThatStopsHoldsTheServerUp) {
     auto events = Chain(1, 1);
     auto* state = events[1].mutable_state();
     *state->mutable_tensor() = MakeTensor({1, 1, 64, 64}, 0);
-    Script script{{events[0].SerializeAsString()}, {}, false};
-    script.messages.insert(script.messages.end(), kStates, events[1].SerializeAsString());
-    script.messages.push_back(events.back().SerializeAsString());
-    return script;
+    events.insert(events.begin() + 1, kStates - 2, events[1]);
+    return Answer(events);
   };
   auto stream = client_.Sample({});
   auto it = stream.begin();
@@ -209,7 +180,7 @@ TEST_F(StreamTest, AReaderThatStopsHoldsTheServerUp) {
 }
 
 TEST_F(StreamTest, ADeadlineEndsTheCallHereAndThere) {
-  server_.on_sample = [](const v1::SampleRequest&) { return Script{{}, {}, true}; };
+  server_.HoldAfter(0);
   CallOptions options;
   options.timeout = absl::Milliseconds(50);
   const auto result = client_.SampleAndWait({}, options);
@@ -221,21 +192,16 @@ TEST_F(StreamTest, DiffuseGivesEveryState) {
   server_.on_diffuse = [](const v1::DiffuseRequest& request) {
     EXPECT_TRUE(request.chain());
     EXPECT_EQ(request.seed(), 3u);
-    Script script;
-    v1::DiffuseEvent event;
-    auto* accepted = event.mutable_accepted();
+    std::vector<v1::DiffuseEvent> events(1);
     for (const uint32_t t : request.timesteps()) {
-      accepted->add_timesteps(static_cast<float>(t));
-      accepted->add_alpha_bars(0.5f);
+      events[0].mutable_accepted()->add_timesteps(static_cast<float>(t));
+      events[0].mutable_accepted()->add_alpha_bars(0.5f);
+      auto* state = events.emplace_back().mutable_state();
+      state->set_timestep(static_cast<float>(t));
+      state->set_content(v1::CONTENT_X_T);
+      *state->mutable_tensor() = request.x_0();
     }
-    script.messages.push_back(event.SerializeAsString());
-    for (const uint32_t t : request.timesteps()) {
-      event.mutable_state()->set_timestep(static_cast<float>(t));
-      event.mutable_state()->set_content(v1::CONTENT_X_T);
-      *event.mutable_state()->mutable_tensor() = request.x_0();
-      script.messages.push_back(event.SerializeAsString());
-    }
-    return script;
+    return Answer(events);
   };
   DiffuseRequest request;
   request.x_0 = {{1, 1, 1, 2}, {0.5f, -1}};
@@ -255,10 +221,7 @@ TEST_F(StreamTest, DiffuseGivesEveryState) {
 
 TEST_F(StreamTest, DiffuseWithStatesMissingIsDataLoss) {
   server_.on_diffuse = [](const v1::DiffuseRequest&) {
-    v1::DiffuseEvent event;
-    event.mutable_accepted()->add_timesteps(0);
-    event.mutable_accepted()->add_alpha_bars(1);
-    return Script{{event.SerializeAsString()}, {}, false};
+    return Answer(std::vector{Proto<v1::DiffuseEvent>("accepted { timesteps: 0 alpha_bars: 1 }")});
   };
   DiffuseRequest request;
   request.x_0 = {{1, 1, 1, 1}, {0}};

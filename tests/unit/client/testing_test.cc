@@ -8,6 +8,7 @@
 #include "denoise/client.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/unit/client/done.h"
 
 namespace denoise {
 namespace {
@@ -109,13 +110,12 @@ TEST_F(FakeConnectionTest, AHeldCallWaitsForItsCancel) {
   EXPECT_EQ(server_->cancelled(), 2) << "as with a real one";
 
   std::promise<void> accepted;
-  std::promise<absl::Status> done;
-  const AsyncCall call =
-      client_.SampleAsync({}, {.on_event = [&](Event) { accepted.set_value(); },
-                               .on_done = [&](absl::Status status) { done.set_value(status); }});
+  Done done;
+  const AsyncCall call = client_.SampleAsync(
+      {}, {.on_event = [&](Event) { accepted.set_value(); }, .on_done = done.Hear()});
   accepted.get_future().get();
   call.Cancel();
-  EXPECT_TRUE(absl::IsCancelled(done.get_future().get()));
+  EXPECT_TRUE(absl::IsCancelled(done.Wait()));
   call.Cancel();  // harmless
   EXPECT_EQ(server_->cancelled(), 3);
 }
@@ -126,18 +126,17 @@ TEST_F(FakeConnectionTest, PacedCallbacksWait) {
   };
   int events = 0;
   std::promise<std::function<void()>> first;
-  std::promise<absl::Status> done;
+  Done done;
   client_.SampleAsync({}, {.on_event = nullptr,
-                           .on_done = [&](absl::Status status) { done.set_value(status); },
-                           .on_event_paced =
-                               [&](Event, std::function<void()> next) {
-                                 if (++events == 1) return first.set_value(next);
-                                 next();
-                               }});
+                           .on_done = done.Hear(),
+                           .on_event_paced = [&](Event, std::function<void()> next) {
+                             if (++events == 1) return first.set_value(next);
+                             next();
+                           }});
   const auto next = first.get_future().get();
   EXPECT_EQ(events, 1);
   next();
-  EXPECT_TRUE(done.get_future().get().ok());
+  EXPECT_TRUE(done.Wait().ok());
   EXPECT_EQ(events, 2);
 }
 

@@ -65,8 +65,7 @@ class AllocationTest : public EngineTest {
 
 TEST_F(AllocationTest, ATickOfASamplesChainsTakesNoMemory) {
   StartCounting();
-  Submitted submitted = Make(kTicks, 8);
-  Push(submitted);
+  Submitted submitted = Submit(kTicks, 8);
   ExpectResult(submitted);
   Settle();
   EXPECT_THAT(Steady(), Each(0));

@@ -22,11 +22,9 @@ TEST_F(EngineTest, ChainsJoinAndLeaveAtEveryTick) {
     batches.push_back(tasks.size());
     return gate.Pass(tasks);
   });
-  Submitted longer = Make(4);
-  Push(longer);
+  Submitted longer = Submit(4);
   gate.WaitForTick();  // the longer one's first row is running
-  Submitted shorter = Make(2, 2, 50);
-  Push(shorter);
+  Submitted shorter = Submit(2, 2, 50);
   gate.Open();
   ExpectResult(shorter);
   ExpectResult(longer);
@@ -41,8 +39,7 @@ TEST_F(EngineTest, InferencesShareBatchesWithChains) {
     sizes.push_back(tasks.size());
     return gate.Pass(tasks);
   });
-  Submitted chain = Make(3);
-  Push(chain);
+  Submitted chain = Submit(3);
   gate.WaitForTick();
   Submitted inference = Make(1, 2);
   inference.request->only_row = {0, 0};
@@ -64,11 +61,9 @@ TEST_F(EngineTest, RequestBatchingAdmitsNoneUntilAllHaveEnded) {
         return gate.Pass(tasks);
       },
       Batching::kRequest);
-  Submitted longer = Make(3);
-  Push(longer);
+  Submitted longer = Submit(3);
   gate.WaitForTick();
-  Submitted shorter = Make(2, 2, 50);
-  Push(shorter);
+  Submitted shorter = Submit(2, 2, 50);
   gate.Open();
   ExpectResult(longer);
   ExpectResult(shorter);
@@ -84,8 +79,7 @@ TEST_F(EngineTest, NoBatchingRunsOneChainACall) {
         return absl::OkStatus();
       },
       Batching::kNone);
-  Submitted submitted = Make(3, 2);
-  Push(submitted);
+  Submitted submitted = Submit(3, 2);
   ExpectResult(submitted);
   Settle();
   EXPECT_EQ(batches.size(), 6u);
@@ -100,8 +94,7 @@ TEST_F(EngineTest, NeverMoreActiveThanAllowed) {
         return absl::OkStatus();
       },
       Batching::kStep, 1, 3);
-  Submitted submitted = Make(2, 10);
-  Push(submitted);
+  Submitted submitted = Submit(2, 10);
   ExpectResult(submitted);
   Settle();
   EXPECT_THAT(batches, Each(Le(3)));
@@ -182,8 +175,7 @@ TEST_F(EngineTest, GuidanceCountsWhereItActs) {
 TEST_F(EngineTest, GuidedRequestsWaitWithTheirRows) {
   Gate gate;
   Start([&](absl::Span<const RowTask> tasks) { return gate.Pass(tasks); }, Batching::kRequest);
-  Submitted running = Make(1);
-  Push(running);
+  Submitted running = Submit(1);
   gate.WaitForTick();
   Submitted guided = Make(4, 2);
   guided.request->guided = true;

@@ -140,13 +140,10 @@ TEST_F(EngineDecodeTest, AFailingCallIsMadeAgainSoThatOnlyTheGuiltyFails) {
   };
   Gate gate;
   Start([&](absl::Span<const RowTask> tasks) { return gate.Pass(tasks); });
-  Submitted other = Make(1);
-  Push(other);
+  Submitted other = Submit(1);
   gate.WaitForTick();  // so that those that follow start together
-  Submitted bad = Make(3, 2, 50, /*decode=*/true);
-  Submitted good = Make(3, 2, 70, /*decode=*/true);
-  Push(bad);
-  Push(good);
+  Submitted bad = Submit(3, 2, 50, /*decode=*/true);
+  Submitted good = Submit(3, 2, 70, /*decode=*/true);
   gate.Open();
   EXPECT_EQ(SamplesOf(good.reader->All().second), ExpectedDecoded(*good.request));
   const auto end = bad.reader->All().second;
@@ -167,8 +164,7 @@ TEST_F(EngineDecodeTest, WhereMemoryRunsOutCallsBecomeSmaller) {
     return tasks.size() > 1 ? absl::ResourceExhaustedError("no memory") : absl::OkStatus();
   };
   Start();
-  Submitted submitted = Make(2, 4, 1, /*decode=*/true);
-  Push(submitted);
+  Submitted submitted = Submit(2, 4, 1, /*decode=*/true);
   EXPECT_EQ(SamplesOf(submitted.reader->All().second), ExpectedDecoded(*submitted.request));
   Settle();
   EXPECT_THAT(calls_, ElementsAre(4, 2, 1, 1, 2, 1, 1));
@@ -198,14 +194,12 @@ TEST_F(EngineDecodeTest, ItsTimeIsItsOwnAndNotTheEngines) {
     return absl::OkStatus();
   };
   Start();
-  Submitted plain = Make(5);
-  Push(plain);
+  Submitted plain = Submit(5);
   ExpectResult(plain);
   Settle();
   EXPECT_THAT(metrics_.Text(), HasSubstr("denoise_decoder_seconds_count{device=\"cpu:0\"} 0"))
       << "nobody decodes";
-  Submitted submitted = Make(5, 1, 1, /*decode=*/true);
-  Push(submitted);
+  Submitted submitted = Submit(5, 1, 1, /*decode=*/true);
   SamplesOf(submitted.reader->All().second);
   Settle();
   const std::string text = metrics_.Text();

@@ -58,8 +58,7 @@ class EngineEvaluateTest : public EngineTest {
 
 TEST_F(EngineEvaluateTest, TellsEveryTermAndTheBound) {
   Start();
-  Submitted evaluate = MakeEvaluate(21, 3);
-  Push(evaluate);
+  Submitted evaluate = SubmitEvaluate(21, 3);
   ExpectBound(evaluate);
   Settle();
   EXPECT_EQ(live_slots_, 0);
@@ -68,8 +67,7 @@ TEST_F(EngineEvaluateTest, TellsEveryTermAndTheBound) {
 TEST_F(EngineEvaluateTest, OneChainFillsBatchesByItself) {
   StartAndNoteBatches();
   gate_.Open();
-  Submitted evaluate = MakeEvaluate(21);
-  Push(evaluate);
+  Submitted evaluate = SubmitEvaluate(21);
   ExpectBound(evaluate);
   Settle();
   EXPECT_THAT(batches_, ElementsAre(Mix(8, 0), Mix(8, 0), Mix(5, 0)));
@@ -94,8 +92,7 @@ TEST_F(EngineEvaluateTest, SharesBatchesWithSamplesAndTakesHalf) {
 
 TEST_F(EngineEvaluateTest, TermsAreToldInDescendingTimeWhileTheOthersAreToCome) {
   StartAndNoteBatches();
-  Submitted evaluate = MakeEvaluate(8, 4);
-  Push(evaluate);
+  Submitted evaluate = SubmitEvaluate(8, 4);
   gate_.WaitForTick();
   gate_.LetGo();  // two terms of each of the four
   EXPECT_EQ(std::get<TermEvent>(evaluate.reader->Next()).timestep, 7u);
@@ -111,24 +108,21 @@ TEST_F(EngineEvaluateTest, TermsAreToldInDescendingTimeWhileTheOthersAreToCome) 
 // Nor is what an earlier request left in a buffer taken for one.
 TEST_F(EngineEvaluateTest, ThereIsNoSampleEvenWhereTheStreamWouldKeepIt) {
   Start();
-  Submitted sample = Make(3, 8);
-  Push(sample);
+  Submitted sample = Submit(3, 8);
   ExpectResult(sample);
   Submitted evaluate = MakeEvaluate(4);
   EventStream::Options options;
   options.values_per_sample = 4;
   Submitted keeping = WithStream(evaluate.request, options);
   Push(keeping);
-  StreamEvent event = keeping.reader->Next();
-  while (std::holds_alternative<TermEvent>(event)) event = keeping.reader->Next();
+  const StreamEvent event = keeping.reader->End();
   EXPECT_THAT(std::get<ResultEvent>(event).samples, ElementsAre(0, 0, 0, 0));
 }
 
 TEST_F(EngineEvaluateTest, NoBatchingRunsOneTermACall) {
   StartAndNoteBatches(Batching::kNone);
   gate_.Open();
-  Submitted evaluate = MakeEvaluate(5, 2);
-  Push(evaluate);
+  Submitted evaluate = SubmitEvaluate(5, 2);
   ExpectBound(evaluate);
   Settle();
   EXPECT_EQ(batches_.size(), 10u);
@@ -137,25 +131,21 @@ TEST_F(EngineEvaluateTest, NoBatchingRunsOneTermACall) {
 
 TEST_F(EngineEvaluateTest, SamplesOfOneRequestOnTwoEngines) {
   Start(nullptr, Batching::kStep, 2);
-  Submitted evaluate = MakeEvaluate(40, 7);
-  Push(evaluate);
+  Submitted evaluate = SubmitEvaluate(40, 7);
   ExpectBound(evaluate);
 }
 
 TEST_F(EngineEvaluateTest, AReaderThatIsSlowLosesNoTerm) {
   Start();
-  Submitted evaluate = MakeEvaluate(100, 2, 1, /*max_pending_bytes=*/1);
-  Push(evaluate);
+  Submitted evaluate = SubmitEvaluate(100, 2, 1, /*max_pending_bytes=*/1);
   ExpectBound(evaluate);
 }
 
 TEST_F(EngineEvaluateTest, AStreamWithoutRoomHoldsItsTermsBackAndNobodyElse) {
   StartAndNoteBatches();
   Begin();
-  Submitted unread = MakeEvaluate(100, 1, 1, /*max_pending_bytes=*/1);
-  Submitted other = Make(3, 1, 9);
-  Push(unread);
-  Push(other);
+  Submitted unread = SubmitEvaluate(100, 1, 1, /*max_pending_bytes=*/1);
+  Submitted other = Submit(3, 1, 9);
   LetGo();
   ExpectResult(other);
   Settle();
@@ -196,8 +186,7 @@ TEST_F(EngineEvaluateTest, AFailingTermFailsItsRequestAlone) {
   Push(sample);
   ExpectBound(good);
   ExpectResult(sample);
-  StreamEvent event = bad.reader->Next();
-  while (std::holds_alternative<TermEvent>(event)) event = bad.reader->Next();
+  const StreamEvent event = bad.reader->End();
   EXPECT_THAT(std::get<absl::Status>(event).ToString(),
               AllOf(HasSubstr("INTERNAL"), HasSubstr("sample_index 1, timestep 17: boom")));
   EXPECT_THAT(metrics_.Text(),
@@ -213,8 +202,7 @@ TEST_F(EngineEvaluateTest, OutOfMemoryGoesToSmallerBatchesInOrder) {
     for (const RowTask& task : tasks) terms.push_back(task.term_index);
     return tasks.size() > 2 ? absl::ResourceExhaustedError("out of memory") : absl::OkStatus();
   });
-  Submitted evaluate = MakeEvaluate(5);
-  Push(evaluate);
+  Submitted evaluate = SubmitEvaluate(5);
   ExpectBound(evaluate);
   Settle();
   EXPECT_THAT(batches, ElementsAre(ElementsAre(0, 1, 2, 3, 4), ElementsAre(0, 1, 2),
@@ -229,8 +217,7 @@ TEST_F(EngineEvaluateTest, ATermThatIsNotFiniteFailsItsRequestAlone) {
   Push(bad);
   Push(good);
   ExpectBound(good);
-  StreamEvent event = bad.reader->Next();
-  while (std::holds_alternative<TermEvent>(event)) event = bad.reader->Next();
+  const StreamEvent event = bad.reader->End();
   EXPECT_THAT(std::get<absl::Status>(event).ToString(),
               HasSubstr("sample_index 1, timestep 19: the denoiser's answer is not finite"));
   EXPECT_THAT(metrics_.Text(), HasSubstr("denoise_chains_failed_total{reason=\"not_finite\"} 1"));
@@ -239,10 +226,8 @@ TEST_F(EngineEvaluateTest, ATermThatIsNotFiniteFailsItsRequestAlone) {
 TEST_F(EngineEvaluateTest, CancelFreesItWithinOneTickAndHarmsNobody) {
   StartAndNoteBatches();
   Begin();
-  Submitted victim = MakeEvaluate(1000, 2);
-  Submitted other = Make(4, 1, 9);
-  Push(victim);
-  Push(other);
+  Submitted victim = SubmitEvaluate(1000, 2);
+  Submitted other = Submit(4, 1, 9);
   gate_.LetGo();
   gate_.WaitForTick();
   gate_.LetGo();
@@ -263,8 +248,7 @@ TEST_F(EngineEvaluateTest, DeadlineWhileRunning) {
   gate_.WaitForTick();
   clock_.Advance(std::chrono::seconds(6));
   gate_.Open();
-  StreamEvent event = evaluate.reader->Next();
-  while (std::holds_alternative<TermEvent>(event)) event = evaluate.reader->Next();
+  const StreamEvent event = evaluate.reader->End();
   EXPECT_TRUE(absl::IsDeadlineExceeded(std::get<absl::Status>(event)));
   Settle();
   EXPECT_EQ(batches_.size(), 1u);
@@ -273,8 +257,7 @@ TEST_F(EngineEvaluateTest, DeadlineWhileRunning) {
 
 TEST_F(EngineEvaluateTest, StopEndsWhatIsActive) {
   StartAndNoteBatches();
-  Submitted evaluate = MakeEvaluate(1000, 1, 1, /*max_pending_bytes=*/1);
-  Push(evaluate);
+  Submitted evaluate = SubmitEvaluate(1000, 1, 1, /*max_pending_bytes=*/1);
   gate_.WaitForTick();
   gate_.Open();
   engines_[0]->Stop();  // nobody reads, so it is not at its end

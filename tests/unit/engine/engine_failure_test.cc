@@ -27,8 +27,7 @@ TEST_F(EngineTest, CancelFreesTheChainsWithinOneTickAndHarmsNobody) {
     batches.push_back(tasks.size());
     return gate.Pass(tasks);
   });
-  Submitted victim = Make(1000, 3);
-  Push(victim);
+  Submitted victim = Submit(1000, 3);
   Submitted other = Make(4, 1, 9);
   gate.WaitForTick();
   Push(other);
@@ -117,8 +116,7 @@ TEST_F(EngineTest, OutOfMemoryGoesToSmallerBatches) {
     batches.push_back(tasks.size());
     return tasks.size() > 2 ? absl::ResourceExhaustedError("out of memory") : absl::OkStatus();
   });
-  Submitted submitted = Make(1, 8);
-  Push(submitted);
+  Submitted submitted = Submit(1, 8);
   ExpectResult(submitted);
   Settle();
   EXPECT_THAT(batches, ElementsAre(8, 4, 2, 2, 4, 2, 2));
@@ -127,8 +125,7 @@ TEST_F(EngineTest, OutOfMemoryGoesToSmallerBatches) {
 TEST_F(EngineTest, StopEndsWhatIsActive) {
   Gate gate;
   Start([&](absl::Span<const RowTask> tasks) { return gate.Pass(tasks); });
-  Submitted submitted = Make(100'000);
-  Push(submitted);
+  Submitted submitted = Submit(100'000);
   gate.WaitForTick();
   std::thread stopper([&] { engines_[0]->Stop(); });
   gate.Open();

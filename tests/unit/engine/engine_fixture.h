@@ -104,6 +104,20 @@ class EngineTest : public ::testing::Test {
 
   void Push(Submitted& submitted) { ASSERT_TRUE(queue_->TryPush(submitted.request).ok()); }
 
+  // Makes and pushes it.
+  template <typename... Arguments>
+  Submitted Submit(Arguments... arguments) {
+    Submitted submitted = Make(arguments...);
+    Push(submitted);
+    return submitted;
+  }
+  template <typename... Arguments>
+  Submitted SubmitEvaluate(Arguments... arguments) {
+    Submitted submitted = MakeEvaluate(arguments...);
+    Push(submitted);
+    return submitted;
+  }
+
   std::vector<float> ExpectedSamples(const Request& request) {
     std::vector<float> all;
     for (uint32_t i = 0; i < request.num_samples; ++i) {

@@ -27,8 +27,7 @@ class OrderTest : public EngineTest {
 
 TEST_F(OrderTest, AmongActiveChainsTheMoreUrgentGoesFirst) {
   StartOneByOne(Policy());
-  Submitted usual = Make(3);
-  Push(usual);
+  Submitted usual = Submit(3);
   gate_.WaitForTick();
   Submitted urgent = Make(2);
   urgent.request->priority = 1;
@@ -45,8 +44,7 @@ TEST_F(OrderTest, AmongActiveChainsTheMoreUrgentGoesFirst) {
 
 TEST_F(OrderTest, WhatIsOlderThanMaxWaitGoesBeforeTheUrgent) {
   StartOneByOne(Policy({.max_wait = seconds(10)}));
-  Submitted usual = Make(3);
-  Push(usual);
+  Submitted usual = Submit(3);
   gate_.WaitForTick();
   clock_.Advance(seconds(10));
   Submitted urgent = Make(2);
@@ -61,11 +59,9 @@ TEST_F(OrderTest, WhatIsOlderThanMaxWaitGoesBeforeTheUrgent) {
 
 TEST_F(OrderTest, ShortestRemainingGoesFirst) {
   StartOneByOne(Policy({.order = Order::kSrpf}));
-  Submitted longer = Make(5);
-  Push(longer);
+  Submitted longer = Submit(5);
   gate_.WaitForTick();
-  Submitted shorter = Make(2);
-  Push(shorter);
+  Submitted shorter = Submit(2);
   for (int i = 0; i < 3; ++i) Tick();
   EXPECT_TRUE(shorter.stream().ended());
   EXPECT_FALSE(longer.stream().ended());

@@ -21,8 +21,7 @@ using ::testing::HasSubstr;
 
 TEST_F(EngineTest, RunsChainsToTheirEnd) {
   Start();
-  Submitted submitted = Make(5, 3);
-  Push(submitted);
+  Submitted submitted = Submit(5, 3);
   auto [states, end] = submitted.reader->All();
   EXPECT_TRUE(states.empty());
   const auto& result = std::get<ResultEvent>(end);
@@ -130,8 +129,7 @@ TEST_F(EngineTest, AnUnreadStreamHoldsNobodyElseBack) {
   Submitted unread = Make(300);
   unread.request->states = {1, {}, {Content::kXt}};
   Push(unread);
-  Submitted other = Make(400, 1, 9);
-  Push(other);
+  Submitted other = Submit(400, 1, 9);
   ExpectResult(other);
   ExpectResult(unread);
 }
@@ -150,13 +148,11 @@ TEST_F(EngineTest, ModelThatIsNotLoadedIsAnError) {
 
 TEST_F(EngineTest, ModelsComeAndGo) {
   Start();
-  Submitted before = Make(3);
-  Push(before);
+  Submitted before = Submit(3);
   before.reader->All();
   ASSERT_TRUE(engines_[0]->RemoveModel(0).ok());
   EXPECT_TRUE(absl::IsNotFound(engines_[0]->RemoveModel(0)));
-  Submitted between = Make(3);
-  Push(between);
+  Submitted between = Submit(3);
   auto [states, end] = between.reader->All();
   EXPECT_TRUE(std::holds_alternative<absl::Status>(end)) << "no model is loaded";
   ASSERT_TRUE(engines_[0]
@@ -164,8 +160,7 @@ TEST_F(EngineTest, ModelsComeAndGo) {
                     return std::make_unique<FakeExecutor>(nullptr, &live_slots_);
                   })
                   .ok());
-  Submitted after = Make(3);
-  Push(after);
+  Submitted after = Submit(3);
   auto [more, result] = after.reader->All();
   EXPECT_TRUE(std::holds_alternative<ResultEvent>(result));
 }
@@ -173,8 +168,7 @@ TEST_F(EngineTest, ModelsComeAndGo) {
 TEST_F(EngineTest, AModelDoesNotGoUnderItsChains) {
   Gate gate;
   Start([&](absl::Span<const RowTask> tasks) { return gate.Pass(tasks); });
-  Submitted submitted = Make(3);
-  Push(submitted);
+  Submitted submitted = Submit(3);
   gate.WaitForTick();  // the engine's thread is held in the first row; the task comes after it
   absl::Status removed;
   std::thread remover([&] { removed = engines_[0]->RemoveModel(0); });

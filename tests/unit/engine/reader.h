@@ -30,7 +30,16 @@ class Reader {
     }
   }
 
-  // Reads to the end: the states, and the terminal event.
+  // Reads to the end: the terminal event.
+  StreamEvent End() {
+    StreamEvent event = Next();
+    while (std::holds_alternative<StateEvent>(event) || std::holds_alternative<TermEvent>(event)) {
+      event = Next();
+    }
+    return event;
+  }
+
+  // The same, with the states before it.
   std::pair<std::vector<StateEvent>, StreamEvent> All() {
     std::vector<StateEvent> states;
     while (true) {

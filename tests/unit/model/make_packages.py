@@ -1,6 +1,6 @@
 """Compiles one small network ahead of time, and writes it in many ways, right and wrong, for the tests of server/model.
 
-    python make_packages.py FOLDER
+    PYTHONPATH=models python make_packages.py FOLDER
 
 Each becomes FOLDER/package_NAME/ with denoiser.pt2, mostly with denoiser.pt, scheduler_config.json and model.json.
 """
@@ -15,10 +15,8 @@ import zipfile
 import torch
 from torch import nn
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "models"))
-
-from export_aotinductor import export  # noqa: E402
-from make_models import CLASSES, Net, save  # noqa: E402
+from export_aotinductor import export
+from make_models import CLASSES, Net, save
 
 SHAPE = [3, 8, 8]
 

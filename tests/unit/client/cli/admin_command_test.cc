@@ -6,8 +6,8 @@
 #include "client/cli/exit_codes.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "tests/unit/client/fake_server.h"
 #include "tests/unit/client/cli/parse_flags.h"
+#include "tests/unit/client/fake_server.h"
 
 namespace denoise::cli {
 namespace {
@@ -126,10 +126,7 @@ TEST_F(AdminCommandTest, ThePortForCallersHasNoSuchService) {
 
 TEST(AdminConnectTest, NoServer) {
   AdminFlags flags;
-  {
-    FakeServer server;
-    flags.server.address = server.address();
-  }
+  flags.server.address = AddressOfNobody();
   flags.server.connect_timeout = absl::Milliseconds(50);
   const auto admin = Connect(flags);
   EXPECT_TRUE(absl::IsUnavailable(admin.status()));

@@ -106,15 +106,14 @@ class BenchCommandTest : public CommandTest {
     flags_.duration = absl::Seconds(2);
     flags_.clients = 2;
     flags_.steps = {{10}, {50}};
-    ON_CALL(*connection_, SampleAsync).WillByDefault([this](auto&&... arguments) {
-      return server_.SampleAsync(std::forward<decltype(arguments)>(arguments)...);
-    });
+    load_->models = server_->models;
   }
 
-  int Run() { return RunBench(flags_, client_, console_, interrupt_, loop_); }
+  int Run() { return RunBench(flags_, loaded_, console_, interrupt_, loop_); }
 
   const std::shared_ptr<FakeLoop> loop_ = std::make_shared<FakeLoop>();
-  SimulatedServer server_{loop_};
+  const std::shared_ptr<SimulatedServer> load_ = std::make_shared<SimulatedServer>(loop_);
+  Client loaded_{load_};
   BenchFlags flags_;
 };
 
@@ -137,7 +136,7 @@ TEST_F(BenchCommandTest, JsonIsOneDocument) {
   console_.json = true;
   flags_.rate = 20;
   int count = 0;
-  server_.refuse = [&count](const SampleRequest&) {
+  load_->refuse = [&count](const SampleRequest&) {
     return ++count == 40 ? absl::UnavailableError("away") : absl::OkStatus();
   };
   EXPECT_EQ(Run(), 0) << err_.str();
@@ -173,8 +172,9 @@ TEST_F(BenchCommandTest, AHistogram) {
   ASSERT_TRUE(picture.ok());
   EXPECT_EQ(picture->height, 3 * 72 + 28) << "of all, and of two step counts";
   flags_.histogram = "/nowhere/h.png";
-  EXPECT_CALL(*connection_, SampleAsync).Times(0);
+  load_->requests.clear();
   EXPECT_EQ(Run(), EX_CANTCREAT);
+  EXPECT_TRUE(load_->requests.empty()) << "known before the work";
 }
 
 TEST_F(BenchCommandTest, AnInterruptTellsWhatWasMeasured) {
@@ -186,28 +186,26 @@ TEST_F(BenchCommandTest, AnInterruptTellsWhatWasMeasured) {
   EXPECT_EQ(document["interrupted"], true);
   EXPECT_EQ(document["elapsed_seconds"], 2);
   EXPECT_GE(document["requests"], 199);
-  EXPECT_GE(server_.cancelled, 1);
+  EXPECT_GE(load_->cancelled, 1);
 }
 
 TEST_F(BenchCommandTest, WhatIsRefusedIsToldAtOnce) {
-  server_.refuse = [](const SampleRequest&) { return absl::InvalidArgumentError("steps is 10"); };
+  load_->refuse = [](const SampleRequest&) { return absl::InvalidArgumentError("steps is 10"); };
   EXPECT_EQ(Run(), EX_DATAERR);
   EXPECT_THAT(err_.str(), HasSubstr("denoise: steps is 10\n"));
 }
 
 TEST_F(BenchCommandTest, NothingButErrorsIsAFailure) {
-  server_.refuse = [](const SampleRequest&) { return absl::UnavailableError("away"); };
+  load_->refuse = [](const SampleRequest&) { return absl::UnavailableError("away"); };
   EXPECT_EQ(Run(), EX_UNAVAILABLE);
   EXPECT_THAT(out_.str(), HasSubstr("requests failed, UNAVAILABLE: away"));
   EXPECT_THAT(err_.str(), HasSubstr("no request succeeded"));
 }
 
 TEST_F(BenchCommandTest, NoSuchModel) {
-  ON_CALL(*connection_, GetModel).WillByDefault([](auto&&...) {
-    return absl::NotFoundError("no model 'cats'");
-  });
-  EXPECT_CALL(*connection_, SampleAsync).Times(0);
+  load_->models.clear();
   EXPECT_EQ(Run(), EX_DATAERR);
+  EXPECT_TRUE(load_->requests.empty());
 }
 
 }  // namespace

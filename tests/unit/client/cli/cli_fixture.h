@@ -1,16 +1,20 @@
-// A command's surroundings: a console of strings, a folder, a mock of the server.
+// A command's surroundings: a console of strings, a folder, a fake of the server.
 #ifndef DENOISE_TESTS_UNIT_CLIENT_CLI_CLI_FIXTURE_H_
 #define DENOISE_TESTS_UNIT_CLIENT_CLI_CLI_FIXTURE_H_
 
+#include <csignal>
 #include <filesystem>
 #include <memory>
 #include <sstream>
 #include <string>
+#include <thread>
 
 #include "client/cli/console.h"
 #include "client/cli/interrupt.h"
+#include "denoise/client.h"
+#include "denoise/testing.h"
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "tests/unit/client/mock_connection.h"
 
 namespace denoise::cli {
 
@@ -37,18 +41,28 @@ class CommandTest : public ::testing::Test {
     model_.value_max = 1;
     model_.num_train_timesteps = 1000;
     model_.default_steps = 2;
-    ON_CALL(*connection_, GetModel).WillByDefault([this](auto&&...) { return model_; });
   }
   ~CommandTest() override { std::filesystem::remove_all(folder_); }
 
   std::string Path(const char* name) const { return (folder_ / name).string(); }
   bool IsEmpty() const { return std::filesystem::is_empty(folder_); }
 
+  // Runs a command, and interrupts it once it waits for its call.
+  template <typename Command>
+  int RunAndInterrupt(Command command) {
+    std::thread interrupter([this] {
+      while (!interrupt_.Trigger(SIGINT)) std::this_thread::yield();
+    });
+    const int code = command();
+    interrupter.join();
+    return code;
+  }
+
   const std::filesystem::path folder_;
-  Model model_;
-  std::shared_ptr<::testing::NiceMock<MockConnection>> connection_ =
-      std::make_shared<::testing::NiceMock<MockConnection>>();
-  Client client_{connection_};
+  const std::shared_ptr<testing::FakeConnection> server_ =
+      std::make_shared<testing::FakeConnection>();
+  Model& model_ = server_->models.emplace_back();
+  Client client_{server_};
   std::ostringstream out_;
   std::ostringstream err_;
   Console console_{.out = out_, .err = err_};

@@ -23,25 +23,23 @@ class DiffuseCommandTest : public CommandTest {
     flags_.images = {Path("in.npy")};
     EXPECT_TRUE(WriteFile(Path("in.npy"), EncodeNpy({{2, 1, 1, 2}, {1, 2, 3, 4}})).ok());
     // x_0 + t, the last sample first.
-    ON_CALL(*connection_, Diffuse)
-        .WillByDefault([this](const DiffuseRequest& request, const CallOptions&) {
-          request_ = request;
-          std::vector<absl::StatusOr<DiffuseEvent>> events = {DiffuseEvent(Accepted{})};
-          for (int64_t i = request.x_0.shape[0] - 1; i >= 0; --i) {
-            for (const uint32_t t : request.timesteps) {
-              State state;
-              state.sample_index = static_cast<uint32_t>(i);
-              state.timestep = static_cast<float>(t) + off_;
-              state.tensor.shape = {1, 1, 1, 2};
-              for (int64_t k = 0; k < 2; ++k) {
-                state.tensor.values.push_back(request.x_0.values[2 * i + k] +
-                                              static_cast<float>(t));
-              }
-              events.push_back(DiffuseEvent(state));
-            }
+    server_->on_diffuse = [this](const DiffuseRequest& request, const CallOptions&) {
+      request_ = request;
+      testing::Script<DiffuseEvent> script = {.events = {Accepted{}}};
+      for (int64_t i = request.x_0.shape[0] - 1; i >= 0; --i) {
+        for (const uint32_t t : request.timesteps) {
+          State state;
+          state.sample_index = static_cast<uint32_t>(i);
+          state.timestep = static_cast<float>(t) + off_;
+          state.tensor.shape = {1, 1, 1, 2};
+          for (int64_t k = 0; k < 2; ++k) {
+            state.tensor.values.push_back(request.x_0.values[2 * i + k] + static_cast<float>(t));
           }
-          return DiffuseStream(std::make_unique<ListedEvents<DiffuseEvent>>(events));
-        });
+          script.events.push_back(state);
+        }
+      }
+      return script;
+    };
   }
   int Run() { return RunDiffuse(flags_, client_, console_, interrupt_); }
 
@@ -113,15 +111,12 @@ TEST_F(DiffuseCommandTest, AStateOfAnotherTimestepIsAnError) {
 using ModelsCommandTest = CommandTest;
 
 TEST_F(ModelsCommandTest, ForPeopleAndForPrograms) {
-  ON_CALL(*connection_, ListModels).WillByDefault([this](const CallOptions&) {
-    model_.status = Model::Status::kServing;
-    model_.num_classes = 10;
-    model_.null_class = 10;
-    model_.alpha_bars = {0.5f, 0.25f};
-    model_.inputs = {{"y", "class_labels", {}, DataType::kInt64},
-                     {"text", "condition", {-1, 4}, DataType::kFloat32}};
-    return std::vector<Model>{model_};
-  });
+  model_.status = Model::Status::kServing;
+  model_.num_classes = 10;
+  model_.null_class = 10;
+  model_.alpha_bars = {0.5f, 0.25f};
+  model_.inputs = {{"y", "class_labels", {}, DataType::kInt64},
+                   {"text", "condition", {-1, 4}, DataType::kFloat32}};
   EXPECT_EQ(RunModels({}, client_, console_), 0);
   EXPECT_THAT(out_.str(), HasSubstr("digits  version 1  SERVING"));
   EXPECT_THAT(out_.str(), HasSubstr("10 classes"));
@@ -136,11 +131,16 @@ TEST_F(ModelsCommandTest, ForPeopleAndForPrograms) {
   EXPECT_EQ(document["models"][0]["inputs"][1]["dtype"], "float32");
 }
 
-TEST_F(ModelsCommandTest, NoServer) {
-  ON_CALL(*connection_, ListModels).WillByDefault([](const CallOptions&) {
-    return absl::UnavailableError("gone");
-  });
-  EXPECT_EQ(RunModels({}, client_, console_), EX_UNAVAILABLE);
+TEST(ModelsCommandErrorTest, NoServer) {
+  struct Gone : testing::FakeConnection {
+    absl::StatusOr<std::vector<Model>> ListModels(const CallOptions&) override {
+      return absl::UnavailableError("gone");
+    }
+  };
+  Client client(std::make_shared<Gone>());
+  std::ostringstream out, err;
+  Console console{.out = out, .err = err};
+  EXPECT_EQ(RunModels({}, client, console), EX_UNAVAILABLE);
 }
 
 }  // namespace

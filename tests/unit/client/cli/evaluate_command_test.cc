@@ -1,6 +1,5 @@
 #include "client/cli/evaluate_command.h"
 
-#include <csignal>
 #include <utility>
 
 #include "client/cli/exit_codes.h"
@@ -15,6 +14,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
+using testing::Script;
 
 std::string Parse(EvaluateFlags* flags, std::vector<std::string> arguments) {
   return ParseFlags(&AddEvaluateFlags, flags, std::move(arguments));
@@ -59,18 +59,16 @@ class EvaluateCommandTest : public CommandTest {
     accepted_.alpha_bars = {0.25f, 0.5f, 1};
     likelihood_ = {{1.25, 2.25}, {0.0625, 0.125}, {0.03, 0.05}};
     // Not in order, as they may come.
-    Answer({EvaluateEvent(accepted_), EvaluateEvent(Term{0, {0.5, 1.5}, {0.1, 0.3}, {0.2, 0.4}}),
-            EvaluateEvent(Term{900, {0.001, 0.003}, {0.5, 0.5}, {0.25, 0.75}}),
-            EvaluateEvent(Term{40, {0.25, 0.75}, {0.125, 0.125}, {1, 3}}),
-            EvaluateEvent(likelihood_)});
+    Answer({accepted_, Term{0, {0.5, 1.5}, {0.1, 0.3}, {0.2, 0.4}},
+            Term{900, {0.001, 0.003}, {0.5, 0.5}, {0.25, 0.75}},
+            Term{40, {0.25, 0.75}, {0.125, 0.125}, {1, 3}}, likelihood_});
   }
 
-  void Answer(std::vector<absl::StatusOr<EvaluateEvent>> events) {
-    ON_CALL(*connection_, Evaluate)
-        .WillByDefault([this, events](const EvaluateRequest& request, const CallOptions&) {
-          request_ = request;
-          return EvaluateStream(std::make_unique<ListedEvents<EvaluateEvent>>(events));
-        });
+  void Answer(std::vector<EvaluateEvent> events, const absl::Status& status = absl::OkStatus()) {
+    server_->on_evaluate = [=, this](const EvaluateRequest& request, const CallOptions&) {
+      request_ = request;
+      return Script<EvaluateEvent>{.events = events, .status = status};
+    };
   }
   int Run() { return RunEvaluate(flags_, client_, console_, interrupt_); }
 
@@ -131,7 +129,7 @@ TEST_F(EvaluateCommandTest, TheRequestIsWhatTheFlagsSay) {
   flags_.seed = 9;
   flags_.priority = -3;
   flags_.model.name = "digits";
-  flags_.model.version = 3;
+  flags_.model.version = model_.version = 3;
   EXPECT_EQ(Run(), 0) << err_.str();
   EXPECT_EQ(request_.model, "digits");
   EXPECT_EQ(request_.model_version, 3);
@@ -147,7 +145,6 @@ TEST_F(EvaluateCommandTest, TheRequestIsWhatTheFlagsSay) {
 }
 
 TEST_F(EvaluateCommandTest, FilesThatDoNotFit) {
-  EXPECT_CALL(*connection_, Evaluate).Times(0);
   flags_.images = {Path("none.png")};
   EXPECT_EQ(Run(), EX_NOINPUT);
   ASSERT_TRUE(WriteFile(Path("wide.png"), EncodePng({4, 1, 1, {0, 0, 0, 0}})).ok());
@@ -157,33 +154,16 @@ TEST_F(EvaluateCommandTest, FilesThatDoNotFit) {
 }
 
 TEST_F(EvaluateCommandTest, AnErrorIsToldAndItsCodeGiven) {
-  Answer({EvaluateEvent(accepted_), absl::InvalidArgumentError("model is a flow model")});
+  Answer({accepted_}, absl::InvalidArgumentError("model is a flow model"));
   EXPECT_EQ(Run(), EX_DATAERR);
   EXPECT_THAT(err_.str(), HasSubstr("denoise: model is a flow model\n"));
   EXPECT_THAT(out_.str(), Not(HasSubstr("bits/dim")));
 }
 
-// A call that ends when it is cancelled.
-class HeldEvents : public EventSource<EvaluateEvent> {
- public:
-  explicit HeldEvents(Interrupt* interrupt) : interrupt_(interrupt) {}
-  std::optional<absl::StatusOr<EvaluateEvent>> Next() override {
-    interrupt_->Trigger(SIGINT);  // while the command waits
-    return cancelled_ ? absl::StatusOr<EvaluateEvent>(absl::CancelledError("CANCELLED"))
-                      : absl::StatusOr<EvaluateEvent>(absl::InternalError("was not cancelled"));
-  }
-  void Cancel() override { cancelled_ = true; }
-
- private:
-  Interrupt* const interrupt_;
-  bool cancelled_ = false;
-};
-
 TEST_F(EvaluateCommandTest, AnInterruptCancels) {
-  EXPECT_CALL(*connection_, Evaluate).WillOnce([this](const EvaluateRequest&, const CallOptions&) {
-    return EvaluateStream(std::make_unique<HeldEvents>(&interrupt_));
-  });
-  EXPECT_EQ(Run(), 130);
+  server_->on_evaluate = [](auto&&...) { return Script<EvaluateEvent>{.hold = true}; };
+  EXPECT_EQ(RunAndInterrupt([this] { return Run(); }), 130);
+  EXPECT_EQ(server_->cancelled(), 1);
   EXPECT_THAT(err_.str(), HasSubstr("cancelled, on the server too"));
 }
 

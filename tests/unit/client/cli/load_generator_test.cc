@@ -6,13 +6,10 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "tests/unit/client/mock_connection.h"
 #include "tests/unit/client/simulated_server.h"
 
 namespace denoise::cli {
 namespace {
-
-using ::testing::NiceMock;
 
 class LoadGeneratorTest : public ::testing::Test {
  protected:
@@ -22,14 +19,10 @@ class LoadGeneratorTest : public ::testing::Test {
     plan_.cpu_time = [this] { return (loop_->Now() - begin_) / 4; };
     options_.steps = {{10}};
     options_.samplers = {{Sampler::Kind::kDdim}};
-    ON_CALL(*connection_, SampleAsync).WillByDefault([this](auto&&... arguments) {
-      return server_.SampleAsync(std::forward<decltype(arguments)>(arguments)...);
-    });
   }
 
   void Make() {
-    generator_ =
-        std::make_unique<LoadGenerator>(Client(connection_), plan_, Workload(options_), loop_);
+    generator_ = std::make_unique<LoadGenerator>(Client(server_), plan_, Workload(options_), loop_);
   }
   const LoadStats& Run() {
     Make();
@@ -39,9 +32,7 @@ class LoadGeneratorTest : public ::testing::Test {
 
   const std::shared_ptr<FakeLoop> loop_ = std::make_shared<FakeLoop>();
   const absl::Duration begin_ = loop_->Now();
-  SimulatedServer server_{loop_};
-  std::shared_ptr<NiceMock<MockConnection>> connection_ =
-      std::make_shared<NiceMock<MockConnection>>();
+  const std::shared_ptr<SimulatedServer> server_ = std::make_shared<SimulatedServer>(loop_);
   LoadPlan plan_;
   WorkloadOptions options_;
   std::unique_ptr<LoadGenerator> generator_;
@@ -68,20 +59,20 @@ TEST_F(LoadGeneratorTest, AClosedLoopKeepsItsClientsBusy) {
 
 TEST_F(LoadGeneratorTest, AnOpenLoopSendsWhateverHasEnded) {
   plan_.rate = 50;
-  server_.service_time = [](const SampleRequest&) { return absl::Milliseconds(1); };
+  server_->service_time = [](const SampleRequest&) { return absl::Milliseconds(1); };
   const LoadStats& stats = Run();
   // Poisson: five standard deviations.
   EXPECT_NEAR(static_cast<double>(stats.all.total.count()), 500, 112);
   EXPECT_EQ(stats.all.total.count(), stats.send_delay.count());
   EXPECT_EQ(stats.all.total.min(), absl::Milliseconds(1));
-  EXPECT_LT(server_.arrivals.back(), stats.to());
+  EXPECT_LT(server_->arrivals.back(), stats.to());
   EXPECT_GT(stats.all.total.count(), stats.requests - 5);
 }
 
 TEST_F(LoadGeneratorTest, AServerThatStandsStillIsChargedForAllThatWouldHaveBeenSent) {
   plan_.rate = 100;
   int count = 0;
-  server_.service_time = [&count](const SampleRequest&) {
+  server_->service_time = [&count](const SampleRequest&) {
     return ++count == 500 ? absl::Seconds(5) : absl::Milliseconds(1);
   };
   const LoadStats& stats = Run();
@@ -93,7 +84,7 @@ TEST_F(LoadGeneratorTest, AServerThatStandsStillIsChargedForAllThatWouldHaveBeen
 
 TEST_F(LoadGeneratorTest, AClientThatLagsIsChargedToo) {
   plan_.rate = 100;
-  server_.service_time = [](const SampleRequest&) { return absl::Milliseconds(1); };
+  server_->service_time = [](const SampleRequest&) { return absl::Milliseconds(1); };
   // The loop is held up for 2 s by another task.
   loop_->At(begin_ + absl::Seconds(5), [this] { loop_->AdvanceTo(begin_ + absl::Seconds(7)); });
   const LoadStats& stats = Run();
@@ -104,7 +95,7 @@ TEST_F(LoadGeneratorTest, AClientThatLagsIsChargedToo) {
 
 TEST_F(LoadGeneratorTest, StepCountsApart) {
   options_.steps = {{10, 1}, {50, 1}};
-  server_.service_time = [](const SampleRequest& request) {
+  server_->service_time = [](const SampleRequest& request) {
     return absl::Milliseconds(request.sampler.steps);
   };
   const LoadStats& stats = Run();
@@ -127,7 +118,7 @@ TEST_F(LoadGeneratorTest, SlowReadersPauseWithoutHoldingUpOthers) {
 
 TEST_F(LoadGeneratorTest, ErrorsAreCountedByCodeAndDoNotMakeTheClientSpin) {
   int count = 0;
-  server_.refuse = [&count](const SampleRequest&) {
+  server_->refuse = [&count](const SampleRequest&) {
     return ++count % 2 == 0 ? absl::ResourceExhaustedError("full") : absl::OkStatus();
   };
   const LoadStats& stats = Run();
@@ -142,12 +133,12 @@ TEST_F(LoadGeneratorTest, ErrorsAreCountedByCodeAndDoNotMakeTheClientSpin) {
 
 TEST_F(LoadGeneratorTest, WhatEveryRequestWouldMeetEndsTheRun) {
   plan_.clients = 3;
-  server_.refuse = [](const SampleRequest& request) {
+  server_->refuse = [](const SampleRequest& request) {
     return request.sampler.steps == 10 ? absl::InvalidArgumentError("steps") : absl::OkStatus();
   };
   Run();
   EXPECT_EQ(status_, absl::InvalidArgumentError("steps"));
-  EXPECT_EQ(server_.requests.size(), 3u);
+  EXPECT_EQ(server_->requests.size(), 3u);
   EXPECT_EQ(loop_->Now(), begin_);
 }
 
@@ -160,7 +151,7 @@ TEST_F(LoadGeneratorTest, StopCancelsWhatIsUnderWayAndKeepsWhatWasMeasured) {
   EXPECT_EQ(stats.elapsed(), absl::Seconds(2));
   EXPECT_NEAR(static_cast<double>(stats.requests), 200, 1);
   EXPECT_EQ(stats.cpu, absl::Seconds(0.5));
-  EXPECT_GE(server_.cancelled, 3);
+  EXPECT_GE(server_->cancelled, 3);
   EXPECT_TRUE(stats.errors.empty()) << "cancels of one's own";
   EXPECT_EQ(loop_->Now(), begin_ + absl::Seconds(3));
 }
@@ -179,9 +170,9 @@ TEST_F(LoadGeneratorTest, EachCallIsNamedInTheServersLog) {
   plan_.clients = 2;
   plan_.call.request_id = "load";
   Run();
-  ASSERT_EQ(server_.options.size(), 2u);
-  EXPECT_EQ(server_.options[0].request_id, "load-1");
-  EXPECT_EQ(server_.options[1].request_id, "load-2");
+  ASSERT_EQ(server_->options.size(), 2u);
+  EXPECT_EQ(server_->options[0].request_id, "load-1");
+  EXPECT_EQ(server_->options[1].request_id, "load-2");
 }
 
 }  // namespace

@@ -1,7 +1,7 @@
 #include "client/cli/sample_command.h"
 
+#include <cmath>
 #include <csignal>
-#include <utility>
 
 #include "client/cli/exit_codes.h"
 #include "client/cli/files.h"
@@ -14,6 +14,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
+using testing::Script;
 
 State MakeState(uint32_t sample, uint32_t step, float value, Content content = Content::kXt) {
   State state;
@@ -41,17 +42,16 @@ class SampleCommandTest : public CommandTest {
     result_.denoiser_rows = 4;
   }
 
-  void Answer(std::vector<absl::StatusOr<Event>> events) {
-    ON_CALL(*connection_, Sample)
-        .WillByDefault([this, events](const SampleRequest& request, const CallOptions&) {
-          request_ = request;
-          return SampleStream(std::make_unique<ListedEvents<Event>>(events));
-        });
+  void Answer(std::vector<Event> events, const absl::Status& status = absl::OkStatus()) {
+    server_->on_sample = [=, this](const SampleRequest& request, const CallOptions&) {
+      request_ = request;
+      return Script<Event>{.events = events, .status = status};
+    };
   }
   // Accepted, x_T and x_0 of both samples, Result.
   void AnswerChain() {
-    Answer({Event(accepted_), Event(MakeState(0, 0, -1)), Event(MakeState(1, 0, 1)),
-            Event(MakeState(0, 2, 0)), Event(MakeState(1, 2, 1)), Event(result_)});
+    Answer({accepted_, MakeState(0, 0, -1), MakeState(1, 0, 1), MakeState(0, 2, 0),
+            MakeState(1, 2, 1), result_});
   }
   int Run() { return RunSample(flags_, client_, console_, interrupt_); }
 
@@ -134,8 +134,7 @@ TEST_F(SampleCommandTest, LatentsAreNoPicturesToBeginFrom) {
 }
 
 TEST_F(SampleCommandTest, WritesStatesWithHolesWhereOneWasLost) {
-  Answer({Event(accepted_), Event(MakeState(0, 0, 3)),
-          Event(MakeState(1, 2, 5, Content::kPredictedX0)), Event(result_)});
+  Answer({accepted_, MakeState(0, 0, 3), MakeState(1, 2, 5, Content::kPredictedX0), result_});
   flags_.states = Path("s.npy");
   flags_.content = {Content::kXt, Content::kPredictedX0};
   EXPECT_EQ(Run(), 0) << err_.str();
@@ -197,7 +196,7 @@ TEST_F(SampleCommandTest, ASampleWiderThanTheTerminalIsNotDrawn) {
 }
 
 TEST_F(SampleCommandTest, AnErrorIsToldAndItsCodeGiven) {
-  Answer({Event(accepted_), absl::ResourceExhaustedError("the queue is full")});
+  Answer({accepted_}, absl::ResourceExhaustedError("the queue is full"));
   flags_.out = Path("x.png");
   EXPECT_EQ(Run(), EX_TEMPFAIL);
   EXPECT_THAT(err_.str(), HasSubstr("denoise: the queue is full\n"));
@@ -206,7 +205,7 @@ TEST_F(SampleCommandTest, AnErrorIsToldAndItsCodeGiven) {
 }
 
 TEST_F(SampleCommandTest, AnErrorAsJson) {
-  Answer({absl::InvalidArgumentError("class_labels is 12")});
+  Answer({}, absl::InvalidArgumentError("class_labels is 12"));
   console_.json = true;
   EXPECT_EQ(Run(), EX_DATAERR);
   const auto document = nlohmann::json::parse(out_.str());
@@ -215,7 +214,7 @@ TEST_F(SampleCommandTest, AnErrorAsJson) {
 }
 
 TEST_F(SampleCommandTest, AnErrorThatHoldsControlCharactersOrNoText) {
-  Answer({absl::InternalError("a\x1b[31m\xff")});
+  Answer({}, absl::InternalError("a\x1b[31m\xff"));
   console_.json = true;
   EXPECT_EQ(Run(), EX_SOFTWARE);
   EXPECT_THAT(err_.str(), Not(HasSubstr("\x1b")));
@@ -223,8 +222,7 @@ TEST_F(SampleCommandTest, AnErrorThatHoldsControlCharactersOrNoText) {
 }
 
 TEST_F(SampleCommandTest, UnwritableIsKnownBeforeTheServerIsAsked) {
-  EXPECT_CALL(*connection_, GetModel).Times(0);
-  EXPECT_CALL(*connection_, Sample).Times(0);
+  server_->models.clear();  // which would be another error
   flags_.out = Path("none/x.png");
   EXPECT_EQ(Run(), EX_CANTCREAT);
 }
@@ -291,7 +289,6 @@ TEST_F(SampleCommandTest, ConditionsAreSentWithTheirTypes) {
 }
 
 TEST_F(SampleCommandTest, FilesThatDoNotFitAreNamedByTheirFlag) {
-  EXPECT_CALL(*connection_, Sample).Times(0);
   ASSERT_TRUE(WriteFile(Path("wide.png"), EncodePng({4, 2, 1, {0, 0, 0, 0, 0, 0, 0, 0}})).ok());
   ASSERT_TRUE(WriteFile(Path("good.png"), EncodePng({3, 2, 1, {0, 0, 0, 0, 0, 0}})).ok());
   flags_.images = {Path("wide.png")};
@@ -320,38 +317,21 @@ TEST_F(SampleCommandTest, PicturesNeedOneOrThreeChannels) {
 TEST_F(SampleCommandTest, ShapesThatAreNotTheModels) {
   Result other = result_;
   other.samples = {{2, 1, 1, 1}, {0, 0}};
-  Answer({Event(accepted_), Event(other)});
+  Answer({accepted_, other});
   EXPECT_EQ(Run(), EX_SOFTWARE);
   State state = MakeState(0, 1, 0);
   state.tensor = {{1, 3, 1, 2}, std::vector<float>(6)};
-  Answer({Event(accepted_), Event(state), Event(result_)});
+  Answer({accepted_, state, result_});
   flags_.animate = Path("x.gif");
   EXPECT_EQ(Run(), EX_SOFTWARE);
   EXPECT_TRUE(CommandTest::IsEmpty());
 }
 
-// A call that ends when it is cancelled.
-class HeldEvents : public EventSource<Event> {
- public:
-  explicit HeldEvents(Interrupt* interrupt) : interrupt_(interrupt) {}
-  std::optional<absl::StatusOr<Event>> Next() override {
-    interrupt_->Trigger(SIGINT);  // while the command waits
-    return cancelled_ ? absl::StatusOr<Event>(absl::CancelledError("CANCELLED"))
-                      : absl::StatusOr<Event>(absl::InternalError("was not cancelled"));
-  }
-  void Cancel() override { cancelled_ = true; }
-
- private:
-  Interrupt* const interrupt_;
-  bool cancelled_ = false;
-};
-
 TEST_F(SampleCommandTest, AnInterruptCancels) {
-  EXPECT_CALL(*connection_, Sample).WillOnce([this](const SampleRequest&, const CallOptions&) {
-    return SampleStream(std::make_unique<HeldEvents>(&interrupt_));
-  });
+  server_->on_sample = [](auto&&...) { return Script<Event>{.hold = true}; };
   flags_.out = Path("x.png");
-  EXPECT_EQ(Run(), 130);
+  EXPECT_EQ(RunAndInterrupt([this] { return Run(); }), 130);
+  EXPECT_EQ(server_->cancelled(), 1);
   EXPECT_THAT(err_.str(), HasSubstr("cancelled, on the server too"));
   EXPECT_TRUE(CommandTest::IsEmpty());
 }

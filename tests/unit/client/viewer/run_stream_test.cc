@@ -2,38 +2,16 @@
 
 #include <memory>
 
+#include "denoise/testing.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "tests/unit/client/mock_connection.h"
 
 namespace denoise::viewer {
 namespace {
 
-using ::testing::_;
-using ::testing::ByMove;
+using testing::FakeConnection;
 using ::testing::HasSubstr;
-using ::testing::Return;
-
-// Gives nothing until it is cancelled.
-class Waiting : public EventSource<Event> {
- public:
-  explicit Waiting(bool* cancelled) : cancelled_(cancelled) {}
-  std::optional<absl::StatusOr<Event>> Next() override {
-    std::unique_lock<std::mutex> lock(mutex_);
-    changed_.wait(lock, [this] { return *cancelled_; });
-    return absl::CancelledError("");
-  }
-  void Cancel() override {
-    std::lock_guard<std::mutex> lock(mutex_);
-    *cancelled_ = true;
-    changed_.notify_all();
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  bool* const cancelled_;
-};
+using testing::Script;
 
 std::string AllOf(RunStream& run) {
   std::string text;
@@ -43,24 +21,21 @@ std::string AllOf(RunStream& run) {
 }
 
 TEST(RunStreamTest, GivesAllEventsInOrder) {
-  auto connection = std::make_shared<MockConnection>();
   Accepted accepted;
   accepted.seed = 5;
-  std::vector<absl::StatusOr<Event>> events = {accepted};
+  Script<Event> script = {.events = {accepted},
+                          .status = absl::UnavailableError("the server has gone")};
   for (uint32_t i = 0; i < 1000; ++i) {  // more than are held ahead
     State state;
     state.step = i;
-    events.push_back(state);
+    script.events.push_back(state);
   }
-  events.push_back(absl::UnavailableError("the server has gone"));
-  EXPECT_CALL(*connection, Sample(_, _))
-      .WillOnce(Return(ByMove(SampleStream(std::make_unique<ListedEvents<Event>>(events)))));
-  RunStream run(Client(connection), SampleRequest{});
+  const auto server = std::make_shared<FakeConnection>();
+  server->on_sample = [&](auto&&...) { return script; };
+  RunStream run(Client(server), SampleRequest{});
   const std::string text = AllOf(run);
   size_t from = 0;
-  for (const std::string& what :
-       {std::string("\"seed\":5"), std::string("\"step\":0,"), std::string("\"step\":999,"),
-        std::string("the server has gone")}) {
+  for (const char* what : {"\"seed\":5", "\"step\":0,", "\"step\":999,", "the server has gone"}) {
     from = text.find(what, from);
     EXPECT_NE(from, std::string::npos) << what;
   }
@@ -68,18 +43,14 @@ TEST(RunStreamTest, GivesAllEventsInOrder) {
 }
 
 TEST(RunStreamTest, CancelsItsCallWhereItEndsEarly) {
-  auto connection = std::make_shared<MockConnection>();
-  bool cancelled = false;
-  EXPECT_CALL(*connection, Sample(_, _))
-      .WillRepeatedly([&](const SampleRequest&, const CallOptions&) {
-        return SampleStream(std::make_unique<Waiting>(&cancelled));
-      });
+  const auto server = std::make_shared<FakeConnection>();
+  server->on_sample = [](auto&&...) { return Script<Event>{.hold = true}; };
   {
-    RunStream run(Client(connection), SampleRequest{});
+    RunStream run(Client(server), SampleRequest{});
     std::string text;
     EXPECT_EQ(run.Take(absl::Milliseconds(20), &text), RunStream::Took::kNothingYet);
   }
-  EXPECT_TRUE(cancelled);
+  EXPECT_EQ(server->cancelled(), 1);
 }
 
 }  // namespace

@@ -36,20 +36,19 @@ v1::Tensor Bools(const std::vector<int64_t>& shape, const std::string& bytes) {
   return tensor;
 }
 
-v1::Tensor& Given(S* message, const char* name) { return (*message->mutable_conditions())[name]; }
-v1::Tensor& Negative(S* message, const char* name) {
-  return (*message->mutable_negative_conditions())[name];
+std::string Given(const char* name, const v1::Tensor& tensor) {
+  return Text("conditions", name, tensor);
+}
+std::string Negative(const char* name, const v1::Tensor& tensor) {
+  return Text("negative_conditions", name, tensor);
 }
 
 // Two samples for Conditioned(), with three tokens; "style" is left out.
 S Good() {
-  S message;
-  message.set_num_samples(2);
-  message.set_guidance_scale(2);
-  Given(&message, "tokens") = Int64s({2, 3}, {1, 2, 3, 4, 5, 6});
-  Given(&message, "mask") = Bools({1, 3, 2}, std::string("\1\0\1\0\1\0", 6));
-  Given(&message, "size") = Values({2}, 4);
-  return message;
+  return Proto<S>("num_samples: 2 guidance_scale: 2 " +
+                  Given("tokens", Int64s({2, 3}, {1, 2, 3, 4, 5, 6})) +
+                  Given("mask", Bools({1, 3, 2}, std::string("\1\0\1\0\1\0", 6))) +
+                  Given("size", Values({2}, 4)));
 }
 
 template <typename T>
@@ -97,10 +96,9 @@ TEST_F(ConditionsTest, NullValuesHaveTheShapeOfWhatIsGiven) {
 }
 
 TEST_F(ConditionsTest, ThoseOfANegative) {
-  S message = Good();
-  Negative(&message, "tokens") = Int64s({1, 3}, {7, 8, 9});
-  Negative(&message, "style") = Values({2, 3}, -1);
-  const auto validated = Validate(message, Conditioned());
+  const auto validated = Validate(With(Good(), Negative("tokens", Int64s({1, 3}, {7, 8, 9})) +
+                                                   Negative("style", Values({2, 3}, -1))),
+                                  Conditioned());
   ASSERT_TRUE(validated.ok()) << validated.status();
   const Conditions& negative = *validated->request.negative_conditions;
   EXPECT_THAT(RowOf<float>(negative[0], 1), ElementsAre(-1, -1, -1));
@@ -111,166 +109,92 @@ TEST_F(ConditionsTest, ModelsWithoutFurtherInputsHaveNone) {
   EXPECT_EQ(Validate(S())->request.conditions, nullptr);
 }
 
-TEST_F(ConditionsTest, BadOnesAreToldFieldValueAndMend) {
+TEST_F(ConditionsTest, ThoseOfAModelThatTakesNoneAreRefused) {
+  ExpectRefused(S(), {{Given("text", {}), "conditions", {"\"text\"", "it takes none"}},
+                      {Given("class_labels", Int64s({1}, {3})),
+                       "conditions",
+                       {"\"class_labels\"", "it takes none"}}});
+}
+
+TEST_F(ConditionsTest, BadOnesAreToldFieldValueAndFix) {
   constexpr int64_t kHuge = int64_t{1} << 62;
-  const ModelInfo model = Conditioned();
-  const std::vector<Bad<S>> cases = {
-      {"unknown name",
-       [](S* m) { Given(m, "colour") = Values({1}); },
+  v1::Tensor untyped = Int64s({2, 3}, {1, 2, 3, 4, 5, 6});
+  untyped.clear_dtype();
+  v1::Tensor infinite;
+  SetTensor({2}, std::vector<float>{-kInf, 0}, &infinite);
+  std::vector<Bad> cases = {
+      {Given("colour", Values({1})),
        "conditions",
-       {"\"colour\" is no condition of \"conditioned\"", "\"style\", \"tokens\""},
-       model},
-      {"an empty tensor where the model takes none",
-       [](S* m) {
-         m->clear_conditions();
-         Given(m, "text");
-       },
-       "conditions",
-       {"\"text\"", "it takes none"}},
-      {"labels by name",
-       [](S* m) {
-         m->clear_conditions();
-         Given(m, "class_labels") = Int64s({1}, {3});
-       },
-       "conditions",
-       {"\"class_labels\"", "it takes none"}},
-      {"other dtype",
-       [](S* m) {
-         Given(m, "style") = Int64s({1, 3}, {1, 2, 3});
-       },
+       {"\"colour\" is no condition of \"conditioned\"", "\"style\", \"tokens\""}},
+      {Given("style", Int64s({1, 3}, {1, 2, 3})),
        "conditions[\"style\"].dtype",
-       {"2 is not DATA_TYPE_FLOAT32 (1)"},
-       model},
-      {"no dtype",
-       [](S* m) { Given(m, "tokens").clear_dtype(); },
-       "conditions[\"tokens\"].dtype",
-       {"0 is not DATA_TYPE_INT64 (2)"},
-       model},
-      {"other extent",
-       [](S* m) {
-         Given(m, "style") = Values({1, 4});
-       },
+       {"2 is not DATA_TYPE_FLOAT32 (1)"}},
+      {Given("tokens", untyped), "conditions[\"tokens\"].dtype", {"0 is not DATA_TYPE_INT64 (2)"}},
+      {Given("style", Values({1, 4})),
        "conditions[\"style\"].shape",
-       {"[1, 4] is not [1 or 2, 3]"},
-       model},
-      {"no samples",
-       [](S* m) { Given(m, "style") = Values({3}); },
-       "conditions[\"style\"].shape",
-       {"[3] is not [1 or 2, 3]"},
-       model},
-      {"no shape",
-       [](S* m) { Given(m, "size") = Values({}); },
-       "conditions[\"size\"].shape",
-       {"[] is not [1 or 2]"},
-       model},
-      {"three for two samples",
-       [](S* m) { Given(m, "size") = Values({3}); },
-       "conditions[\"size\"].shape",
-       {"[3] is not [1 or 2]"},
-       model},
-      {"an extent of 0",
-       [](S* m) {
-         Given(m, "tokens") = Int64s({2, 0}, {});
-       },
+       {"[1, 4] is not [1 or 2, 3]"}},
+      {Given("style", Values({3})), "conditions[\"style\"].shape", {"[3] is not [1 or 2, 3]"}},
+      {Given("size", Values({})), "conditions[\"size\"].shape", {"[] is not [1 or 2]"}},
+      {Given("size", Values({3})), "conditions[\"size\"].shape", {"[3] is not [1 or 2]"}},
+      {Given("tokens", Int64s({2, 0}, {})),
        "conditions[\"tokens\"].shape",
-       {"[2, 0] is not [1 or 2, -1]", "from 1 on"},
-       model},
-      {"an extent of -1",
-       [](S* m) { Given(m, "tokens").set_shape(1, -1); },
-       "conditions[\"tokens\"].shape",
-       {"[2, -1]"},
-       model},
-      {"an extent that overflows",
-       [](S* m) { Given(m, "tokens").set_shape(1, kHuge); },
+       {"[2, 0] is not [1 or 2, -1]", "from 1 on"}},
+      {Given("tokens", Int64s({2, -1}, {1})), "conditions[\"tokens\"].shape", {"[2, -1]"}},
+      {Given("tokens", Int64s({2, kHuge}, {1})),
        "conditions[\"tokens\"].data",
-       {"48 bytes", "4611686018427387904"},
-       model},
-      {"a byte too few",
-       [](S* m) { Given(m, "mask").mutable_data()->pop_back(); },
+       {"8 bytes", "4611686018427387904"}},
+      {Given("mask", Bools({1, 3, 2}, std::string(5, '\1'))),
        "conditions[\"mask\"].data",
-       {"5 bytes", "[1, 3, 2] BOOL"},
-       model},
-      {"too many values",
-       [](S* m) { Given(m, "size").mutable_data()->append(4, '\0'); },
+       {"5 bytes", "[1, 3, 2] BOOL"}},
+      {Given("size", With(Values({2}), "data: '123456789012'")),
        "conditions[\"size\"].data",
-       {"12 bytes", "[2] FLOAT32"},
-       model},
-      {"NaN",
-       [](S* m) {
-         SetTensor({2}, std::vector<float>{1, kNan}, &Given(m, "size"));
-       },
-       "conditions[\"size\"].data",
-       {"nan (value 1)", "finite"},
-       model},
-      {"infinity",
-       [](S* m) {
-         SetTensor({2}, std::vector<float>{-kInf, 0}, &Given(m, "size"));
-       },
-       "conditions[\"size\"].data",
-       {"-inf (value 0)"},
-       model},
-      {"a bool of 2",
-       [](S* m) { Given(m, "mask").mutable_data()->at(4) = 2; },
+       {"12 bytes", "[2] FLOAT32"}},
+      {Given("size", Values({2}, kNan)), "conditions[\"size\"].data", {"nan (value 0)", "finite"}},
+      {Given("size", infinite), "conditions[\"size\"].data", {"-inf (value 0)"}},
+      {Given("mask", Bools({1, 3, 2}, "\1\1\1\1\2\1")),
        "conditions[\"mask\"].data",
-       {"2 (value 4)", "0 or 1"},
-       model},
-      {"a bool of 255",
-       [](S* m) { Given(m, "mask").mutable_data()->at(0) = '\xFF'; },
+       {"2 (value 4)", "0 or 1"}},
+      {Given("mask", Bools({1, 3, 2}, "\xFF\1\1\1\1\1")),
        "conditions[\"mask\"].data",
-       {"255 (value 0)"},
-       model},
-      {"left out without a null value",
-       [](S* m) { m->mutable_conditions()->erase("size"); },
-       "conditions",
-       {"\"size\" is left out", "no null value", "[1 or 2] FLOAT32"},
-       model},
-      {"left out with open extents",
-       [](S* m) { m->mutable_conditions()->erase("tokens"); },
-       "conditions",
-       {"\"tokens\" is left out", "extents", "[1 or 2, -1] INT64"},
-       model},
-      {"unknown negative",
-       [](S* m) { Negative(m, "colour") = Values({1}); },
-       "negative_conditions",
-       {"\"colour\" is no condition"},
-       model},
-      {"negative of another dtype",
-       [](S* m) { Negative(m, "size") = Int64s({1}, {3}); },
+       {"255 (value 0)"}},
+      {Negative("colour", Values({1})), "negative_conditions", {"\"colour\" is no condition"}},
+      {Negative("size", Int64s({1}, {3})),
        "negative_conditions[\"size\"].dtype",
-       {"2 is not DATA_TYPE_FLOAT32"},
-       model},
-      {"NaN in a negative",
-       [](S* m) { Negative(m, "size") = Values({1}, kNan); },
+       {"2 is not DATA_TYPE_FLOAT32"}},
+      {Negative("size", Values({1}, kNan)),
        "negative_conditions[\"size\"].data",
-       {"nan (value 0)"},
-       model},
-      {"negative of another extent",
-       [](S* m) {
-         Negative(m, "tokens") = Int64s({1, 2}, {7, 8});
-       },
+       {"nan (value 0)"}},
+      {Negative("tokens", Int64s({1, 2}, {7, 8})),
        "negative_conditions[\"tokens\"].shape",
-       {"[1, 2]", "[3]", "same shape"},
-       model},
-      {"negative without guidance",
-       [](S* m) {
-         m->set_guidance_scale(1);
-         Negative(m, "tokens") = Int64s({1, 3}, {7, 8, 9});
-       },
+       {"[1, 2]", "[3]", "same shape"}},
+      {"guidance_scale: 1 " + Negative("tokens", Int64s({1, 3}, {7, 8, 9})),
        "negative_conditions",
-       {"\"tokens\"", "set guidance_scale"},
-       model},
+       {"\"tokens\"", "set guidance_scale"}},
   };
+  for (Bad& bad : cases) bad.model = Conditioned();
   ExpectRefused(Good(), cases);
+
+  S message = Good();
+  message.mutable_conditions()->erase("size");
+  ExpectRefused(message, {{"",
+                           "conditions",
+                           {"\"size\" is left out", "no null value", "[1 or 2] FLOAT32"},
+                           Conditioned()}});
+  message = Good();
+  message.mutable_conditions()->erase("tokens");
+  ExpectRefused(message, {{"",
+                           "conditions",
+                           {"\"tokens\" is left out", "extents", "[1 or 2, -1] INT64"},
+                           Conditioned()}});
 }
 
 TEST_F(ConditionsTest, MoreThanAMessageInAllIsRefused) {
   // 48, 6 and 8 bytes; answers are of 1072.
   limits_.max_message_bytes = 1100;
-  S message = Good();
-  EXPECT_TRUE(Validate(message, Conditioned()).ok());
-  Given(&message, "tokens") = Int64s({1, 150}, std::vector<int64_t>(150));
-  Given(&message, "mask") = Bools({1, 1, 2}, std::string(2, '\0'));
-  const auto refused = Validate(message, Conditioned());
+  EXPECT_TRUE(Validate(Good(), Conditioned()).ok());
+  const S large = With(Good(), Given("tokens", Int64s({1, 150}, std::vector<int64_t>(150))) +
+                                   Given("mask", Bools({1, 1, 2}, std::string(2, '\0'))));
+  const auto refused = Validate(large, Conditioned());
   EXPECT_EQ(FieldOf(refused.status()), "conditions");
   EXPECT_THAT(std::string(refused.status().message()), testing::HasSubstr("1210 bytes"));
 }

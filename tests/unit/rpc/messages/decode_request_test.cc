@@ -23,10 +23,7 @@ using DecodeRequestTest = ValidatorTest;
 
 // Of any kind, of x_t at every step.
 v1::SampleRequest WithStates() {
-  v1::SampleRequest message;
-  message.mutable_states()->set_every_n_steps(1);
-  message.mutable_states()->add_content(v1::CONTENT_X_T);
-  return message;
+  return Proto<v1::SampleRequest>("states { every_n_steps: 1 content: CONTENT_X_T }");
 }
 
 ModelInfo WithDecoderOf(int64_t channels) {
@@ -77,53 +74,32 @@ TEST_F(DecodeRequestTest, PicturesAreDecodedInAnyCase) {
   EXPECT_TRUE(Validate(diffuse, WithDecoder())->request.states.decode);
 }
 
-TEST_F(DecodeRequestTest, BadRequestsAreToldFieldValueAndMend) {
-  using S = v1::SampleRequest;
-  const std::vector<Bad<S>> cases = {
-      {"no decoder",
-       [](S* m) { m->set_decode(true); },
-       "decode",
-       {"true", "\"digits\" has no decoder", "leave it out"}},
-      {"no decoder for states",
-       [](S* m) { m->mutable_states()->set_decode(true); },
-       "states.decode",
-       {"true", "has no decoder", "leave it out"}},
-      {"states without steps",
-       [](S* m) {
-         m->mutable_states()->set_every_n_steps(0);
-         m->mutable_states()->clear_content();
-         m->mutable_states()->set_decode(true);
-       },
-       "states.decode",
-       {"true", "set states.every_n_steps"},
-       WithDecoder()},
-      {"states without content",
-       [](S* m) {
-         m->mutable_states()->clear_content();
-         m->mutable_states()->set_decode(true);
-       },
-       "states.decode",
-       {"true", "set states.content"},
-       WithDecoder()},
-      {"what is decoded is no picture",
-       [](S* m) { m->set_encoding(v1::ENCODING_PNG); },
+TEST_F(DecodeRequestTest, BadRequestsAreToldFieldValueAndFix) {
+  const std::vector<Bad> cases = {
+      {"decode: true", "decode", {"true", "\"digits\" has no decoder", "leave it out"}},
+      {"states { decode: true }", "states.decode", {"true", "has no decoder", "leave it out"}},
+      {"encoding: ENCODING_PNG",
        "encoding",
        {"1 or 3", "decoded samples of \"latent\" have 2", "ENCODING_RAW"},
        WithDecoderOf(2)},
-      {"nor its states",
-       [](S* m) { m->mutable_states()->set_encoding(v1::ENCODING_PNG); },
+      {"states { encoding: ENCODING_PNG }",
        "states.encoding",
        {"decoded samples of \"latent\" have 5"},
        WithDecoderOf(5)},
-      {"noise of the decoded shape",
-       [](S* m) {
-         *m->mutable_initial_noise() = Values({1, 3, 4, 6});
-       },
+      {Text("initial_noise", Values({1, 3, 4, 6})),
        "initial_noise.shape",
        {"[1, 3, 4, 6]", "4, 2, 3]"},
        WithDecoder()},
   };
   ExpectRefused(WithStates(), cases);
+  ExpectRefused(v1::SampleRequest(), {{"states { decode: true }",
+                                       "states.decode",
+                                       {"true", "set states.every_n_steps"},
+                                       WithDecoder()},
+                                      {"states { every_n_steps: 1 decode: true }",
+                                       "states.decode",
+                                       {"true", "set states.content"},
+                                       WithDecoder()}});
 }
 
 TEST_F(DecodeRequestTest, AnswersAreMeasuredAsDecoded) {

@@ -108,84 +108,32 @@ TEST_F(EvaluateRequestTest, Conditions) {
   EXPECT_EQ(FieldOf(Validate(message, model).status()), "conditions[\"style\"].data");
 }
 
-TEST_F(EvaluateRequestTest, BadOnesAreToldFieldValueAndMend) {
-  const std::vector<Bad<E>> cases = {
-      {"too high a priority",
-       [](E* m) { m->set_priority(101); },
-       "priority",
-       {"101", "-100..100"},
-       Pictures()},
-      {"no x_0", [](E* m) { m->clear_x_0(); }, "x_0", {"missing", "[n, C, H, W]"}, Pictures()},
-      {"wrong shape",
-       [](E* m) {
-         *m->mutable_x_0() = Values({1, 3, 2, 1});
-       },
+TEST_F(EvaluateRequestTest, BadOnesAreToldFieldValueAndFix) {
+  const std::vector<Bad> cases = {
+      {"priority: 101", "priority", {"101", "-100..100"}, Pictures()},
+      {"num_timesteps: 1", "num_timesteps", {"1", "2..100"}, Pictures()},
+      {"num_timesteps: 101", "num_timesteps", {"101", "2..100"}, Pictures()},
+      {"num_timesteps: 4294967295", "num_timesteps", {"4294967295"}, Pictures()},
+      {"class_labels: 77", "class_labels[0]", {"77"}, Pictures()},
+      {"class_labels: [1, 2, 3]", "class_labels", {"3 labels for 2 samples"}, Pictures()},
+      {Text("conditions", "text", Values({1})), "conditions", {"\"text\""}, Pictures()},
+      {"", "model", {"256 levels", "does not say", "\"levels\": 256"}, OfLevels(0)},
+      {"", "model", {"says 16"}, OfLevels(16)},
+      {"", "model", {"-1..1", "0..1"}, OfLevels(256, 0)},
+      {"", "model", {"flow model"}, Flow()},
+  };
+  ExpectRefused(Good(), cases);
+  const std::vector<Bad> samples = {
+      {"", "x_0", {"missing", "[n, C, H, W]"}, Pictures()},
+      {Text("x_0", Values({1, 3, 2, 1})),
        "x_0.shape",
        {"[1, 3, 2, 1] is not [n, 1, 2, 3]"},
        Pictures()},
-      {"too many samples",
-       [](E* m) {
-         *m->mutable_x_0() = Values({65, 1, 2, 3});
-       },
-       "x_0.shape",
-       {"65", "64"},
-       Pictures()},
-      {"infinite",
-       [](E* m) {
-         *m->mutable_x_0() = Values({1, 1, 2, 3}, kInf);
-       },
-       "x_0.data",
-       {"inf"},
-       Pictures()},
-      {"pixels of 200",
-       [](E* m) {
-         *m->mutable_x_0() = Values({1, 1, 2, 3}, 200);
-       },
-       "x_0.data",
-       {"200", "-1.5..1.5"},
-       Pictures()},
-      {"one timestep",
-       [](E* m) { m->set_num_timesteps(1); },
-       "num_timesteps",
-       {"1", "2..100"},
-       Pictures()},
-      {"more timesteps than T",
-       [](E* m) { m->set_num_timesteps(101); },
-       "num_timesteps",
-       {"101", "2..100"},
-       Pictures()},
-      {"2^32-1 timesteps",
-       [](E* m) { m->set_num_timesteps(kMaxUint32); },
-       "num_timesteps",
-       {"4294967295"},
-       Pictures()},
-      {"a label that there is not",
-       [](E* m) { m->add_class_labels(77); },
-       "class_labels[0]",
-       {"77"},
-       Pictures()},
-      {"three labels for two samples",
-       [](E* m) {
-         for (const int64_t label : {1, 2, 3}) m->add_class_labels(label);
-       },
-       "class_labels",
-       {"3 labels for 2 samples"},
-       Pictures()},
-      {"a condition that there is not",
-       [](E* m) { (*m->mutable_conditions())["text"] = Values({1}); },
-       "conditions",
-       {"\"text\""},
-       Pictures()},
-      {"levels unknown",
-       [](E*) {},
-       "model",
-       {"256 levels", "does not say", "\"levels\": 256"},
-       OfLevels(0)},
-      {"other levels", [](E*) {}, "model", {"says 16"}, OfLevels(16)},
-      {"other range", [](E*) {}, "model", {"-1..1", "0..1"}, OfLevels(256, 0)},
-      {"flow", [](E*) {}, "model", {"flow model"}, Flow()},
+      {Text("x_0", Values({65, 1, 2, 3})), "x_0.shape", {"65", "64"}, Pictures()},
+      {Text("x_0", Values({1, 1, 2, 3}, kInf)), "x_0.data", {"inf"}, Pictures()},
+      {Text("x_0", Values({1, 1, 2, 3}, 200)), "x_0.data", {"200", "-1.5..1.5"}, Pictures()},
   };
-  ExpectRefused(Good(), cases);
+  ExpectRefused(E(), samples);
 }
 
 TEST_F(EvaluateRequestTest, TermsLargerThanAMessageAreRefused) {

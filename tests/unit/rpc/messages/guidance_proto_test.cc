@@ -21,17 +21,23 @@ using S = v1::SampleRequest;
 
 // Good for Conditioned().
 S WithSize() {
-  S message;
-  (*message.mutable_conditions())["size"] = Values({1}, 4);
-  for (const char* name : {"tokens", "mask"}) {
-    v1::Tensor& tensor = (*message.mutable_conditions())[name];
-    tensor.set_dtype(name[0] == 't' ? v1::DATA_TYPE_INT64 : v1::DATA_TYPE_BOOL);
-    tensor.add_shape(1);
-    tensor.add_shape(1);
-    if (name[0] == 'm') tensor.add_shape(2);
-    tensor.set_data(std::string(name[0] == 't' ? 8 : 2, '\1'));
-  }
-  return message;
+  return With(S(), Text("conditions", "size", Values({1}, 4)) + R"pb(
+    conditions {
+      key: "tokens"
+      value {
+        dtype: DATA_TYPE_INT64
+        shape: [ 1, 1 ]
+        data: "\1\0\0\0\0\0\0\0"
+      }
+    }
+    conditions {
+      key: "mask"
+      value {
+        dtype: DATA_TYPE_BOOL
+        shape: [ 1, 1, 2 ]
+        data: "\1\1"
+      }
+    })pb");
 }
 
 // A model with a condition that has no null value, and nothing else.
@@ -41,180 +47,82 @@ ModelInfo WithoutNull() {
   return model;
 }
 
-TEST_F(GuidanceTest, BadLabelsAndGuidanceAreToldFieldValueAndMend) {
-  const std::vector<Bad<S>> cases = {
-      {"guidance NaN",
-       [](S* m) { m->set_guidance_scale(kNan); },
-       "guidance_scale",
-       {"nan", "-1000..1000"}},
-      {"guidance inf", [](S* m) { m->set_guidance_scale(-kInf); }, "guidance_scale", {"-inf"}},
-      {"guidance 1e38", [](S* m) { m->set_guidance_scale(1e38f); }, "guidance_scale", {"1e+38"}},
-      {"guidance without classes",
-       [](S* m) { m->set_guidance_scale(2); },
+TEST_F(GuidanceTest, BadLabelsAndGuidanceAreToldFieldValueAndFix) {
+  const std::vector<Bad> cases = {
+      {"guidance_scale: nan", "guidance_scale", {"nan", "-1000..1000"}},
+      {"guidance_scale: -inf", "guidance_scale", {"-inf"}},
+      {"guidance_scale: 1e38", "guidance_scale", {"1e+38"}},
+      {"guidance_scale: -1001", "guidance_scale", {"-1001"}},
+      {"guidance_scale: 2",
        "guidance_scale",
        {"2", "\"plain\" has neither", "give 1"},
        WithoutClasses()},
-      {"guidance without a null class",
-       [](S* m) {
-         m->add_class_labels(1);
-         m->set_guidance_scale(2);
-       },
+      {"class_labels: 1 guidance_scale: 2",
        "guidance_scale",
        {"2", "\"conditional\"", "negative_class_labels"},
        WithoutNullClass()},
-      {"label too large",
-       [](S* m) { m->add_class_labels(11); },
-       "class_labels[0]",
-       {"11", "0..9", "null class 10"}},
-      {"negative label", [](S* m) { m->add_class_labels(-1); }, "class_labels[0]", {"-1"}},
-      {"the last of three labels",
-       [](S* m) {
-         m->set_num_samples(3);
-         for (const int64_t label : {0, 9, 12}) m->add_class_labels(label);
-       },
-       "class_labels[2]",
-       {"12"}},
-      {"null class where there is none",
-       [](S* m) { m->add_class_labels(10); },
-       "class_labels[0]",
-       {"10", "0..9"},
-       WithoutNullClass()},
-      {"two labels for three samples",
-       [](S* m) {
-         m->set_num_samples(3);
-         m->add_class_labels(1);
-         m->add_class_labels(2);
-       },
+      {"class_labels: 11", "class_labels[0]", {"11", "0..9", "null class 10"}},
+      {"class_labels: -1", "class_labels[0]", {"-1"}},
+      {"class_labels: 4611686018427387904", "class_labels[0]", {"4611686018427387904"}},
+      {"num_samples: 3 class_labels: [0, 9, 12]", "class_labels[2]", {"12"}},
+      {"class_labels: 10", "class_labels[0]", {"10", "0..9"}, WithoutNullClass()},
+      {"num_samples: 3 class_labels: [1, 2]",
        "class_labels",
        {"2 labels", "3 samples", "one a sample"}},
-      {"labels without classes",
-       [](S* m) { m->add_class_labels(0); },
+      {"num_samples: 3 class_labels: [1, 2, 3, 4]", "class_labels", {"4 labels", "3 samples"}},
+      {Times(100'000, "class_labels: 1"), "class_labels", {"100000"}},
+      {"class_labels: 0",
        "class_labels",
        {"1 given", "no classes", "leave them out"},
        WithoutClasses()},
-      {"no labels and no null class",
-       [](S*) {},
-       "class_labels",
-       {"none given", "0..9"},
-       WithoutNullClass()},
-      {"rescale above 1",
-       [](S* m) {
-         m->add_class_labels(1);
-         m->set_guidance_rescale(1.5f);
-       },
-       "guidance_rescale",
-       {"1.5", "0..1"}},
-      {"rescale negative",
-       [](S* m) { m->set_guidance_rescale(-0.25f); },
-       "guidance_rescale",
-       {"-0.25"}},
-      {"rescale NaN", [](S* m) { m->set_guidance_rescale(kNan); }, "guidance_rescale", {"nan"}},
-      {"rescale without guidance",
-       [](S* m) {
-         m->add_class_labels(1);
-         m->set_guidance_scale(1);
-         m->set_guidance_rescale(0.5f);
-       },
+      {"", "class_labels", {"none given", "0..9"}, WithoutNullClass()},
+      {"class_labels: 1 guidance_rescale: 1.5", "guidance_rescale", {"1.5", "0..1"}},
+      {"guidance_rescale: -0.25", "guidance_rescale", {"-0.25"}},
+      {"guidance_rescale: nan", "guidance_rescale", {"nan"}},
+      {"class_labels: 1 guidance_scale: 1 guidance_rescale: 0.5",
        "guidance_rescale",
        {"0.5 does nothing", "set guidance_scale"}},
-      {"rescale where nothing is named",
-       [](S* m) { m->set_guidance_rescale(0.5f); },
-       "guidance_rescale",
-       {"0.5 does nothing", "set guidance_scale"}},
-      {"interval NaN",
-       [](S* m) {
-         m->set_guidance_scale(2);
-         m->mutable_guidance_interval()->set_sigma_min(kNan);
-       },
+      {"guidance_rescale: 0.5", "guidance_rescale", {"0.5 does nothing", "set guidance_scale"}},
+      {"guidance_scale: 2 guidance_interval { sigma_min: nan }",
        "guidance_interval.sigma_min",
        {"nan", "from 0 on"}},
-      {"interval from below 0",
-       [](S* m) {
-         m->set_guidance_scale(2);
-         m->mutable_guidance_interval()->set_sigma_min(-1);
-       },
+      {"guidance_scale: 2 guidance_interval { sigma_min: -1 }",
        "guidance_interval.sigma_min",
        {"-1"}},
-      {"interval to NaN",
-       [](S* m) {
-         m->set_guidance_scale(2);
-         m->mutable_guidance_interval()->set_sigma_max(kNan);
-       },
+      {"guidance_scale: 2 guidance_interval { sigma_max: nan }",
        "guidance_interval.sigma_max",
        {"nan", "0 for no upper bound"}},
-      {"interval to infinity",
-       [](S* m) {
-         m->set_guidance_scale(2);
-         m->mutable_guidance_interval()->set_sigma_max(kInf);
-       },
+      {"guidance_scale: 2 guidance_interval { sigma_max: inf }",
        "guidance_interval.sigma_max",
        {"inf", "0 for no upper bound"}},
-      {"empty interval",
-       [](S* m) {
-         m->set_guidance_scale(2);
-         m->mutable_guidance_interval()->set_sigma_min(3);
-         m->mutable_guidance_interval()->set_sigma_max(3);
-       },
+      {"guidance_scale: 2 guidance_interval { sigma_min: 3 sigma_max: 3 }",
        "guidance_interval.sigma_max",
        {"3 is not", "above sigma_min, 3"}},
-      {"interval without guidance",
-       [](S* m) {
-         m->set_guidance_scale(0);
-         m->mutable_guidance_interval()->set_sigma_min(1);
-       },
+      {"guidance_scale: 0 guidance_interval { sigma_min: 1 }",
        "guidance_interval",
        {"1..0 does nothing", "set guidance_scale"}},
-      {"negative label too large",
-       [](S* m) {
-         m->set_guidance_scale(2);
-         m->add_negative_class_labels(11);
-       },
-       "negative_class_labels[0]",
-       {"11", "0..9"}},
-      {"two negative labels for three samples",
-       [](S* m) {
-         m->set_num_samples(3);
-         m->set_guidance_scale(2);
-         for (const int64_t label : {0, 1}) m->add_negative_class_labels(label);
-       },
+      {"guidance_scale: 2 negative_class_labels: 11", "negative_class_labels[0]", {"11", "0..9"}},
+      {"num_samples: 3 guidance_scale: 2 negative_class_labels: [0, 1]",
        "negative_class_labels",
        {"2 labels", "3 samples"}},
-      {"negative label without guidance",
-       [](S* m) {
-         m->set_guidance_scale(1);
-         m->add_negative_class_labels(7);
-       },
+      {"guidance_scale: 1 negative_class_labels: 7",
        "negative_class_labels",
        {"7 does nothing", "set guidance_scale"}},
-      {"negative label without classes",
-       [](S* m) {
-         m->set_guidance_scale(2);
-         m->add_negative_class_labels(7);
-       },
+      {"guidance_scale: 2 negative_class_labels: 7",
        "negative_class_labels",
        {"no classes", "leave them out"},
        WithoutClasses()},
-      {"guidance without a null condition",
-       [](S* m) {
-         *m = WithSize();
-         m->mutable_conditions()->erase("tokens");
-         m->mutable_conditions()->erase("mask");
-         m->set_guidance_scale(2);
-       },
+      {Text("conditions", "size", Values({1}, 4)) + "guidance_scale: 2",
        "guidance_scale",
        {"2", "\"conditioned\" has neither", "negative_conditions"},
        WithoutNull()},
-      {"negative conditions without guidance",
-       [](S* m) {
-         *m = WithSize();
-         m->set_guidance_scale(1);
-         (*m->mutable_negative_conditions())["style"] = Values({1, 3});
-       },
-       "negative_conditions",
-       {"\"style\" does nothing", "set guidance_scale"},
-       Conditioned()},
   };
   ExpectRefused(S(), cases);
+  ExpectRefused(WithSize(),
+                {{"guidance_scale: 1" + Text("negative_conditions", "style", Values({1, 3})),
+                  "negative_conditions",
+                  {"\"style\" does nothing", "set guidance_scale"},
+                  Conditioned()}});
 }
 
 TEST_F(GuidanceTest, LabelsAreSpreadOverTheSamples) {

@@ -25,20 +25,20 @@ ModelInfo TwoChannels() {
   return model;
 }
 
+std::string Image(const v1::Tensor& image) {
+  return absl::StrCat("image_to_image { ", Text("image", image), "}");
+}
+std::string Inpaint(const char* field, const v1::Tensor& tensor) {
+  return absl::StrCat("inpainting { ", Text(field, tensor), "} ");
+}
+
 S ImageToImage() {
-  S message;
-  message.set_num_samples(2);
-  *message.mutable_image_to_image()->mutable_image() = Values({2, 1, 2, 3});
-  message.mutable_image_to_image()->set_strength(0.5f);
-  return message;
+  return Proto<S>("num_samples: 2 image_to_image { strength: 0.5 }" + Image(Values({2, 1, 2, 3})));
 }
 
 S Inpainting() {
-  S message;
-  message.set_num_samples(2);
-  *message.mutable_inpainting()->mutable_image() = Values({1, 1, 2, 3});
-  *message.mutable_inpainting()->mutable_mask() = Values({1, 1, 2, 3}, 1);
-  return message;
+  return Proto<S>("num_samples: 2 " + Inpaint("image", Values({1, 1, 2, 3})) +
+                  Inpaint("mask", Values({1, 1, 2, 3}, 1)));
 }
 
 TEST_F(ImageTest, ImageToImage) {
@@ -93,129 +93,71 @@ TEST_F(ImageTest, AMaskOfOneChannelCountsForAll) {
   EXPECT_THAT(validated->request.mask, ElementsAre(0, 0.25f, 0.5f, 1));
 }
 
-TEST_F(ImageTest, BadImagesAreToldFieldValueAndMend) {
-  ExpectRefused(ImageToImage(),
-                std::vector<Bad<S>>{
-                    {"no image",
-                     [](S* m) { m->mutable_image_to_image()->clear_image(); },
-                     "image_to_image.image",
-                     {"missing", "[1 or n, C, H, W]"}},
-                    {"another shape",
-                     [](S* m) {
-                       *m->mutable_image_to_image()->mutable_image() = Values({2, 1, 3, 2});
-                     },
-                     "image_to_image.image.shape",
-                     {"[2, 1, 3, 2] is not [1 or 2, 1, 2, 3]"}},
-                    {"three for two samples",
-                     [](S* m) {
-                       *m->mutable_image_to_image()->mutable_image() = Values({3, 1, 2, 3});
-                     },
-                     "image_to_image.image.shape",
-                     {"[3, 1, 2, 3]"}},
-                    {"pixels of 255",
-                     [](S* m) {
-                       *m->mutable_image_to_image()->mutable_image() = Values({1, 1, 2, 3}, 255);
-                     },
-                     "image_to_image.image.data",
-                     {"255", "-1.5..1.5"}},
-                    {"NaN",
-                     [](S* m) {
-                       *m->mutable_image_to_image()->mutable_image() = Values({1, 1, 2, 3}, kNan);
-                     },
-                     "image_to_image.image.data",
-                     {"nan"}},
-                    {"no strength",
-                     [](S* m) { m->mutable_image_to_image()->clear_strength(); },
-                     "image_to_image.strength",
-                     {"0 is not above 0"}},
-                    {"strength above 1",
-                     [](S* m) { m->mutable_image_to_image()->set_strength(1.5f); },
-                     "image_to_image.strength",
-                     {"1.5", "at most 1"}},
-                    {"strength NaN",
-                     [](S* m) { m->mutable_image_to_image()->set_strength(kNan); },
-                     "image_to_image.strength",
-                     {"nan"}},
-                    {"less than a step",
-                     [](S* m) { m->mutable_image_to_image()->set_strength(0.01f); },
-                     "image_to_image.strength",
-                     {"0.01", "20 steps", "0.05"}},
-                    {"an empty tensor",
-                     [](S* m) { m->mutable_image_to_image()->mutable_image()->Clear(); },
-                     "image_to_image.image.dtype",
-                     {"0", "FLOAT32"}},
-                });
+TEST_F(ImageTest, BadImagesAreToldFieldValueAndFix) {
+  const S good = Proto<S>("num_samples: 2 image_to_image { strength: 0.5 }");
+  ExpectRefused(
+      good,
+      {
+          {"", "image_to_image.image", {"missing", "[1 or n, C, H, W]"}},
+          {Image(Values({2, 1, 3, 2})),
+           "image_to_image.image.shape",
+           {"[2, 1, 3, 2] is not [1 or 2, 1, 2, 3]"}},
+          {Image(Values({3, 1, 2, 3})), "image_to_image.image.shape", {"[3, 1, 2, 3]"}},
+          {Image(Values({1, 1, 2, 3}, 255)), "image_to_image.image.data", {"255", "-1.5..1.5"}},
+          {Image(Values({1, 1, 2, 3}, kNan)), "image_to_image.image.data", {"nan"}},
+          {Image({}), "image_to_image.image.dtype", {"0", "FLOAT32"}},
+      });
+  ExpectRefused(
+      ImageToImage(),
+      {
+          {"image_to_image { strength: 0 }", "image_to_image.strength", {"0 is not above 0"}},
+          {"image_to_image { strength: 1.5 }", "image_to_image.strength", {"1.5", "at most 1"}},
+          {"image_to_image { strength: nan }", "image_to_image.strength", {"nan"}},
+          {"image_to_image { strength: 0.01 }",
+           "image_to_image.strength",
+           {"0.01", "20 steps", "0.05"}},
+      });
 }
 
-TEST_F(ImageTest, BadMasksAreToldFieldValueAndMend) {
-  ExpectRefused(Inpainting(),
-                std::vector<Bad<S>>{
-                    {"no image",
-                     [](S* m) { m->mutable_inpainting()->clear_image(); },
-                     "inpainting.image",
-                     {"missing"}},
-                    {"image out of range",
-                     [](S* m) {
-                       *m->mutable_inpainting()->mutable_image() = Values({1, 1, 2, 3}, -1.75f);
-                     },
-                     "inpainting.image.data",
-                     {"-1.75", "-1.5..1.5"}},
-                    {"no mask",
-                     [](S* m) { m->mutable_inpainting()->clear_mask(); },
-                     "inpainting.mask",
-                     {"missing", "1 where the image is kept"}},
-                    {"mask of another shape",
-                     [](S* m) {
-                       *m->mutable_inpainting()->mutable_mask() = Values({1, 1, 2, 2});
-                     },
-                     "inpainting.mask.shape",
-                     {"[1, 1, 2, 2] is not [1 or 2, 1, 2, 3]"}},
-                    {"mask of three channels",
-                     [](S* m) {
-                       *m->mutable_inpainting()->mutable_image() = Values({1, 2, 1, 2});
-                       *m->mutable_inpainting()->mutable_mask() = Values({1, 3, 1, 2});
-                     },
-                     "inpainting.mask.shape",
-                     {"[1, 3, 1, 2] is not [1 or 2, 1 or 2, 1, 2]"},
-                     TwoChannels()},
-                    {"mask above 1",
-                     [](S* m) {
-                       *m->mutable_inpainting()->mutable_mask() = Values({1, 1, 2, 3}, 1.5f);
-                     },
-                     "inpainting.mask.data",
-                     {"1.5", "0..1"}},
-                    {"mask below 0",
-                     [](S* m) {
-                       *m->mutable_inpainting()->mutable_mask() = Values({1, 1, 2, 3}, -0.5f);
-                     },
-                     "inpainting.mask.data",
-                     {"-0.5", "0..1"}},
-                    {"samples without a length",
-                     [](S* m) { m->mutable_inpainting()->set_jump_samples(3); },
-                     "inpainting.jump_length",
-                     {"0 is not in 1..19"}},
-                    {"a sampler that remembers",
-                     [](S* m) {
-                       m->mutable_sampler()->set_kind(v1::Sampler::KIND_DPMPP_2M);
-                       m->mutable_inpainting()->set_jump_length(2);
-                       m->mutable_inpainting()->set_jump_samples(2);
-                     },
-                     "inpainting.jump_samples",
-                     {"dpmpp_2m", "ddim"}},
-                    {"2^32-1 times",
-                     [](S* m) {
-                       m->mutable_inpainting()->set_jump_length(1);
-                       m->mutable_inpainting()->set_jump_samples(kMaxUint32);
-                     },
-                     "inpainting.jump_samples",
-                     {"4294967295", "at most"}},
-                    {"NaN in the mask",
-                     [](S* m) {
-                       *m->mutable_inpainting()->mutable_mask() = Values({1, 1, 2, 3}, kNan);
-                     },
-                     "inpainting.mask.data",
-                     {"nan"}},
-                });
+TEST_F(ImageTest, BadMasksAreToldFieldValueAndFix) {
+  const v1::Tensor tensor = Values({1, 1, 2, 3});
+  const S image = Proto<S>("num_samples: 2 " + Inpaint("image", tensor));
+  ExpectRefused(
+      image,
+      {
+          {"", "inpainting.mask", {"missing", "1 where the image is kept"}},
+          {Inpaint("mask", Values({1, 1, 2, 2})),
+           "inpainting.mask.shape",
+           {"[1, 1, 2, 2] is not [1 or 2, 1, 2, 3]"}},
+          {Inpaint("mask", Values({1, 1, 2, 3}, 1.5f)), "inpainting.mask.data", {"1.5", "0..1"}},
+          {Inpaint("mask", Values({1, 1, 2, 3}, -0.5f)), "inpainting.mask.data", {"-0.5", "0..1"}},
+          {Inpaint("mask", Values({1, 1, 2, 3}, kNan)), "inpainting.mask.data", {"nan"}},
+      });
+  const S mask = Proto<S>("num_samples: 2 " + Inpaint("mask", tensor));
+  ExpectRefused(
+      mask, {
+                {"", "inpainting.image", {"missing"}},
+                {Inpaint("image", Values({1, 1, 2, 3}, -1.75f)),
+                 "inpainting.image.data",
+                 {"-1.75", "-1.5..1.5"}},
+                {Inpaint("image", Values({1, 1, 2, 3}, kNan)), "inpainting.image.data", {"nan"}},
+            });
+  ExpectRefused(S(), {{"num_samples: 2 " + Inpaint("image", Values({1, 2, 1, 2})) +
+                           Inpaint("mask", Values({1, 3, 1, 2})),
+                       "inpainting.mask.shape",
+                       {"[1, 3, 1, 2] is not [1 or 2, 1 or 2, 1, 2]"},
+                       TwoChannels()}});
+  ExpectRefused(
+      Inpainting(),
+      {
+          {"inpainting { jump_samples: 3 }", "inpainting.jump_length", {"0 is not in 1..19"}},
+          {"sampler { kind: KIND_DPMPP_2M } inpainting { jump_length: 2 jump_samples: 2 }",
+           "inpainting.jump_samples",
+           {"dpmpp_2m", "ddim"}},
+          {"inpainting { jump_length: 1 jump_samples: 4294967295 }",
+           "inpainting.jump_samples",
+           {"4294967295", "at most"}},
+      });
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/unit/rpc/test_model.h"
+#include "tests/unit/text_proto.h"
 
 namespace denoise {
 namespace {
@@ -23,19 +24,19 @@ TEST(SamplerProtoTest, WhatIsLeftOpenIsTheModels) {
 }
 
 TEST(SamplerProtoTest, EveryField) {
-  v1::SampleRequest message;
-  v1::Sampler* sampler = message.mutable_sampler();
-  sampler->set_kind(v1::Sampler::KIND_UNIPC);
-  sampler->set_steps(7);
-  sampler->set_eta(0.25f);
-  sampler->set_timestep_spacing(v1::Sampler::TIMESTEP_SPACING_TRAILING);
-  sampler->set_sigmas(v1::Sampler::SIGMAS_BETA);
-  sampler->set_variance(v1::Sampler::VARIANCE_FIXED_LARGE);
-  sampler->set_clip_sample(false);
-  sampler->set_clip_sample_range(2);
-  sampler->set_use_clipped_model_output(true);
-  sampler->set_thresholding(true);
-  sampler->set_flow_shift(3);
+  auto message = Proto<v1::SampleRequest>(R"pb(sampler {
+                                                 kind: KIND_UNIPC
+                                                 steps: 7
+                                                 eta: 0.25
+                                                 timestep_spacing: TIMESTEP_SPACING_TRAILING
+                                                 sigmas: SIGMAS_BETA
+                                                 variance: VARIANCE_FIXED_LARGE
+                                                 clip_sample: false
+                                                 clip_sample_range: 2
+                                                 use_clipped_model_output: true
+                                                 thresholding: true
+                                                 flow_shift: 3
+                                               })pb");
   const auto options = OptionsOf(message, TestModel());
   ASSERT_TRUE(options.ok()) << options.status();
   SamplerOptions expected;
@@ -52,7 +53,7 @@ TEST(SamplerProtoTest, EveryField) {
   expected.flow_shift = 3;
   EXPECT_EQ(*options, expected);
 
-  sampler->set_thresholding(false);  // not the same as leaving it out
+  message.mutable_sampler()->set_thresholding(false);  // not the same as leaving it out
   EXPECT_EQ(OptionsOf(message, TestModel())->thresholding, false);
 }
 

@@ -52,12 +52,15 @@ TEST(TensorProtoTest, BadTensorsAreToldWhatIsWrong) {
   no_type.set_dtype(v1::DATA_TYPE_UNSPECIFIED);
   v1::Tensor unknown_type = no_type;
   unknown_type.set_dtype(static_cast<v1::DataType>(42));
+  v1::Tensor integers = no_type;
+  integers.set_dtype(v1::DATA_TYPE_INT64);
   v1::Tensor cut = Make({1, 1, 1, 2}, {0, 0});
   cut.mutable_data()->pop_back();
   constexpr int64_t kHuge = int64_t{1} << 62;
   const Bad cases[] = {
       {"dtype missing", no_type, "x_0.dtype", "0"},
       {"dtype unknown", unknown_type, "x_0.dtype", "42"},
+      {"int64", integers, "x_0.dtype", "FLOAT32"},
       {"rank", Make({1, 2}, {0, 0}), "x_0.shape", "[1, 2]"},
       {"no shape", Make({}, {0, 0}), "x_0.shape", "[]"},
       {"zero", Make({0, 1, 1, 2}, {}), "x_0.shape", "[0, 1, 1, 2]"},
@@ -65,10 +68,13 @@ TEST(TensorProtoTest, BadTensorsAreToldWhatIsWrong) {
       {"overflow", Make({kHuge, 1, 1, 2}, {0, 0}), "x_0.shape", "4611686018427387904"},
       {"2^32 + 1 samples", Make({(int64_t{1} << 32) + 1, 1, 1, 2}, {0, 0}), "x_0.shape",
        "4294967297"},
+      {"2^64 times as many", Make({int64_t{1} << 33, int64_t{1} << 31, 1, 2}, {0, 0}), "x_0.shape",
+       "8589934592"},
       {"other extents", Make({1, 1, 2, 1}, {0, 0}), "x_0.shape", "[n, 1, 1, 2]"},
       {"too many", Make({5, 1, 1, 2}, std::vector<float>(10)), "x_0.shape", "4 samples"},
       {"rank of 1000", Make(std::vector<int64_t>(1000, 1), {0}), "x_0.shape", "…"},
       {"a byte too few", cut, "x_0.data", "7 bytes"},
+      {"no bytes", Make({1, 1, 1, 2}, {}), "x_0.data", "0 bytes"},
       {"too many values", Make({1, 1, 1, 2}, {0, 0, 0}), "x_0.data", "12 bytes"},
       {"nan", Make({1, 1, 1, 2}, {0, kNan}), "x_0.data", "nan (value 1)"},
       {"inf", Make({1, 1, 1, 2}, {kInf, 0}), "x_0.data", "inf (value 0)"},

@@ -1,9 +1,10 @@
 """Where the programs and the bundled model lie."""
 
 import os
+import shutil
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(os.environ.get("DENOISE_BUILD", ROOT / "build")).resolve() / "bin"
 DENOISED = BIN / "denoised"
 DENOISE = BIN / "denoise"
@@ -17,3 +18,10 @@ def clean_environment() -> dict[str, str]:
     tuning and of overload ask for them by flag."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("DENOISED_", "DENOISE_"))}
     return kept | {"DENOISED_TUNE_SECONDS": "0", "DENOISED_MAX_BACKLOG": "0"}
+
+
+def program(name: str) -> str:
+    """The path of a program that ./dev puts into .venv/bin, or that the machine has."""
+    found = shutil.which(name, path=ROOT / ".venv" / "bin") or shutil.which(name)
+    assert found, f"{name} is neither in .venv/bin nor on the PATH: ./dev test gets it"
+    return found

@@ -4,6 +4,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from .paths import program
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -14,7 +16,7 @@ class Pair:
 
 
 def _openssl(*arguments) -> None:
-    done = subprocess.run(["openssl", *map(str, arguments)], capture_output=True, text=True)
+    done = subprocess.run([program("openssl"), *map(str, arguments)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 

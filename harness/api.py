@@ -4,6 +4,7 @@ import atexit
 import shutil
 import sys
 import tempfile
+import types
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from .paths import ROOT
 from .waiting import PATIENCE
 
 
-def _generate() -> str:
+def _generate() -> None:
+    """Makes the package `denoise` importable, from a folder that goes with this process."""
     folder = tempfile.mkdtemp(prefix="denoise-stubs-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     status = protoc.main(
@@ -31,10 +33,11 @@ def _generate() -> str:
     )
     if status != 0:
         raise RuntimeError("protoc failed on denoise/v1/diffusion.proto")
-    return folder
+    package = sys.modules["denoise"] = types.ModuleType("denoise")
+    package.__path__ = [f"{folder}/denoise"]
 
 
-sys.path.insert(0, _generate())
+_generate()
 from denoise.v1 import diffusion_pb2 as pb  # noqa: E402
 from denoise.v1 import diffusion_pb2_grpc as pb_grpc  # noqa: E402
 

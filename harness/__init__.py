@@ -1,0 +1,1 @@
+"""What tests, benchmarks and the simulation share: the server as a process, its API, and diffusers as the judge."""

@@ -1,1 +1,0 @@
-"""What the integration tests share: the server as a process, its API, and diffusers as the reference."""
