@@ -11,6 +11,7 @@
 #include "server/engine/policy.h"
 #include "server/log/log.h"
 #include "server/rpc/access/tls.h"
+#include "server/rpc/connection_options.h"
 
 namespace denoise {
 
@@ -60,6 +61,7 @@ struct Flags {
   uint64_t max_state_bytes = 256u << 10;  // of a request, waiting for its reader
   double write_timeout_seconds = 60;
   double drain_grace_seconds = 30;
+  ConnectionOptions connections;
 
   std::string log_level = "info";
   LogFormat log_format = LogFormat::kText;
