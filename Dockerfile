@@ -16,6 +16,7 @@ RUN LIBTORCH=/none ./dev setup
 COPY CMakeLists.txt CMakePresets.json ./
 COPY cmake cmake
 COPY proto proto
+COPY net net
 COPY client client
 
 FROM packages AS build-viewer
@@ -59,7 +60,7 @@ RUN cmake --install build --prefix /dist --strip \
 FROM debian:bookworm-slim AS server
 RUN apt-get update \
     && apt-get install -y --no-install-recommends \
-       libgrpc++1.51 libprometheus-cpp-core1.0 libprometheus-cpp-pull1.0 libpng16-16 \
+       libcpp-httplib0.11 libgrpc++1.51 libprometheus-cpp-core1.0 libpng16-16 \
        libjemalloc2 libprotobuf32 libspdlog1.10 libssl3 \
     && apt-get clean && rm -rf /var/lib/apt/lists/*
 COPY --from=build /dist /usr/local

@@ -19,10 +19,10 @@ std::string EnvironmentName(const std::string& flag) {
   return name;
 }
 
-// "10s", "500ms", "2m", or seconds as a number.
-CLI::Validator Duration() {
+// "10s", "500ms", "2m", or seconds as a number; at least so many seconds.
+CLI::Validator Duration(double least = 0) {
   return CLI::Validator(
-      [](std::string& text) -> std::string {
+      [least](std::string& text) -> std::string {
         static const std::regex kDuration(R"((\d+(?:\.\d+)?)(ms|s|m|h)?)");
         std::smatch match;
         if (!std::regex_match(text, match, kDuration)) {
@@ -30,7 +30,9 @@ CLI::Validator Duration() {
         }
         const std::string unit = match[2];
         const double factor = unit == "ms" ? 1e-3 : unit == "m" ? 60 : unit == "h" ? 3600 : 1;
-        text = std::to_string(std::stod(match[1]) * factor);
+        const double seconds = std::stod(match[1]) * factor;
+        if (seconds < least) return "'" + text + "' is too short";
+        text = std::to_string(seconds);
         return "";
       },
       "DURATION");
@@ -225,6 +227,44 @@ std::variant<Flags, int> ParseFlags(int argc, char** argv) {
       limits)
       ->transform(Duration());
   add("--drain-grace", flags.drain_grace_seconds, "Time for running chains after SIGTERM", limits)
+      ->transform(Duration());
+
+  const char* connections = "Connections of callers";
+  ConnectionOptions& connection = flags.connections;
+  add("--max-connections", connection.max_connections,
+      "In all; fewer where the process may have fewer than these and 128 descriptors", connections)
+      ->check(CLI::Range(1u, 1'000'000u));
+  add("--max-connections-per-address", connection.max_per_address,
+      "Of those, of one address: an IPv4 address, or the first 64 bits of an IPv6 address",
+      connections)
+      ->check(CLI::Range(1u, 1'000'000u));
+  add("--max-calls-per-connection", connection.max_calls, "Calls of one connection at once",
+      connections)
+      ->check(CLI::Range(1u, 1'000'000u));
+  add("--handshake-timeout", connection.handshake_timeout,
+      "Time for a new connection to say that it speaks TLS or HTTP/2, and then for the handshake",
+      connections)
+      ->transform(Duration(1e-3));
+  add("--max-connection-idle", connection.max_idle,
+      "A connection that has had no call for so long is closed; 0: never", connections)
+      ->transform(Duration());
+  add("--max-connection-age", connection.max_age,
+      "A connection that is older takes no new calls, so that callers connect anew, and find "
+      "servers that have come since; 0: never",
+      connections)
+      ->transform(Duration());
+  add("--max-connection-age-grace", connection.max_age_grace,
+      "Time for its calls, which are then cut off; 0: no limit", connections)
+      ->transform(Duration());
+  add("--keepalive", connection.keepalive,
+      "A connection that is silent for so long is pinged; 0: never", connections)
+      ->transform(Duration());
+  add("--keepalive-timeout", connection.keepalive_timeout,
+      "Time for its answer, and for what is sent to arrive, before it is closed", connections)
+      ->transform(Duration(1e-3));
+  add("--min-ping-interval", connection.min_ping_interval,
+      "A connection that pings more often, while nothing else is sent, is closed at the fourth ping",
+      connections)
       ->transform(Duration());
 
   const char* other = "Other";

@@ -11,6 +11,7 @@
 #include "server/engine/policy.h"
 #include "server/log/log.h"
 #include "server/rpc/access/tls.h"
+#include "server/rpc/connection_options.h"
 
 namespace denoise {
 
@@ -61,6 +62,7 @@ struct Flags {
   double write_timeout_seconds = 60;
   double watchdog_seconds = 120;
   double drain_grace_seconds = 30;
+  ConnectionOptions connections;
 
   std::string log_level = "info";
   LogFormat log_format = LogFormat::kText;

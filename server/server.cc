@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "server/descriptors.h"
 #include "server/devices.h"
 #include "server/engine/chain_exchange.h"
 #include "server/engine/clock.h"
@@ -36,6 +37,8 @@
 
 namespace denoise {
 namespace {
+
+constexpr uint32_t kAdminConnections = 32;
 
 // The error of what a flag asked for.
 absl::Status OfFlag(const char* flag, const absl::Status& status) {
@@ -66,6 +69,7 @@ struct Server::Parts {
   // A scrape may come while the queue is destroyed.
   ~Parts() { metrics.SetRequestsWaiting(nullptr); }
 
+  absl::Status CheckDescriptors();
   absl::Status CheckCredentials();
   // Loads, examines and tunes; before there are engines, which would disturb the measuring.
   absl::Status LoadModels(const std::vector<ModelFolder>& folders);
@@ -79,6 +83,7 @@ struct Server::Parts {
   void SayServing(bool serving);
 
   const Flags flags;
+  uint32_t max_connections = 0;  // of callers
   Devices devices;
   const TuningCache tuning_cache;
   LoadOptions load_options;  // of the models after the first
@@ -102,6 +107,19 @@ struct Server::Parts {
   std::unique_ptr<MemoryWatch> memory_watch;
   std::unique_ptr<Watchdog> watchdog;  // also while the engines are joined
 };
+
+absl::Status Server::Parts::CheckDescriptors() {
+  const uint64_t descriptors = RaiseDescriptorLimit();
+  const auto connections = ConnectionsWithin(descriptors, flags.connections.max_connections);
+  if (!connections.ok()) return connections.status();
+  max_connections = *connections;
+  if (max_connections < flags.connections.max_connections) {
+    spdlog::warn("--max-connections is {}, but {} descriptors allow {}: raise their limit "
+                 "(ulimit -Hn)",
+                 flags.connections.max_connections, descriptors, max_connections);
+  }
+  return absl::OkStatus();
+}
 
 // Before the models are loaded, which takes longer.
 absl::Status Server::Parts::CheckCredentials() {
@@ -239,9 +257,12 @@ absl::Status Server::Parts::OpenPorts() {
   options.max_message_bytes = flags.max_message_bytes;
   options.tls = flags.tls;
   options.tokens = tokens.get();
+  options.connections = flags.connections;
+  options.connections.max_connections = max_connections;
   auto started = GrpcServer::Start(options, {service.get(), inference.get()});
   if (!started.ok()) return OfFlag("--listen", started.status());
   grpc = *std::move(started);
+  metrics.AddPort("grpc", grpc->connections());
   if (!flags.admin_listen.empty()) {
     if (absl::Status status = OpenAdminPort(); !status.ok()) return status;
   }
@@ -280,9 +301,12 @@ absl::Status Server::Parts::OpenAdminPort() {
   admin = std::make_unique<ModelAdminService>(manager.get(), &metrics, &clock);
   GrpcServer::Options options;
   options.address = flags.admin_listen;
+  options.connections = flags.connections;
+  options.connections.max_connections = kAdminConnections;
   auto started = GrpcServer::Start(options, {admin.get()});
   if (!started.ok()) return OfFlag("--admin-listen", started.status());
   admin_grpc = *std::move(started);
+  metrics.AddPort("admin", admin_grpc->connections());
   admin_grpc->SetServing(true);
   spdlog::info("ModelAdmin on {}:{}", flags.admin_listen.substr(0, flags.admin_listen.rfind(':')),
                admin_grpc->port());
@@ -311,6 +335,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Flags& flags) {
   auto folders = Folders(flags);
   if (!folders.ok()) return folders.status();
   auto parts = std::make_unique<Parts>(flags);
+  if (absl::Status status = parts->CheckDescriptors(); !status.ok()) return status;
   if (absl::Status status = parts->CheckCredentials(); !status.ok()) return status;
   if (absl::Status status = parts->LoadModels(*folders); !status.ok()) return status;
   if (absl::Status status = parts->StartEngines(); !status.ok()) return status;

@@ -1,5 +1,4 @@
 // denoise-viewer: a web page that shows how samples come about.
-#include <pthread.h>
 #include <sysexits.h>
 
 #include <csignal>
@@ -8,7 +7,6 @@
 #include <iostream>
 #include <set>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "CLI/CLI.hpp"
@@ -30,19 +28,6 @@ CLI::Validator IsHostPort() {
         return ParseHostPort(text, &parsed) ? "" : "'" + text + "' is not HOST:PORT";
       },
       "HOST:PORT");
-}
-
-// Serves until SIGINT or SIGTERM.
-int Serve(ViewerServer& viewer, const sigset_t& signals) {
-  std::thread watcher([&] {
-    int signal = 0;
-    sigwait(&signals, &signal);
-    viewer.Stop();
-  });
-  viewer.Serve();
-  pthread_kill(watcher.native_handle(), SIGTERM);  // where it has ended without a signal
-  watcher.join();
-  return EX_OK;
 }
 
 }  // namespace
@@ -72,6 +57,14 @@ int main(int argc, char** argv) try {
       ->envname("DENOISE_VIEWER_ALLOW_HOST");
   app.add_option("--max-runs", options.max_runs, "Runs at once, of all pages")
       ->check(CLI::Range(1, 64))
+      ->capture_default_str();
+  app.add_option("--max-connections", options.connections.max_connections,
+                 "Connections of browsers, in all")
+      ->check(CLI::Range(1, 65536))
+      ->capture_default_str();
+  app.add_option("--max-connections-per-address", options.connections.max_per_address,
+                 "Of those, of one address")
+      ->check(CLI::Range(1, 65536))
       ->capture_default_str();
   bool probe = false;
   app.add_flag("--probe", probe, "Ask the viewer at --listen for its page, and exit 0 or 1");
@@ -108,14 +101,16 @@ int main(int argc, char** argv) try {
     std::cerr << "denoise-viewer: --server: " << client.status().message() << std::endl;
     return EX_USAGE;
   }
-  auto viewer = ViewerServer::Create(*client, options);
+  auto viewer = ViewerServer::Start(*client, options);
   if (!viewer.ok()) {
     std::cerr << "denoise-viewer: " << viewer.status().message() << std::endl;
     return EX_UNAVAILABLE;
   }
   std::cout << "denoise-viewer: ready http://" << listen.substr(0, listen.rfind(':')) << ":"
             << (*viewer)->port() << "/" << std::endl;
-  return Serve(**viewer, signals);
+  int signal = 0;
+  sigwait(&signals, &signal);
+  return EX_OK;
 } catch (const std::exception& error) {  // such as memory that ran out
   std::fprintf(stderr, "denoise-viewer: %s\n", error.what());
   return EX_SOFTWARE;

@@ -10,7 +10,7 @@
 #include "client/viewer/figures.h"
 #include "client/viewer/request.h"
 #include "client/viewer/run_stream.h"
-#include "httplib.h"
+#include "net/http_server.h"
 
 namespace denoise::viewer {
 namespace {
@@ -67,16 +67,16 @@ const char* TypeOf(const std::string& path) {
 class ViewerServer::Impl {
  public:
   Impl(Client client, ViewerOptions options)
-      : client_(std::move(client)), options_(std::move(options)) {}
+      : client_(std::move(client)),
+        options_(std::move(options)),
+        http_({.limits = options_.connections}) {}
 
-  absl::Status Bind() {
-    // A thread for every run, and some for the rest.
-    const size_t threads = options_.max_runs + 8;
-    http_.new_task_queue = [threads] { return new httplib::ThreadPool(threads); };
-    // Else an idle connection would hold a thread.
-    http_.set_keep_alive_timeout(1);
-    http_.set_read_timeout(10);
-    http_.set_write_timeout(10);
+  ~Impl() {
+    stopping_ = true;
+    http_.Stop();
+  }
+
+  absl::Status Start() {
     http_.set_payload_max_length(options_.max_body_bytes);
     http_.set_default_headers({{"Content-Security-Policy", kContentSecurityPolicy},
                                {"X-Content-Type-Options", "nosniff"},
@@ -100,25 +100,19 @@ class ViewerServer::Impl {
                [this](const auto& request, auto& response) { Run(request, response); });
 
     HostPort& listen = options_.listen;
-    if (listen.port == 0) {
-      listen.port = http_.bind_to_any_port(listen.host);
-    } else if (!http_.bind_to_port(listen.host, listen.port)) {
-      listen.port = -1;
+    const bool v6 = absl::StrContains(listen.host, ":");
+    const absl::Status bound = http_.Bind(
+        absl::StrCat(v6 ? "[" : "", listen.host, v6 ? "]" : "", ":", listen.port));
+    if (!bound.ok()) {
+      return absl::UnavailableError(
+          absl::StrCat(std::string(bound.message()), " (choose another by --listen)"));
     }
-    if (listen.port <= 0) {
-      return absl::UnavailableError(absl::StrCat("cannot listen on ", listen.host,
-                                                 " (is it taken? choose another by --listen)"));
-    }
+    listen.port = http_.port();
     hosts_ = AllowedHosts(listen, options_.allowed_hosts);
-    return absl::OkStatus();
+    return http_.Start();
   }
 
-  int port() const { return options_.listen.port; }
-  void Serve() { http_.listen_after_bind(); }
-  void Stop() {
-    stopping_ = true;
-    http_.stop();
-  }
+  int port() const { return http_.port(); }
 
  private:
   void Serve(const std::string& path, const std::string& name, const std::string& text) {
@@ -127,8 +121,8 @@ class ViewerServer::Impl {
     });
   }
 
-  httplib::Server::HandlerResponse Admit(const httplib::Request& request,
-                                         httplib::Response& response) const {
+  HttpServer::HandlerResponse Admit(const httplib::Request& request,
+                                    httplib::Response& response) const {
     const std::string host = request.get_header_value("Host");
     auto status = CheckHost(host, hosts_);
     if (status.ok() && request.method != "GET" && request.method != "HEAD") {
@@ -141,11 +135,9 @@ class ViewerServer::Impl {
         status = absl::InvalidArgumentError("a body needs a content-length, and no encoding");
       }
     }
-    if (status.ok()) return httplib::Server::HandlerResponse::Unhandled;
+    if (status.ok()) return HttpServer::HandlerResponse::Unhandled;
     Fail(status, response);
-    // What follows on this connection may be a body that nobody has read.
-    response.set_header("Connection", "close");
-    return httplib::Server::HandlerResponse::Handled;
+    return HttpServer::HandlerResponse::Handled;
   }
 
   void Models(httplib::Response& response) {
@@ -217,21 +209,19 @@ class ViewerServer::Impl {
   std::set<std::string> hosts_;
   std::atomic<int> runs_{0};
   std::atomic<bool> stopping_{false};
-  httplib::Server http_;
+  HttpServer http_;
 };
 
 ViewerServer::ViewerServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 ViewerServer::~ViewerServer() = default;
 
-absl::StatusOr<std::unique_ptr<ViewerServer>> ViewerServer::Create(Client client,
-                                                                   ViewerOptions options) {
+absl::StatusOr<std::unique_ptr<ViewerServer>> ViewerServer::Start(Client client,
+                                                                  ViewerOptions options) {
   auto impl = std::make_unique<Impl>(std::move(client), std::move(options));
-  if (auto status = impl->Bind(); !status.ok()) return status;
+  if (auto status = impl->Start(); !status.ok()) return status;
   return std::unique_ptr<ViewerServer>(new ViewerServer(std::move(impl)));
 }
 
 int ViewerServer::port() const { return impl_->port(); }
-void ViewerServer::Serve() { impl_->Serve(); }
-void ViewerServer::Stop() { impl_->Stop(); }
 
 }  // namespace denoise::viewer

@@ -19,6 +19,7 @@
 #include "absl/status/statusor.h"
 #include "client/viewer/access.h"
 #include "denoise/client.h"
+#include "net/connection_table.h"
 
 namespace denoise::viewer {
 
@@ -29,19 +30,18 @@ struct ViewerOptions {
   std::optional<HostPort> metrics;  // of the server
   int max_runs = 8;                 // at once, of all pages
   size_t max_body_bytes = 4 << 20;
+  ConnectionLimits connections = {.max_connections = 128, .max_per_address = 64};
 };
 
 // Thread-safe.
 class ViewerServer {
  public:
-  // Bound, and not yet answering. UNAVAILABLE if the address is taken or not this machine's.
-  static absl::StatusOr<std::unique_ptr<ViewerServer>> Create(Client client, ViewerOptions options);
+  // Answers from now on. UNAVAILABLE if the address is taken or not this machine's.
+  static absl::StatusOr<std::unique_ptr<ViewerServer>> Start(Client client, ViewerOptions options);
+  // Ends the runs too.
   ~ViewerServer();
 
   int port() const;
-  // Answers until Stop(), which ends the runs too.
-  void Serve();
-  void Stop();
 
  private:
   class Impl;

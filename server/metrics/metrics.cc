@@ -1,6 +1,5 @@
 #include "server/metrics/metrics.h"
 
-#include <exception>
 #include <iterator>
 #include <map>
 #include <mutex>
@@ -8,8 +7,8 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "net/acceptor.h"
 #include "prometheus/counter.h"
 #include "prometheus/family.h"
 #include "prometheus/gauge.h"
@@ -22,6 +21,7 @@
 namespace denoise {
 namespace {
 
+using prometheus::ClientMetric;
 using prometheus::Counter;
 using prometheus::Family;
 using prometheus::Gauge;
@@ -59,7 +59,7 @@ MetricFamily GaugeFamily(std::string name, std::string help, double value) {
 // All that a scrape answers: the registry, and what is computed for it.
 //
 // std::mutex and not absl::Mutex: ThreadSanitizer does not see through distributions' Abseil.
-class Everything : public prometheus::Collectable {
+class Everything {
  public:
   Registry& registry() { return registry_; }
 
@@ -77,7 +77,12 @@ class Everything : public prometheus::Collectable {
     requests_waiting_ = std::move(read);
   }
 
-  std::vector<MetricFamily> Collect() const override {
+  void AddPort(const std::string& port, std::shared_ptr<const ConnectionCounts> counts) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    ports_[port] = std::move(counts);
+  }
+
+  std::vector<MetricFamily> Collect() const {
     std::vector<MetricFamily> families = registry_.Collect();
     {
       std::lock_guard<std::mutex> lock(mutex_);
@@ -92,6 +97,7 @@ class Everything : public prometheus::Collectable {
           "denoise_chains_parked", "Chains that wait until their caller has read.", parked));
       families.push_back(GaugeFamily("denoise_requests_waiting", "Requests in the waiting queue.",
                                      requests_waiting_ ? requests_waiting_() : 0));
+      AddConnections(&families);
     }
     std::vector<MetricFamily> process = process_.Collect();
     families.insert(families.end(), std::make_move_iterator(process.begin()),
@@ -100,12 +106,38 @@ class Everything : public prometheus::Collectable {
   }
 
  private:
+  // Under mutex_.
+  void AddConnections(std::vector<MetricFamily>* families) const {
+    MetricFamily open = {"denoise_connections", "Open connections of a port.",
+                         prometheus::MetricType::Gauge, {}};
+    MetricFamily most = {"denoise_connections_max", "How many there may be.",
+                         prometheus::MetricType::Gauge, {}};
+    MetricFamily refused = {"denoise_connections_refused_total",
+                            "Connections that were closed before they were served.",
+                            prometheus::MetricType::Counter, {}};
+    for (const auto& [port, counts] : ports_) {
+      ClientMetric metric;
+      metric.label = {{"port", port}};
+      metric.gauge.value = static_cast<double>(counts->open);
+      open.metric.push_back(metric);
+      metric.gauge.value = static_cast<double>(counts->max);
+      most.metric.push_back(metric);
+      for (size_t i = 0; i < kRefusals; ++i) {
+        metric.label = {{"port", port}, {"reason", std::string(RefusalName(Refusal(i)))}};
+        metric.counter.value = static_cast<double>(counts->refused[i]);
+        refused.metric.push_back(metric);
+      }
+    }
+    for (MetricFamily* family : {&open, &most, &refused}) families->push_back(std::move(*family));
+  }
+
   Registry registry_;
   ProcessCollector process_;
 
   mutable std::mutex mutex_;
   std::map<std::string, Chains> chains_;      // by device; shown as their sums
   std::function<double()> requests_waiting_;  // also called under mutex_, so that it can be unset
+  std::map<std::string, std::shared_ptr<const ConnectionCounts>> ports_;
 };
 
 Family<Counter>& CounterFamily(Registry& registry, const char* name, const char* help) {
@@ -114,21 +146,6 @@ Family<Counter>& CounterFamily(Registry& registry, const char* name, const char*
 
 Family<Histogram>& HistogramFamily(Registry& registry, const char* name, const char* help) {
   return prometheus::BuildHistogram().Name(name).Help(help).Register(registry);
-}
-
-// HOST:PORT, HOST not empty; anything else would be taken for civetweb's own notation of lists,
-// of TLS and of redirects.
-absl::Status CheckAddress(absl::string_view address) {
-  const size_t colon = address.rfind(':');
-  int port;
-  if (colon == absl::string_view::npos || colon == 0 ||
-      address.find(',') != absl::string_view::npos ||
-      !absl::SimpleAtoi(address.substr(colon + 1), &port) || port < 0 || port > 65535) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("the metrics address is '", address,
-                     "': must be HOST:PORT with a port from 0 (any) to 65535"));
-  }
-  return absl::OkStatus();
 }
 
 }  // namespace
@@ -255,18 +272,18 @@ void Metrics::SetRequestsWaiting(std::function<double()> read) {
   impl_->everything->SetRequestsWaiting(std::move(read));
 }
 
+void Metrics::AddPort(const std::string& port, std::shared_ptr<const ConnectionCounts> counts) {
+  impl_->everything->AddPort(port, std::move(counts));
+}
+
 absl::StatusOr<int> Metrics::Listen(absl::string_view address) {
-  if (absl::Status status = CheckAddress(address); !status.ok()) return status;
-  try {
-    auto server = std::make_unique<ScrapeServer>(std::string(address), impl_->everything);
-    if (server->port() == 0) return absl::InternalError("the metrics server has no port");
-    impl_->server = std::move(server);
-    return impl_->server->port();
-  } catch (const std::exception&) {  // civetweb's says nothing of the cause
-    return absl::UnavailableError(
-        absl::StrCat("the metrics address ", address,
-                     " cannot be bound: is its port taken, or is the host not this machine's?"));
-  }
+  auto server = ScrapeServer::Start(std::string(address), [everything = impl_->everything] {
+    return prometheus::TextSerializer().Serialize(everything->Collect());
+  });
+  if (!server.ok()) return server.status();
+  impl_->server = *std::move(server);
+  AddPort("metrics", impl_->server->connections());
+  return impl_->server->port();
 }
 
 std::string Metrics::Text() const {

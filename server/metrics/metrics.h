@@ -18,6 +18,8 @@ class Histogram;
 
 namespace denoise {
 
+struct ConnectionCounts;
+
 // Handles of one engine thread; made once, so that the hot path never looks a metric up. The
 // seconds of ticks and of denoiser and decoder calls are labelled device="cpu:0", the others are
 // shared by all engines.
@@ -63,9 +65,12 @@ class Metrics {
   // requests_waiting, read at every scrape, on the scraper's thread; unset it (nullptr) before what
   // it reads is destroyed.
   void SetRequestsWaiting(std::function<double()> read);
+  // connections{port}, connections_max{port} and connections_refused_total{port,reason} of what
+  // listens; `port` is one of grpc, admin and metrics.
+  void AddPort(const std::string& port, std::shared_ptr<const ConnectionCounts> counts);
 
-  // Serves GET /metrics on HOST:PORT (port 0: any) until destroyed. Once; returns the port.
-  // INVALID_ARGUMENT where it is no HOST:PORT, UNAVAILABLE where it cannot be bound; both name it.
+  // Serves GET /metrics on HOST:PORT (port 0: any) until destroyed. Once; returns the port. The
+  // errors are those of Listener::Open().
   absl::StatusOr<int> Listen(absl::string_view address);
 
   // The text exposition format, for tests.

@@ -4,15 +4,15 @@
 
 #include <vector>
 
-#include "prometheus/collectable.h"
+#include "prometheus/metric_family.h"
 #include "prometheus/metric_family.h"
 
 namespace denoise {
 
 // Reads /proc/self at every scrape; what cannot be read is left out. Thread-safe.
-class ProcessCollector : public prometheus::Collectable {
+class ProcessCollector {
  public:
-  std::vector<prometheus::MetricFamily> Collect() const override;
+  std::vector<prometheus::MetricFamily> Collect() const;
 };
 
 }  // namespace denoise

@@ -2,35 +2,31 @@
 #ifndef DENOISE_SERVER_METRICS_SCRAPE_SERVER_H_
 #define DENOISE_SERVER_METRICS_SCRAPE_SERVER_H_
 
-#include <atomic>
+#include <functional>
 #include <memory>
 #include <string>
 
-#include "prometheus/collectable.h"
-#include "prometheus/exposer.h"
+#include "absl/status/statusor.h"
+#include "net/http_server.h"
 
 namespace denoise {
 
-// Serves GET /metrics until it is destroyed.
+// Serves GET /metrics until it is destroyed, which waits for the scrapes under way.
 class ScrapeServer {
  public:
-  // `address`: HOST:PORT; port 0: any. Throws what civetweb throws where that cannot be bound.
-  ScrapeServer(const std::string& address, const std::shared_ptr<prometheus::Collectable>& metrics);
-  // Returns when no scrape is under way; an idle server ends at once.
-  ~ScrapeServer();
-  ScrapeServer(const ScrapeServer&) = delete;
-  ScrapeServer& operator=(const ScrapeServer&) = delete;
+  // `address` as for Listener::Open(), whose errors are these. `text` makes an answer, on threads
+  // of the server.
+  static absl::StatusOr<std::unique_ptr<ScrapeServer>> Start(const std::string& address,
+                                                             std::function<std::string()> text);
 
-  // 0: it has none.
-  int port() const { return port_; }
+  int port() const { return http_.port(); }
+  std::shared_ptr<const ConnectionCounts> connections() const { return http_.counts(); }
 
  private:
-  // Connects again and again until `gone`.
-  void Knock(const std::atomic<bool>& gone) const;
+  explicit ScrapeServer(std::function<std::string()> text);
 
-  const std::string host_;
-  int port_ = 0;
-  std::unique_ptr<prometheus::Exposer> exposer_;
+  const std::function<std::string()> text_;
+  HttpServer http_;
 };
 
 }  // namespace denoise

@@ -4,7 +4,6 @@
 #include <limits>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "grpc/grpc.h"
 #include "grpc/support/log.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
@@ -13,6 +12,7 @@
 #include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server_builder.h"
 #include "server/rpc/access/authentication.h"
+#include "server/rpc/connections.h"
 #include "server/rpc/messages/text.h"
 #include "spdlog/spdlog.h"
 
@@ -34,10 +34,6 @@ void InitOnce() {
   (void)done;
 }
 
-int Milliseconds(absl::Duration duration) {
-  return static_cast<int>(absl::ToInt64Milliseconds(duration));
-}
-
 void SetLimits(const GrpcServer::Options& options, grpc::ServerBuilder* builder) {
   const auto max_message = static_cast<int>(
       std::min<uint64_t>(options.max_message_bytes, std::numeric_limits<int>::max()));
@@ -48,22 +44,6 @@ void SetLimits(const GrpcServer::Options& options, grpc::ServerBuilder* builder)
     builder->SetCompressionAlgorithmSupportStatus(algorithm, false);
   }
   builder->AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, 16 << 10);
-  builder->AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS,
-                              static_cast<int>(options.max_concurrent_streams));
-  // A peer that is gone without closing its connection is detected, with or without a call; one
-  // that pings too often is disconnected.
-  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, Milliseconds(options.keepalive_time));
-  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS,
-                              Milliseconds(options.keepalive_timeout));
-  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
-  builder->AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
-  builder->AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 5'000);
-  builder->AddChannelArgument(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 3);
-  // Peers that connect and do not complete the handshake.
-  builder->AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, 10'000);
-  // Else a second server on the same port would be silently given half of its connections.
-  builder->AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-
   // Of all connections' buffers. Reflection is the only service with threads of its own.
   grpc::ResourceQuota quota("denoised");
   quota.Resize(std::max<size_t>(size_t{512} << 20, options.max_message_bytes * 8));
@@ -78,8 +58,9 @@ void SetLimits(const GrpcServer::Options& options, grpc::ServerBuilder* builder)
 absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(
     const Options& options, const std::vector<grpc::Service*>& services) {
   InitOnce();
+  auto listener = Listener::Open(options.address);
+  if (!listener.ok()) return listener.status();
   grpc::ServerBuilder builder;
-  int port = 0;
   const auto credentials = MakeServerCredentials(options.tls);
   if (options.tokens != nullptr) {
     if (!options.tls.enabled()) {
@@ -88,22 +69,25 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(
     }
     credentials->SetAuthMetadataProcessor(MakeAuthenticator(options.tokens));
   }
-  builder.AddListeningPort(options.address, credentials, &port);
+  auto connections = builder.experimental().AddExternalConnectionAcceptor(
+      grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD, credentials);
   for (grpc::Service* service : services) builder.RegisterService(service);
   SetLimits(options, &builder);
+  SetConnectionLimits(options.connections, &builder);
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
-  if (server == nullptr || port <= 0) {
-    return absl::UnavailableError(
-        absl::StrCat("cannot listen on ", Quote(options.address),
-                     ": the port is in use, or this is no HOST:PORT of this machine"));
-  }
-  auto made = std::unique_ptr<GrpcServer>(new GrpcServer(std::move(server), port));
-  made->SetServing(false);
-  return made;
+  if (server == nullptr) return absl::InternalError("gRPC could not be started");
+  server->GetHealthCheckService()->SetServingStatus("", false);
+  auto acceptor = AcceptConnections(*std::move(listener), options.connections,
+                                    options.tls.enabled(), std::move(connections));
+  if (!acceptor.ok()) return acceptor.status();
+  return std::unique_ptr<GrpcServer>(new GrpcServer(std::move(server), *std::move(acceptor)));
 }
 
-GrpcServer::GrpcServer(std::unique_ptr<grpc::Server> server, int port)
-    : server_(std::move(server)), port_(port) {}
+GrpcServer::GrpcServer(std::unique_ptr<grpc::Server> server, std::unique_ptr<Acceptor> acceptor)
+    : server_(std::move(server)),
+      port_(acceptor->port()),
+      connections_(acceptor->counts()),
+      acceptor_(std::move(acceptor)) {}
 
 GrpcServer::~GrpcServer() { Shutdown(std::chrono::system_clock::now()); }
 
@@ -116,6 +100,10 @@ void GrpcServer::SetModelServing(const std::string& model, bool serving) {
 }
 
 void GrpcServer::Shutdown(std::chrono::system_clock::time_point deadline) {
+  {
+    MutexLock lock(mutex_);
+    acceptor_.reset();  // gRPC would not close what it is given from now on
+  }
   server_->GetHealthCheckService()->Shutdown();
   server_->Shutdown(deadline);
 }

@@ -9,11 +9,13 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "absl/time/time.h"
 #include "grpcpp/impl/service_type.h"
 #include "grpcpp/server.h"
+#include "net/acceptor.h"
+#include "server/engine/mutex.h"
 #include "server/rpc/access/tls.h"
 #include "server/rpc/access/token_file.h"
+#include "server/rpc/connection_options.h"
 
 namespace denoise {
 
@@ -23,18 +25,15 @@ class GrpcServer {
   struct Options {
     std::string address = "127.0.0.1:8500";  // HOST:PORT; port 0: any
     uint64_t max_message_bytes = 64 << 20;   // either way
-    uint32_t max_concurrent_streams = 1024;  // of one connection
-    // A connection that is silent for so long is pinged, and closed when it does not answer in
-    // time.
-    absl::Duration keepalive_time = absl::Seconds(20);
-    absl::Duration keepalive_timeout = absl::Seconds(10);
+    ConnectionOptions connections;
     CertificateFiles tls;  // that CheckCertificateFiles() has passed
     // Of callers; outlives the server. Null: everybody may call. Needs TLS.
     TokenFile* tokens = nullptr;
   };
 
   // Binds and serves `services`, which outlive the server; health says NOT_SERVING. UNAVAILABLE,
-  // naming the address, where it cannot be bound; INVALID_ARGUMENT for tokens without TLS.
+  // naming the address, where it cannot be bound; INVALID_ARGUMENT where it is none, and for tokens
+  // without TLS.
   static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(
       const Options& options, const std::vector<grpc::Service*>& services);
 
@@ -42,6 +41,7 @@ class GrpcServer {
   ~GrpcServer();
 
   int port() const { return port_; }
+  std::shared_ptr<const ConnectionCounts> connections() const { return connections_; }
 
   // What grpc.health.v1 says of "" (the server), and of one model.
   void SetServing(bool serving);
@@ -52,10 +52,13 @@ class GrpcServer {
   void Shutdown(std::chrono::system_clock::time_point deadline);
 
  private:
-  GrpcServer(std::unique_ptr<grpc::Server> server, int port);
+  GrpcServer(std::unique_ptr<grpc::Server> server, std::unique_ptr<Acceptor> acceptor);
 
   const std::unique_ptr<grpc::Server> server_;
   const int port_;
+  const std::shared_ptr<const ConnectionCounts> connections_;
+  Mutex mutex_;
+  std::unique_ptr<Acceptor> acceptor_ ABSL_GUARDED_BY(mutex_);  // until Shutdown()
 };
 
 }  // namespace denoise

@@ -86,8 +86,35 @@ test("a run is drawn to its end, scrubbed, and its link gives the same picture",
   const link = await page.locator(".card a").getAttribute("href");
   await page.close();
   await open(link);
+  assert.equal(await page.locator("[name=class]").inputValue(), "7");
+  await page.locator(".primary").click();
   await card("done").waitFor();
   assert.equal(await pixels(1), last);
+});
+
+test("a link that another page opens starts no run", async () => {
+  const elsewhere = http.createServer((request, response) => {
+    response.setHeader("Content-Type", "text/html");
+    response.end(`<a href="${viewer.url}?seed=1&n=64&steps=1000">look</a>`);
+  });
+  await new Promise((resolve) => elsewhere.listen(0, "127.0.0.1", resolve));
+  try {
+    page = await browser.newPage();
+    page.setDefaultTimeout(60000);
+    const runs = [];
+    page.on("request", (request) => { if (request.url().endsWith("/api/runs")) runs.push(request); });
+    await page.goto(`http://127.0.0.1:${elsewhere.address().port}/`);
+    await page.locator("a").click();
+    await page.locator(".dot.up").waitFor();
+    assert.equal(await page.locator("[name=steps]").inputValue(), "1000");  // so the link has been read
+    assert.deepEqual(runs, []);
+    assert.equal(await page.locator(".card").count(), 0);
+    await page.locator(".primary").click();
+    await page.locator(".card").waitFor();
+    assert.equal(runs.length, 1);  // what the first assertion would have seen
+  } finally {
+    elsewhere.close();
+  }
 });
 
 test("runs go on at once, and one is cancelled by itself", async () => {
@@ -252,6 +279,7 @@ test("it fits a phone, and keeps its theme", async () => {
   try {
     page = await context.newPage();
     await page.goto(`${viewer.url}?seed=1&n=9&steps=4`);
+    await page.locator(".primary").tap();
     await card("done").waitFor();
     assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), size.width);
     const form = await page.locator("#form").boundingBox(), run = await page.locator(".card").boundingBox();

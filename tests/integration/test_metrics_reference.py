@@ -11,7 +11,7 @@ from harness.models import SickDenoiser, write_model
 from harness.paths import ROOT
 from harness.server import ONE_ENGINE
 
-ROW = re.compile(r"^\| `((?:denoise|process|exposer)_\w+)` \| (\w+) \| ([\w, ]*?) ?\| .+ \|$", re.M)
+ROW = re.compile(r"^\| `((?:denoise|process)_\w+)` \| (\w+) \| ([\w, ]*?) ?\| .+ \|$", re.M)
 
 
 def documented() -> dict[str, tuple[str, frozenset[str]]]:

@@ -199,7 +199,7 @@ $("evaluate").onclick = () => {
     { kind: "evaluate", model: model.name, image: pad.bytes(), seed: numberOf(fields.seed), class: label, terms });
 };
 
-// --- links: what the address says, the form says, and is run ---
+// --- links: what the address says, the form says; whether it is run, a person says, for any page may link to this one ---
 
 function readLink() {
   const link = new URLSearchParams(location.search);
@@ -213,7 +213,6 @@ function readLink() {
   for (const name of ["sampler", "steps", "class", "guidance", "seed", "n"]) {
     if (link.has(name)) fields[name].value = link.get(name);
   }
-  if (link.has("seed") && form.checkValidity()) sample();
 }
 
 // --- the form's parts ---
