@@ -56,6 +56,22 @@ MetricFamily GaugeFamily(std::string name, std::string help, double value) {
   return family;
 }
 
+MetricFamily MemoryFamily(const MemoryGauges& memory) {
+  MetricFamily family{"denoise_memory_budget_bytes",
+                      "Memory that callers make the server hold.",
+                      prometheus::MetricType::Gauge,
+                      {}};
+  for (const auto& [kind, bytes] : {std::pair<const char*, double>{"messages", memory.messages},
+                                    {"requests", memory.requests},
+                                    {"results", memory.results}}) {
+    prometheus::ClientMetric metric;
+    metric.label = {{"kind", kind}};
+    metric.gauge.value = bytes;
+    family.metric.push_back(std::move(metric));
+  }
+  return family;
+}
+
 // All that a scrape answers: the registry, and what is computed for it.
 //
 // std::mutex and not absl::Mutex: ThreadSanitizer does not see through distributions' Abseil.
@@ -73,6 +89,11 @@ class Everything : public prometheus::Collectable {
     requests_waiting_ = std::move(read);
   }
 
+  void SetMemory(std::function<MemoryGauges()> read) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    memory_ = std::move(read);
+  }
+
   std::vector<MetricFamily> Collect() const override {
     std::vector<MetricFamily> families = registry_.Collect();
     {
@@ -82,6 +103,11 @@ class Everything : public prometheus::Collectable {
       families.push_back(GaugeFamily("denoise_chains_active", "Chains being sampled.", chains));
       families.push_back(GaugeFamily("denoise_requests_waiting", "Requests in the waiting queue.",
                                      requests_waiting_ ? requests_waiting_() : 0));
+      const MemoryGauges memory = memory_ ? memory_() : MemoryGauges();
+      families.push_back(MemoryFamily(memory));
+      families.push_back(GaugeFamily("denoise_memory_budget_limit_bytes",
+                                     "What all kinds of memory_budget_bytes may hold together.",
+                                     memory.limit));
     }
     std::vector<MetricFamily> process = process_.Collect();
     families.insert(families.end(), std::make_move_iterator(process.begin()),
@@ -95,7 +121,9 @@ class Everything : public prometheus::Collectable {
 
   mutable std::mutex mutex_;
   std::map<std::string, Gauge> chains_active_;  // by device; shown as their sum
-  std::function<double()> requests_waiting_;    // also called under mutex_, so that it can be unset
+  // Also called under mutex_, so that they can be unset.
+  std::function<double()> requests_waiting_;
+  std::function<MemoryGauges()> memory_;
 };
 
 Family<Counter>& CounterFamily(Registry& registry, const char* name, const char* help) {
@@ -241,6 +269,10 @@ void Metrics::ModelLoaded(const std::string& model, double seconds) {
 
 void Metrics::SetRequestsWaiting(std::function<double()> read) {
   impl_->everything->SetRequestsWaiting(std::move(read));
+}
+
+void Metrics::SetMemory(std::function<MemoryGauges()> read) {
+  impl_->everything->SetMemory(std::move(read));
 }
 
 absl::StatusOr<int> Metrics::Listen(absl::string_view address) {

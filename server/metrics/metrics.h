@@ -37,6 +37,14 @@ struct ModelMetrics {
   prometheus::Counter* batches_total;  // denoiser calls
 };
 
+// Bytes, of memory_budget_bytes.
+struct MemoryGauges {
+  double messages = 0;
+  double requests = 0;
+  double results = 0;
+  double limit = 0;
+};
+
 // Thread-safe. Lives as long as the server.
 class Metrics {
  public:
@@ -61,6 +69,8 @@ class Metrics {
   // requests_waiting, read at every scrape, on the scraper's thread; unset it (nullptr) before what
   // it reads is destroyed.
   void SetRequestsWaiting(std::function<double()> read);
+  // memory_budget_bytes{kind} and memory_budget_limit_bytes, likewise.
+  void SetMemory(std::function<MemoryGauges()> read);
 
   // Serves GET /metrics on HOST:PORT (port 0: any) until destroyed. Once; returns the port.
   // INVALID_ARGUMENT where it is no HOST:PORT, UNAVAILABLE where it cannot be bound; both name it.

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -14,6 +15,8 @@
 #include "grpcpp/server.h"
 #include "server/rpc/access/tls.h"
 #include "server/rpc/access/token_file.h"
+#include "server/rpc/health_service.h"
+#include "server/rpc/reception.h"
 
 namespace denoise {
 
@@ -22,15 +25,18 @@ class GrpcServer {
  public:
   struct Options {
     std::string address = "127.0.0.1:8500";  // HOST:PORT; port 0: any
-    uint64_t max_message_bytes = 64 << 20;   // either way
+    uint64_t max_message_bytes = 64 << 20;   // of answers; of requests see Reception
     uint32_t max_concurrent_streams = 1024;  // of one connection
     // A connection that is silent for so long is pinged, and closed when it does not answer in
     // time.
     absl::Duration keepalive_time = absl::Seconds(20);
     absl::Duration keepalive_timeout = absl::Seconds(10);
-    CertificateFiles tls;  // that CheckCertificateFiles() has passed
+    Reception* reception = nullptr;  // for health
+    CertificateFiles tls;            // that CheckCertificateFiles() has passed
     // Of callers; outlives the server. Null: everybody may call. Needs TLS.
     TokenFile* tokens = nullptr;
+    // Of calls that are refused before they reach a service, as MakeAuthenticator() says.
+    std::function<void(const absl::Status&)> on_refused;
   };
 
   // Binds and serves `services`, which outlive the server; health says NOT_SERVING. UNAVAILABLE,
@@ -52,10 +58,11 @@ class GrpcServer {
   void Shutdown(std::chrono::system_clock::time_point deadline);
 
  private:
-  GrpcServer(std::unique_ptr<grpc::Server> server, int port);
+  explicit GrpcServer(Reception* reception) : health_(reception) {}
 
-  const std::unique_ptr<grpc::Server> server_;
-  const int port_;
+  HealthService health_;
+  std::unique_ptr<grpc::Server> server_;
+  int port_ = 0;
 };
 
 }  // namespace denoise
