@@ -87,6 +87,13 @@ class Process:
     def rss_bytes(self) -> int:
         return int(self._status("VmRSS").split()[0]) * 1024
 
+    def reset_peak(self) -> None:
+        """From now on peak_rss_bytes() counts anew."""
+        Path(f"/proc/{self.pid}/clear_refs").write_text("5")
+
+    def peak_rss_bytes(self) -> int:
+        return int(self._status("VmHWM").split()[0]) * 1024
+
     def threads(self) -> int:
         return int(self._status("Threads"))
 

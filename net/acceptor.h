@@ -34,7 +34,7 @@ struct ConnectionCounts {
 
 // A connection is handed on when it has said what it is; until then it holds a descriptor, and
 // neither a thread nor memory of the process. What has been handed on counts until whoever took it
-// has closed it, which is found out by looking (docs/decisions/0011-connections-are-ours.md).
+// has closed it, which is found out by looking (docs/decisions/0012-connections-are-ours.md).
 class Acceptor {
  public:
   struct Options {

@@ -218,8 +218,21 @@ std::variant<Flags, int> ParseFlags(int argc, char** argv) {
       "States of a request that may wait for its reader; older ones are left out", limits)
       ->transform(Bytes())
       ->check(CLI::Range(uint64_t{1024}, uint64_t{1} << 31));
+  add("--max-receive-bytes", flags.max_receive_bytes,
+      "Messages that are being received, of all callers together: past it the connection that has "
+      "sent the most is refused; at least --max-message-bytes, which 0 means",
+      limits)
+      ->transform(Bytes());
+  add("--memory-budget", flags.memory_budget,
+      "Memory for what callers make the server hold: messages while they are parsed, what requests "
+      "brought, their tables and their results until these are read; 0: a quarter of what the "
+      "process may use",
+      limits)
+      ->transform(Bytes());
   add("--write-timeout", flags.write_timeout_seconds,
-      "A caller that does not read for so long is cut off; 0: no limit", limits)
+      "A caller that does not read for so long, or that takes so long to send its request, is cut "
+      "off; 0: no limit",
+      limits)
       ->transform(Duration());
   add("--watchdog", flags.watchdog_seconds,
       "Longest turn of an engine: after it health says NOT_SERVING, and after twice as long the "

@@ -59,6 +59,8 @@ struct Flags {
   uint32_t max_samples = 64;            // chains of a request
   uint64_t max_message_bytes = 64u << 20;
   uint64_t max_state_bytes = 256u << 10;  // of a request, waiting for its reader
+  uint64_t max_receive_bytes = 0;         // of all calls together; 0: max_message_bytes
+  uint64_t memory_budget = 0;             // bytes; 0: a quarter of the memory that there is
   double write_timeout_seconds = 60;
   double watchdog_seconds = 120;
   double drain_grace_seconds = 30;

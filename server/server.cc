@@ -16,21 +16,22 @@
 #include "server/engine/chain_exchange.h"
 #include "server/engine/clock.h"
 #include "server/engine/engine.h"
+#include "server/engine/memory_budget.h"
 #include "server/engine/shutting_down.h"
 #include "server/engine/waiting_queue.h"
 #include "server/memory_watch.h"
 #include "server/metrics/metrics.h"
 #include "server/model/runtime/allocator.h"
 #include "server/model/runtime/memory.h"
-#include "server/model/served_model.h"
 #include "server/model/runtime/torch_runtime.h"
+#include "server/model/served_model.h"
 #include "server/model_manager.h"
 #include "server/replicas.h"
+#include "server/rpc/access/token_file.h"
 #include "server/rpc/catalog.h"
 #include "server/rpc/diffusion_service.h"
 #include "server/rpc/grpc_server.h"
 #include "server/rpc/inference/inference_service.h"
-#include "server/rpc/access/token_file.h"
 #include "server/rpc/writer_pool.h"
 #include "server/watchdog.h"
 #include "spdlog/spdlog.h"
@@ -67,7 +68,10 @@ absl::StatusOr<std::vector<ModelFolder>> Folders(const Flags& flags) {
 struct Server::Parts {
   explicit Parts(const Flags& flags) : flags(flags), tuning_cache(flags.tune_cache) {}
   // A scrape may come while the queue is destroyed.
-  ~Parts() { metrics.SetRequestsWaiting(nullptr); }
+  ~Parts() {
+    metrics.SetRequestsWaiting(nullptr);
+    metrics.SetMemory(nullptr);
+  }
 
   absl::Status CheckDescriptors();
   absl::Status CheckCredentials();
@@ -91,6 +95,9 @@ struct Server::Parts {
   SystemClock clock;
   Metrics metrics;
   std::unique_ptr<TokenFile> tokens;
+  std::unique_ptr<MemoryBudget> memory;
+  std::unique_ptr<Reception> reception;
+  std::unique_ptr<Reception> admin_reception;
   Catalog catalog;
   std::unique_ptr<WaitingQueue> queue;
   std::unique_ptr<ChainExchange> exchange;
@@ -162,10 +169,19 @@ absl::Status Server::Parts::StartEngines() {
   Policy::Options policy;
   policy.order = flags.policy;
   policy.max_wait = Nanoseconds(flags.max_wait_seconds);
-  // A quarter for active chains and a quarter for what waits; models, batches and states that wait
-  // for readers have the rest.
+  // A quarter for active chains and a quarter for what requests bring and leave; models, batches
+  // and states that wait for readers have the rest.
   const uint64_t max_bytes = UsableMemory() / 4;
-  spdlog::info("active chains may hold {} MiB, and waiting requests as much", max_bytes >> 20);
+  memory =
+      std::make_unique<MemoryBudget>(flags.memory_budget > 0 ? flags.memory_budget : max_bytes);
+  spdlog::info("active chains may hold {} MiB, messages, requests and results {} MiB",
+               max_bytes >> 20, memory->limit() >> 20);
+  metrics.SetMemory([this] {
+    return MemoryGauges{.messages = static_cast<double>(memory->used(MemoryBudget::kMessages)),
+                        .requests = static_cast<double>(memory->used(MemoryBudget::kRequests)),
+                        .results = static_cast<double>(memory->used(MemoryBudget::kResults)),
+                        .limit = static_cast<double>(memory->limit())};
+  });
   queue = std::make_unique<WaitingQueue>(
       WaitingQueue::Options{.max_waiting = flags.max_waiting,
                             .max_waiting_per_tenant = flags.max_waiting_per_tenant,
@@ -219,13 +235,23 @@ absl::Status Server::Parts::OpenPorts() {
   }
   writers = std::make_unique<WriterPool>(writer_options);
 
+  Reception::Options reception_options;
+  reception_options.tokens = tokens.get();
+  reception_options.max_message_bytes = flags.max_message_bytes;
+  reception_options.max_receive_bytes = std::max(flags.max_receive_bytes, flags.max_message_bytes);
+  reception_options.memory = memory.get();
+  reception_options.metrics = &metrics;
+  reception_options.clock = &clock;
+  reception = std::make_unique<Reception>(reception_options);
+
   Backend backend;
+  backend.reception = reception.get();
+  backend.memory = memory.get();
   backend.catalog = &catalog;
   backend.queue = queue.get();
   backend.writers = writers.get();
   backend.metrics = &metrics;
   backend.clock = &clock;
-  backend.tokens = tokens.get();
   backend.limits = {flags.max_samples, flags.max_message_bytes, flags.max_state_bytes};
   backend.wake_engines = [this] {
     for (const auto& engine : engines) engine->Wake();
@@ -255,10 +281,14 @@ absl::Status Server::Parts::OpenPorts() {
   GrpcServer::Options options;
   options.address = flags.listen;
   options.max_message_bytes = flags.max_message_bytes;
+  options.reception = reception.get();
   options.tls = flags.tls;
   options.tokens = tokens.get();
   options.connections = flags.connections;
   options.connections.max_connections = max_connections;
+  options.on_refused = [this](const absl::Status& status) {
+    reception->RecordRefused(reception->NewRecord("other"), status);
+  };
   auto started = GrpcServer::Start(options, {service.get(), inference.get()});
   if (!started.ok()) return OfFlag("--listen", started.status());
   grpc = *std::move(started);
@@ -298,11 +328,17 @@ void Server::Parts::StartWatchdog() {
 
 // After the port for callers, of whose health its operations tell.
 absl::Status Server::Parts::OpenAdminPort() {
-  admin = std::make_unique<ModelAdminService>(manager.get(), &metrics, &clock);
+  Reception::Options reception_options;
+  reception_options.memory = memory.get();
+  reception_options.metrics = &metrics;
+  reception_options.clock = &clock;
+  admin_reception = std::make_unique<Reception>(reception_options);
+  admin = std::make_unique<ModelAdminService>(manager.get(), admin_reception.get());
   GrpcServer::Options options;
   options.address = flags.admin_listen;
   options.connections = flags.connections;
   options.connections.max_connections = kAdminConnections;
+  options.reception = admin_reception.get();
   auto started = GrpcServer::Start(options, {admin.get()});
   if (!started.ok()) return OfFlag("--admin-listen", started.status());
   admin_grpc = *std::move(started);

@@ -29,7 +29,8 @@ uint64_t Request::denoiser_calls_per_chain() const {
 }
 
 size_t Request::data_bytes() const {
-  size_t bytes = (start.size() + image.size() + known.size() + mask.size()) * sizeof(float);
+  size_t bytes = (start.size() + image.size() + known.size() + mask.size()) * sizeof(float) +
+                 table->rows.size() * sizeof(Row);
   for (const Conditions* all : {conditions.get(), negative_conditions.get()}) {
     if (all == nullptr) continue;
     for (const Condition& condition : *all) bytes += condition.data.size();
@@ -37,12 +38,15 @@ size_t Request::data_bytes() const {
   return bytes;
 }
 
+size_t Request::result_bytes() const {
+  return evaluation == nullptr ? num_samples * values_per_result() * sizeof(float) : 0;
+}
+
 size_t Request::bytes_per_chain() const {
   constexpr size_t kBookkeeping = 1024;
   constexpr size_t kGenerator = 5 * 1024;
   const size_t registers = table->registers + (table->keeps_noise ? 1 : 0);
   size_t values = registers * model->shape.values();
-  if (evaluation == nullptr) values += result_format().shape.values();
   // Of each content the newest state stays until it is read; latents hardly count beside the rest.
   if (states.decode) values += states.content.size() * state_format().shape.values();
   return values * sizeof(float) + kBookkeeping + (table->stochastic ? kGenerator : 0) +

@@ -15,6 +15,7 @@
 #include "server/engine/conditions.h"
 #include "server/engine/evaluation.h"
 #include "server/engine/event_stream.h"
+#include "server/engine/memory_budget.h"
 #include "server/engine/model_info.h"
 
 namespace denoise {
@@ -67,6 +68,10 @@ struct Request {
   std::optional<SteadyTime> deadline;
   std::shared_ptr<EventStream> stream;
   std::shared_ptr<Work> work = std::make_shared<Work>();
+  // Of the server's memory, for as long as anybody holds the request: data_bytes() and what its
+  // Result takes.
+  std::shared_ptr<const MemoryBudget::Reservation> data_memory;
+  std::shared_ptr<const MemoryBudget::Reservation> result_memory;
 
   // Where sample i's chain begins in the table, and the row after its last.
   size_t first_row(uint32_t sample) const { return only_row.empty() ? 0 : only_row[sample]; }
@@ -82,10 +87,13 @@ struct Request {
   int DenoiserRows(const Row& row) const;
   // Denoiser rows that one of its chains needs in all.
   uint64_t rows_per_chain() const;
-  // Memory for what it brought: start, images, masks, conditions.
+  // Memory for what it brought: start, images, masks, conditions; and for its table, which others
+  // may have too.
   size_t data_bytes() const;
-  // Memory that one of its chains needs besides that, about: its state, and its sample in the
-  // Result or its terms; and where states are decoded, one of each content.
+  // Memory for the samples of its Result.
+  size_t result_bytes() const;
+  // Memory that one of its chains needs besides those while it runs, about: its state, or its
+  // terms; and where states are decoded, one of each content.
   size_t bytes_per_chain() const;
   // Denoiser calls that one of its chains takes part in, one for each row that denoises.
   uint64_t denoiser_calls_per_chain() const;

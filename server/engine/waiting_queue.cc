@@ -39,16 +39,13 @@ void WaitingQueue::CountServed() {
 }
 
 absl::Status WaitingQueue::CheckMemory(const Entry& entry) const {
-  if (options_.max_bytes == 0) return absl::OkStatus();
-  const uint32_t samples = entry.request->num_samples;
-  const uint64_t most = std::max<uint64_t>(entry.data_bytes, entry.bytes_per_chain);
-  if (most <= options_.max_bytes) return absl::OkStatus();
-  return FieldError(
-      "num_samples",
-      absl::StrCat("the request's ", samples, " samples and what it brings need ", most,
-                   " bytes at once, and ", options_.max_bytes,
-                   " are there for all requests: send fewer samples, smaller conditions or images, "
-                   "or run the server with more memory"));
+  if (options_.max_bytes == 0 || entry.bytes_per_chain <= options_.max_bytes) {
+    return absl::OkStatus();
+  }
+  return FieldError("num_samples", absl::StrCat("a single chain needs ", entry.bytes_per_chain,
+                                                " bytes, and ", options_.max_bytes,
+                                                " are there for all that run: ask for smaller "
+                                                "states, or run the server with more memory"));
 }
 
 absl::Status WaitingQueue::CheckRoom(const Entry& entry) const {
@@ -58,15 +55,8 @@ absl::Status WaitingQueue::CheckRoom(const Entry& entry) const {
         "the server's memory is nearly full, and no request is taken in: retry later");
   }
   if (entries_.size() >= options_.max_waiting) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("the queue is full: ", entries_.size(),
-                     " requests wait, and no more may: retry later"));
-  }
-  if (options_.max_bytes > 0 && data_bytes_ + entry.data_bytes > options_.max_bytes) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("the queue is full: the requests that wait have brought ", data_bytes_,
-                     " bytes, this one has ", entry.data_bytes, ", and ", options_.max_bytes,
-                     " may wait: retry later"));
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "the queue is full: ", entries_.size(), " requests wait, and no more may: retry later"));
   }
   const size_t of_tenant = shares_.waiting(entry.request->tenant);
   if (options_.max_waiting_per_tenant > 0 && of_tenant >= options_.max_waiting_per_tenant) {
@@ -99,10 +89,7 @@ absl::StatusOr<WaitingQueue::Place> WaitingQueue::TryPush(std::shared_ptr<const 
   Place place;
   Entry entry;
   entry.rows_per_chain = request->rows_per_chain();
-  if (options_.max_bytes > 0) {
-    entry.data_bytes = request->data_bytes();
-    entry.bytes_per_chain = request->bytes_per_chain() + entry.data_bytes / request->num_samples;
-  }
+  if (options_.max_bytes > 0) entry.bytes_per_chain = request->bytes_per_chain();
   entry.standing = StandingOf(*request);
   entry.request = std::move(request);
   if (absl::Status status = CheckMemory(entry); !status.ok()) return status;
@@ -126,7 +113,6 @@ absl::StatusOr<WaitingQueue::Place> WaitingQueue::TryPush(std::shared_ptr<const 
     });
     chains_waiting_ += entry.left();
     rows_waiting_ += RowsOf(entry);
-    data_bytes_ += entry.data_bytes;
     entries_.push_back(std::move(entry));
   }
   for (const auto& wake : wakers_) {
@@ -138,7 +124,6 @@ absl::StatusOr<WaitingQueue::Place> WaitingQueue::TryPush(std::shared_ptr<const 
 std::list<WaitingQueue::Entry>::iterator WaitingQueue::Erase(std::list<Entry>::iterator it) {
   chains_waiting_ -= it->left();
   rows_waiting_ -= RowsOf(*it);
-  data_bytes_ -= it->data_bytes;
   shares_.Leave(it->request->tenant);
   return entries_.erase(it);
 }

@@ -25,7 +25,7 @@ struct ChainRange {
   uint32_t first = 0;
   uint32_t count = 0;
   uint64_t rows_per_chain = 0;  // of the request
-  size_t bytes_per_chain = 0;   // with its part of what the request brought; 0 without max_bytes
+  size_t bytes_per_chain = 0;   // 0 without max_bytes
   Standing standing;            // of the first of them
 };
 
@@ -40,8 +40,8 @@ class WaitingQueue {
   struct Options {
     size_t max_waiting = 256;           // requests
     size_t max_waiting_per_tenant = 0;  // 0: no bound of its own
-    // Memory for active chains, and as much again for what waiting requests have brought; 0: no
-    // bound. Of all engines together; what models and batches need comes besides.
+    // Memory for active chains, of all engines together; 0: no bound. What models and batches need
+    // comes besides, and what requests bring is in their MemoryBudget.
     uint64_t max_bytes = 0;
     // Time for what may go before a request, of those that wait and those that run; 0: no bound.
     std::chrono::nanoseconds max_backlog{0};
@@ -102,7 +102,6 @@ class WaitingQueue {
     std::shared_ptr<const Request> request;
     // Counted once, and not under the lock.
     uint64_t rows_per_chain = 0;
-    size_t data_bytes = 0;
     size_t bytes_per_chain = 0;
     uint32_t next = 0;  // first chain not handed out yet
     Standing standing;
@@ -136,7 +135,6 @@ class WaitingQueue {
   std::list<Entry> entries_ ABSL_GUARDED_BY(mutex_);
   size_t chains_waiting_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t rows_waiting_ ABSL_GUARDED_BY(mutex_) = 0;
-  uint64_t data_bytes_ ABSL_GUARDED_BY(mutex_) = 0;  // of entries_
   std::vector<Load> loads_ ABSL_GUARDED_BY(mutex_);  // as each engine said last
   uint64_t next_sequence_ ABSL_GUARDED_BY(mutex_) = 0;
   Backlog backlog_ ABSL_GUARDED_BY(mutex_);

@@ -56,6 +56,22 @@ MetricFamily GaugeFamily(std::string name, std::string help, double value) {
   return family;
 }
 
+MetricFamily MemoryFamily(const MemoryGauges& memory) {
+  MetricFamily family{"denoise_memory_budget_bytes",
+                      "Memory that callers make the server hold.",
+                      prometheus::MetricType::Gauge,
+                      {}};
+  for (const auto& [kind, bytes] : {std::pair<const char*, double>{"messages", memory.messages},
+                                    {"requests", memory.requests},
+                                    {"results", memory.results}}) {
+    prometheus::ClientMetric metric;
+    metric.label = {{"kind", kind}};
+    metric.gauge.value = bytes;
+    family.metric.push_back(std::move(metric));
+  }
+  return family;
+}
+
 // All that a scrape answers: the registry, and what is computed for it.
 //
 // std::mutex and not absl::Mutex: ThreadSanitizer does not see through distributions' Abseil.
@@ -82,6 +98,11 @@ class Everything {
     ports_[port] = std::move(counts);
   }
 
+  void SetMemory(std::function<MemoryGauges()> read) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    memory_ = std::move(read);
+  }
+
   std::vector<MetricFamily> Collect() const {
     std::vector<MetricFamily> families = registry_.Collect();
     {
@@ -98,6 +119,11 @@ class Everything {
       families.push_back(GaugeFamily("denoise_requests_waiting", "Requests in the waiting queue.",
                                      requests_waiting_ ? requests_waiting_() : 0));
       AddConnections(&families);
+      const MemoryGauges memory = memory_ ? memory_() : MemoryGauges();
+      families.push_back(MemoryFamily(memory));
+      families.push_back(GaugeFamily("denoise_memory_budget_limit_bytes",
+                                     "What all kinds of memory_budget_bytes may hold together.",
+                                     memory.limit));
     }
     std::vector<MetricFamily> process = process_.Collect();
     families.insert(families.end(), std::make_move_iterator(process.begin()),
@@ -136,7 +162,9 @@ class Everything {
 
   mutable std::mutex mutex_;
   std::map<std::string, Chains> chains_;      // by device; shown as their sums
-  std::function<double()> requests_waiting_;  // also called under mutex_, so that it can be unset
+  // Also called under mutex_, so that they can be unset.
+  std::function<double()> requests_waiting_;
+  std::function<MemoryGauges()> memory_;
   std::map<std::string, std::shared_ptr<const ConnectionCounts>> ports_;
 };
 
@@ -274,6 +302,10 @@ void Metrics::SetRequestsWaiting(std::function<double()> read) {
 
 void Metrics::AddPort(const std::string& port, std::shared_ptr<const ConnectionCounts> counts) {
   impl_->everything->AddPort(port, std::move(counts));
+}
+
+void Metrics::SetMemory(std::function<MemoryGauges()> read) {
+  impl_->everything->SetMemory(std::move(read));
 }
 
 absl::StatusOr<int> Metrics::Listen(absl::string_view address) {

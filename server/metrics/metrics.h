@@ -41,6 +41,14 @@ struct ModelMetrics {
   prometheus::Counter* batches_total;  // denoiser calls
 };
 
+// Bytes, of memory_budget_bytes.
+struct MemoryGauges {
+  double messages = 0;
+  double requests = 0;
+  double results = 0;
+  double limit = 0;
+};
+
 // Thread-safe. Lives as long as the server.
 class Metrics {
  public:
@@ -68,6 +76,8 @@ class Metrics {
   // connections{port}, connections_max{port} and connections_refused_total{port,reason} of what
   // listens; `port` is one of grpc, admin and metrics.
   void AddPort(const std::string& port, std::shared_ptr<const ConnectionCounts> counts);
+  // memory_budget_bytes{kind} and memory_budget_limit_bytes, likewise.
+  void SetMemory(std::function<MemoryGauges()> read);
 
   // Serves GET /metrics on HOST:PORT (port 0: any) until destroyed. Once; returns the port. The
   // errors are those of Listener::Open().

@@ -5,6 +5,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "server/diffusion/field_error.h"
 #include "server/engine/event_stream.h"
 #include "server/engine/wait_estimate.h"
 #include "server/rpc/status.h"
@@ -33,6 +34,28 @@ absl::Status CheckDeadline(const Backend& backend, const Request& request) {
       " away: allow more time, ask for fewer steps or samples, or retry later"));
 }
 
+// Of all that the request will need until its Result is read, so that what is admitted can end.
+absl::Status ReserveMemory(MemoryBudget* memory, Reading reading, Request* request) {
+  const uint64_t data = request->data_bytes();
+  const uint64_t result = reading == Reading::kLosesStates ? request->result_bytes() : 0;
+  if (memory->limit() > 0 && data + result > memory->limit()) {
+    return FieldError(
+        "num_samples",
+        absl::StrCat("the request's ", request->num_samples, " samples and what it brings need ",
+                     data + result, " bytes at once, and ", memory->limit(),
+                     " are there for all requests (--memory-budget): send fewer samples, smaller "
+                     "conditions or images, or run the server with more memory"));
+  }
+  auto for_data = memory->Reserve(MemoryBudget::kRequests, data);
+  if (!for_data.ok()) return for_data.status();
+  auto for_result = memory->Reserve(MemoryBudget::kResults, result);
+  if (!for_result.ok()) return for_result.status();
+  using Reservation = const MemoryBudget::Reservation;
+  request->data_memory = std::make_shared<Reservation>(*std::move(for_data));
+  request->result_memory = std::make_shared<Reservation>(*std::move(for_result));
+  return absl::OkStatus();
+}
+
 // With the time to retry after.
 absl::Status WithDelay(absl::Status full, const Backend& backend, const ModelInfo& model) {
   const uint64_t rows = backend.queue->rows_waiting() + backend.rows_ahead();
@@ -51,6 +74,10 @@ absl::StatusOr<WaitingQueue::Place> Admit(const Backend& backend,
   }
   if (absl::Status status = CheckDeadline(backend, *request); !status.ok()) {
     return WithDelay(WithReason(std::move(status), kDeadlineUnreachable), backend, model);
+  }
+  if (absl::Status status = ReserveMemory(backend.memory, reading, request.get()); !status.ok()) {
+    if (!absl::IsResourceExhausted(status)) return status;
+    return WithDelay(WithReason(std::move(status), kMemoryFull), backend, model);
   }
 
   EventStream::Options options;

@@ -1,10 +1,12 @@
 #include "server/rpc/call_record.h"
 
 #include <cmath>
+#include <optional>
 #include <vector>
 
 #include "absl/strings/ascii.h"
 #include "server/log/log.h"
+#include "server/log/log_limiter.h"
 #include "server/rpc/status.h"
 
 namespace denoise {
@@ -12,6 +14,22 @@ namespace {
 
 // What lies behind the sixth place is noise that only makes lines longer.
 double ToMicroseconds(double seconds) { return std::round(seconds * 1e6) / 1e6; }
+
+// What anybody can send as fast as the network goes: calls without a token, bytes that are no
+// message.
+bool IsCheapToSend(const absl::Status& status) {
+  if (absl::IsUnauthenticated(status)) return true;
+  if (!absl::IsInvalidArgument(status) && !absl::IsResourceExhausted(status)) return false;
+  const std::string reason = ReasonOf(status);
+  return reason == kMessageRefused || reason == kMessageTooLarge;
+}
+
+// How many such lines were left out before this one; nullopt: this one is left out, too.
+std::optional<uint64_t> AdmitLine(SteadyTime now) {
+  constexpr uint32_t kLinesPerSecond = 10;
+  static LogLimiter& limiter = *new LogLimiter(kLinesPerSecond);
+  return limiter.Admit(now);
+}
 
 }  // namespace
 
@@ -23,6 +41,9 @@ void RecordCall(const CallRecord& record, const absl::Status& status, SteadyTime
   const auto level = absl::IsInternal(status) || absl::IsUnknown(status) ? spdlog::level::err
                                                                          : spdlog::level::info;
   if (!spdlog::should_log(level)) return;
+  std::optional<uint64_t> left_out = 0;
+  if (IsCheapToSend(status)) left_out = AdmitLine(now);
+  if (!left_out.has_value()) return;
   std::vector<LogField> fields = {
       {"id", record.id}, {"method", record.method}, {"model", record.model}, {"code", code}};
   if (!record.trace_id.empty()) fields.push_back({"trace_id", record.trace_id});
@@ -40,6 +61,7 @@ void RecordCall(const CallRecord& record, const absl::Status& status, SteadyTime
     fields.push_back({"reason", ReasonOf(status)});
     fields.push_back({"error", MessageOf(status)});
   }
+  if (*left_out > 0) fields.push_back({"left_out", static_cast<int64_t>(*left_out)});
   LogEvent(level, "request", fields);
 }
 

@@ -28,7 +28,9 @@ struct CallRecord {
 };
 
 // Counts the call and writes its line to the log: "request" with what is known of it, as an error
-// where the server is at fault (INTERNAL, UNKNOWN), else as information.
+// where the server is at fault (INTERNAL, UNKNOWN), else as information. Of calls without the right
+// token and of bytes that are no message it writes ten lines a second; the next line then says how
+// many were `left_out`.
 void RecordCall(const CallRecord& record, const absl::Status& status, SteadyTime now,
                 Metrics* metrics);
 

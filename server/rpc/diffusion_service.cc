@@ -2,9 +2,10 @@
 
 #include <utility>
 
+#include "denoise/v1/diffusion.grpc.pb.h"
 #include "server/engine/shutting_down.h"
-#include "server/rpc/access/authentication.h"
 #include "server/rpc/call_metadata.h"
+#include "server/rpc/message_call.h"
 #include "server/rpc/messages/model_proto.h"
 #include "server/rpc/status.h"
 #include "server/rpc/stream_reactor.h"
@@ -12,29 +13,53 @@
 namespace denoise {
 
 DiffusionService::DiffusionService(Backend backend)
-    : backend_(std::move(backend)), validator_(backend_.limits, &tables_) {}
-
-CallRecord DiffusionService::NewRecord(const char* method) const {
-  CallRecord record;
-  record.method = method;
-  record.arrival = backend_.clock->Now();
-  return record;
+    : RawService(v1::Diffusion::service_full_name()),
+      backend_(std::move(backend)),
+      validator_(backend_.limits, &tables_) {
+  ServeStream<v1::SampleRequest, v1::SampleEvent>("Sample");
+  ServeStream<v1::DiffuseRequest, v1::DiffuseEvent>("Diffuse");
+  ServeStream<v1::EvaluateRequest, v1::EvaluateEvent>("Evaluate");
+  Serve("ListModels", [this](grpc::CallbackServerContext* context) {
+    return UnaryCall<v1::ListModelsRequest, v1::ListModelsResponse>::Start(
+        backend_.reception, context, "ListModels",
+        [this](const v1::ListModelsRequest&, v1::ListModelsResponse* response, CallRecord*) {
+          for (const CatalogEntry& entry : backend_.catalog->Entries()) {
+            EncodeModel(entry, response->add_models());
+          }
+          return absl::OkStatus();
+        });
+  });
+  Serve("GetModel", [this](grpc::CallbackServerContext* context) {
+    return UnaryCall<v1::GetModelRequest, v1::Model>::Start(
+        backend_.reception, context, "GetModel",
+        [this](const v1::GetModelRequest& message, v1::Model* response, CallRecord* record) {
+          return GetModel(message, response, record);
+        });
+  });
 }
 
-absl::Status DiffusionService::CheckCaller(const grpc::CallbackServerContext& context,
-                                           CallRecord* record) const {
-  if (absl::Status status = Identify(context, record); !status.ok()) return status;
-  return Authenticate(backend_.tokens, context.client_metadata());
+template <typename Message, typename Event>
+void DiffusionService::ServeStream(const char* method) {
+  Serve(method, [this, method](grpc::CallbackServerContext* context) {
+    CallRecord record = backend_.reception->NewRecord(method);
+    absl::Status allowed = backend_.reception->CheckCaller(*context, &record);
+    if (allowed.ok() && draining_.load(std::memory_order_relaxed)) {
+      allowed = WithReason(ShuttingDownError(), kDraining);
+    }
+    context->AddTrailingMetadata(kRequestId, record.id);
+    return StreamReactor<Message, Event>::Start(
+        &backend_, context, std::move(record), std::move(allowed),
+        [this, context](const Message& message, CallRecord* record) {
+          return Validate(*context, message, record);
+        },
+        &calls_in_flight_);
+  });
 }
 
 template <typename Message>
 absl::StatusOr<Validated> DiffusionService::Validate(const grpc::CallbackServerContext& context,
                                                      const Message& message,
                                                      CallRecord* record) const {
-  if (absl::Status status = CheckCaller(context, record); !status.ok()) return status;
-  if (draining_.load(std::memory_order_relaxed)) {
-    return WithReason(ShuttingDownError(), kDraining);
-  }
   const auto model = backend_.catalog->FindServing(message.model(), message.model_version());
   if (!model.ok()) return model.status();
   record->model = (*model)->name;
@@ -46,71 +71,14 @@ absl::StatusOr<Validated> DiffusionService::Validate(const grpc::CallbackServerC
   return validated;
 }
 
-template <typename Event, typename Message>
-grpc::ServerWriteReactor<Event>* DiffusionService::StartStream(const char* method,
-                                                               grpc::CallbackServerContext* context,
-                                                               const Message& message) {
-  calls_in_flight_.fetch_add(1, std::memory_order_relaxed);
-  CallRecord record = NewRecord(method);
-  absl::StatusOr<Validated> validated = Validate(*context, message, &record);
-  context->AddTrailingMetadata(kRequestId, record.id);
-  return StreamReactor<Event>::Start(
-      &backend_, context, std::move(record), std::move(validated),
-      [this] { calls_in_flight_.fetch_sub(1, std::memory_order_relaxed); });
-}
-
-grpc::ServerWriteReactor<v1::SampleEvent>* DiffusionService::Sample(
-    grpc::CallbackServerContext* context, const v1::SampleRequest* request) {
-  return StartStream<v1::SampleEvent>("Sample", context, *request);
-}
-
-grpc::ServerWriteReactor<v1::DiffuseEvent>* DiffusionService::Diffuse(
-    grpc::CallbackServerContext* context, const v1::DiffuseRequest* request) {
-  return StartStream<v1::DiffuseEvent>("Diffuse", context, *request);
-}
-
-grpc::ServerWriteReactor<v1::EvaluateEvent>* DiffusionService::Evaluate(
-    grpc::CallbackServerContext* context, const v1::EvaluateRequest* request) {
-  return StartStream<v1::EvaluateEvent>("Evaluate", context, *request);
-}
-
-grpc::ServerUnaryReactor* DiffusionService::FinishUnary(grpc::CallbackServerContext* context,
-                                                        const CallRecord& record,
-                                                        const absl::Status& status) {
-  RecordCall(record, status, backend_.clock->Now(), backend_.metrics);
-  context->AddTrailingMetadata(kRequestId, record.id);
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  reactor->Finish(ToGrpc(status));
-  return reactor;
-}
-
-grpc::ServerUnaryReactor* DiffusionService::ListModels(grpc::CallbackServerContext* context,
-                                                       const v1::ListModelsRequest* request,
-                                                       v1::ListModelsResponse* response) {
-  CallRecord record = NewRecord("ListModels");
-  if (absl::Status status = CheckCaller(*context, &record); !status.ok()) {
-    return FinishUnary(context, record, status);
-  }
-  for (const CatalogEntry& entry : backend_.catalog->Entries()) {
-    EncodeModel(entry, response->add_models());
-  }
-  return FinishUnary(context, record, absl::OkStatus());
-}
-
-grpc::ServerUnaryReactor* DiffusionService::GetModel(grpc::CallbackServerContext* context,
-                                                     const v1::GetModelRequest* request,
-                                                     v1::Model* response) {
-  CallRecord record = NewRecord("GetModel");
-  if (absl::Status status = CheckCaller(*context, &record); !status.ok()) {
-    return FinishUnary(context, record, status);
-  }
+absl::Status DiffusionService::GetModel(const v1::GetModelRequest& message, v1::Model* response,
+                                        CallRecord* record) const {
   const absl::StatusOr<CatalogEntry> entry =
-      backend_.catalog->Find(request->model(), request->model_version());
-  if (entry.ok()) {
-    record.model = entry->model->name;
-    EncodeModel(*entry, response);
-  }
-  return FinishUnary(context, record, entry.status());
+      backend_.catalog->Find(message.model(), message.model_version());
+  if (!entry.ok()) return entry.status();
+  record->model = entry->model->name;
+  EncodeModel(*entry, response);
+  return absl::OkStatus();
 }
 
 }  // namespace denoise

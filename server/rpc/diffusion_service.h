@@ -8,16 +8,17 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "denoise/v1/diffusion.grpc.pb.h"
+#include "denoise/v1/diffusion.pb.h"
 #include "server/rpc/backend.h"
 #include "server/rpc/call_record.h"
 #include "server/rpc/messages/request_validator.h"
 #include "server/rpc/messages/table_cache.h"
+#include "server/rpc/raw_service.h"
 
 namespace denoise {
 
 // Thread-safe. Outlives the gRPC server that it is registered with.
-class DiffusionService final : public v1::Diffusion::CallbackService {
+class DiffusionService final : public RawService {
  public:
   explicit DiffusionService(Backend backend);
 
@@ -25,35 +26,17 @@ class DiffusionService final : public v1::Diffusion::CallbackService {
   // RetryInfo); running ones go on.
   void Drain() { draining_.store(true, std::memory_order_relaxed); }
 
-  // Of those calls, the ones that are not over.
+  // Of those calls, the ones whose message was read and that are not over.
   int calls_in_flight() const { return calls_in_flight_.load(std::memory_order_relaxed); }
 
-  grpc::ServerWriteReactor<v1::SampleEvent>* Sample(grpc::CallbackServerContext* context,
-                                                    const v1::SampleRequest* request) override;
-  grpc::ServerWriteReactor<v1::DiffuseEvent>* Diffuse(grpc::CallbackServerContext* context,
-                                                      const v1::DiffuseRequest* request) override;
-  grpc::ServerWriteReactor<v1::EvaluateEvent>* Evaluate(
-      grpc::CallbackServerContext* context, const v1::EvaluateRequest* request) override;
-  grpc::ServerUnaryReactor* ListModels(grpc::CallbackServerContext* context,
-                                       const v1::ListModelsRequest* request,
-                                       v1::ListModelsResponse* response) override;
-  grpc::ServerUnaryReactor* GetModel(grpc::CallbackServerContext* context,
-                                     const v1::GetModelRequest* request,
-                                     v1::Model* response) override;
-
  private:
-  template <typename Event, typename Message>
-  grpc::ServerWriteReactor<Event>* StartStream(const char* method,
-                                               grpc::CallbackServerContext* context,
-                                               const Message& message);
+  template <typename Message, typename Event>
+  void ServeStream(const char* method);
   template <typename Message>
   absl::StatusOr<Validated> Validate(const grpc::CallbackServerContext& context,
                                      const Message& message, CallRecord* record) const;
-  CallRecord NewRecord(const char* method) const;
-  // Gives the record its id and trace. An error: the caller may not call.
-  absl::Status CheckCaller(const grpc::CallbackServerContext& context, CallRecord* record) const;
-  grpc::ServerUnaryReactor* FinishUnary(grpc::CallbackServerContext* context,
-                                        const CallRecord& record, const absl::Status& status);
+  absl::Status GetModel(const v1::GetModelRequest& message, v1::Model* response,
+                        CallRecord* record) const;
 
   const Backend backend_;
   TableCache tables_;

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -16,6 +17,8 @@
 #include "server/rpc/access/tls.h"
 #include "server/rpc/access/token_file.h"
 #include "server/rpc/connection_options.h"
+#include "server/rpc/health_service.h"
+#include "server/rpc/reception.h"
 
 namespace denoise {
 
@@ -24,11 +27,14 @@ class GrpcServer {
  public:
   struct Options {
     std::string address = "127.0.0.1:8500";  // HOST:PORT; port 0: any
-    uint64_t max_message_bytes = 64 << 20;   // either way
+    uint64_t max_message_bytes = 64 << 20;   // of answers; of requests see Reception
     ConnectionOptions connections;
-    CertificateFiles tls;  // that CheckCertificateFiles() has passed
+    Reception* reception = nullptr;  // for health
+    CertificateFiles tls;            // that CheckCertificateFiles() has passed
     // Of callers; outlives the server. Null: everybody may call. Needs TLS.
     TokenFile* tokens = nullptr;
+    // Of calls that are refused before they reach a service, as MakeAuthenticator() says.
+    std::function<void(const absl::Status&)> on_refused;
   };
 
   // Binds and serves `services`, which outlive the server; health says NOT_SERVING. UNAVAILABLE,
@@ -52,11 +58,12 @@ class GrpcServer {
   void Shutdown(std::chrono::system_clock::time_point deadline);
 
  private:
-  GrpcServer(std::unique_ptr<grpc::Server> server, std::unique_ptr<Acceptor> acceptor);
+  explicit GrpcServer(Reception* reception) : health_(reception) {}
 
-  const std::unique_ptr<grpc::Server> server_;
-  const int port_;
-  const std::shared_ptr<const ConnectionCounts> connections_;
+  HealthService health_;
+  std::unique_ptr<grpc::Server> server_;
+  int port_ = 0;
+  std::shared_ptr<const ConnectionCounts> connections_;
   Mutex mutex_;
   std::unique_ptr<Acceptor> acceptor_ ABSL_GUARDED_BY(mutex_);  // until Shutdown()
 };

@@ -7,11 +7,10 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "denoise/v1/diffusion.grpc.pb.h"
-#include "server/engine/clock.h"
-#include "server/metrics/metrics.h"
-#include "server/rpc/call_record.h"
+#include "denoise/v1/diffusion.pb.h"
 #include "server/rpc/catalog.h"
+#include "server/rpc/raw_service.h"
+#include "server/rpc/reception.h"
 
 namespace denoise {
 
@@ -28,32 +27,9 @@ class ModelLifecycle {
 };
 
 // Thread-safe. Outlives the gRPC server that it is registered with; what it is given outlives it.
-class ModelAdminService final : public v1::ModelAdmin::CallbackService {
+class ModelAdminService final : public RawService {
  public:
-  ModelAdminService(ModelLifecycle* models, Metrics* metrics, const Clock* clock)
-      : models_(models), metrics_(metrics), clock_(clock) {}
-
-  grpc::ServerUnaryReactor* LoadModel(grpc::CallbackServerContext* context,
-                                      const v1::LoadModelRequest* request,
-                                      v1::Model* response) override;
-  grpc::ServerUnaryReactor* UnloadModel(grpc::CallbackServerContext* context,
-                                        const v1::UnloadModelRequest* request,
-                                        v1::UnloadModelResponse* response) override;
-  grpc::ServerUnaryReactor* ReloadModel(grpc::CallbackServerContext* context,
-                                        const v1::ReloadModelRequest* request,
-                                        v1::Model* response) override;
-
- private:
-  using Operation = void (ModelLifecycle::*)(const std::string&, int64_t, ModelLifecycle::Done);
-
-  // `response`: null where the answer says nothing.
-  grpc::ServerUnaryReactor* Run(const char* method, Operation operation,
-                                grpc::CallbackServerContext* context, const std::string& model,
-                                int64_t version, v1::Model* response);
-
-  ModelLifecycle* const models_;
-  Metrics* const metrics_;
-  const Clock* const clock_;
+  ModelAdminService(ModelLifecycle* models, Reception* reception);
 };
 
 }  // namespace denoise

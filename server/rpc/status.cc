@@ -22,7 +22,8 @@ constexpr absl::Duration kDefaultRetryDelay = absl::Seconds(1);
 constexpr size_t kMaxMessageBytes = 512;
 
 bool IsWorthRetrying(const absl::Status& status) {
-  return absl::IsResourceExhausted(status) || absl::IsUnavailable(status);
+  if (absl::IsUnavailable(status)) return true;
+  return absl::IsResourceExhausted(status) && ReasonOf(status) != kMessageTooLarge;
 }
 
 absl::Duration RetryDelayOf(const absl::Status& status) {

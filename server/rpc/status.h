@@ -25,6 +25,9 @@ inline constexpr char kQueueFull[] = "QUEUE_FULL";
 inline constexpr char kTenantQueueFull[] = "TENANT_QUEUE_FULL";
 inline constexpr char kDeadlineUnreachable[] = "DEADLINE_UNREACHABLE";
 inline constexpr char kOutOfMemory[] = "OUT_OF_MEMORY";
+inline constexpr char kMemoryFull[] = "MEMORY_FULL";
+inline constexpr char kMessageTooLarge[] = "MESSAGE_TOO_LARGE";
+inline constexpr char kMessageRefused[] = "MESSAGE_REFUSED";
 inline constexpr char kDraining[] = "DRAINING";
 inline constexpr char kReaderStalled[] = "READER_STALLED";
 
@@ -44,7 +47,8 @@ std::string CodeName(const absl::Status& status);
 std::string MessageOf(const absl::Status& status);
 
 // With google.rpc.Status as its details: ErrorInfo always; BadRequest where FieldOf() names a
-// field; RetryInfo for RESOURCE_EXHAUSTED and UNAVAILABLE, a second where no delay was given.
+// field; RetryInfo for UNAVAILABLE and for RESOURCE_EXHAUSTED but MESSAGE_TOO_LARGE, a second where
+// no delay was given.
 grpc::Status ToGrpc(const absl::Status& status);
 
 }  // namespace denoise

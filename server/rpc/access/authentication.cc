@@ -1,6 +1,7 @@
 #include "server/rpc/access/authentication.h"
 
 #include <iterator>
+#include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/string_view.h"
@@ -14,7 +15,8 @@ constexpr absl::string_view kScheme = "bearer ";
 
 class Authenticator final : public grpc::AuthMetadataProcessor {
  public:
-  explicit Authenticator(TokenFile* tokens) : tokens_(tokens) {}
+  Authenticator(TokenFile* tokens, std::function<void(const absl::Status&)> on_refused)
+      : tokens_(tokens), on_refused_(std::move(on_refused)) {}
 
   bool IsBlocking() const override { return false; }
 
@@ -22,15 +24,19 @@ class Authenticator final : public grpc::AuthMetadataProcessor {
                        OutputMetadata* consumed, OutputMetadata* response) override {
     const auto path = metadata.find(":path");
     if (path != metadata.end()) {
-      for (const char* service : {"/denoise.v1.Diffusion/", "/grpc.health.v1.Health/"}) {
+      for (const char* service : {"/denoise.v1.Diffusion/", "/inference.GRPCInferenceService/",
+                                  "/grpc.health.v1.Health/"}) {
         if (path->second.starts_with(service)) return grpc::Status::OK;
       }
     }
-    return ToGrpc(Authenticate(tokens_, metadata));
+    const absl::Status status = Authenticate(tokens_, metadata);
+    if (!status.ok() && on_refused_) on_refused_(status);
+    return ToGrpc(status);
   }
 
  private:
   TokenFile* const tokens_;
+  const std::function<void(const absl::Status&)> on_refused_;
 };
 
 }  // namespace
@@ -52,8 +58,9 @@ absl::Status Authenticate(TokenFile* tokens, const CallMetadata& metadata) {
   return absl::OkStatus();
 }
 
-std::shared_ptr<grpc::AuthMetadataProcessor> MakeAuthenticator(TokenFile* tokens) {
-  return std::make_shared<Authenticator>(tokens);
+std::shared_ptr<grpc::AuthMetadataProcessor> MakeAuthenticator(
+    TokenFile* tokens, std::function<void(const absl::Status&)> on_refused) {
+  return std::make_shared<Authenticator>(tokens, std::move(on_refused));
 }
 
 }  // namespace denoise

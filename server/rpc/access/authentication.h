@@ -2,6 +2,7 @@
 #ifndef DENOISE_SERVER_RPC_ACCESS_AUTHENTICATION_H_
 #define DENOISE_SERVER_RPC_ACCESS_AUTHENTICATION_H_
 
+#include <functional>
 #include <map>
 #include <memory>
 
@@ -18,11 +19,13 @@ using CallMetadata = std::multimap<grpc::string_ref, grpc::string_ref>;
 // Null: everybody may call. Thread-safe.
 absl::Status Authenticate(TokenFile* tokens, const CallMetadata& metadata);
 
-// Asks the same of every call of every service before it reaches it, but for two: denoise.v1's own,
-// which asks by itself, so that its refusals have details, metrics and a line in the log; and
-// health, which is open to probes and balancers that have no token. `tokens` is not null and
-// outlives it. gRPC takes it with TLS only.
-std::shared_ptr<grpc::AuthMetadataProcessor> MakeAuthenticator(TokenFile* tokens);
+// Asks the same of every call of every service before it reaches it, but of two kinds: our own
+// services, which ask by themselves, so that their refusals have details; and health, which is open
+// to probes and balancers that have no token. That leaves reflection, and what is served by nobody.
+// `on_refused` is told of each refusal, from any thread. `tokens` is not null and outlives it. gRPC
+// takes it with TLS only.
+std::shared_ptr<grpc::AuthMetadataProcessor> MakeAuthenticator(
+    TokenFile* tokens, std::function<void(const absl::Status&)> on_refused);
 
 }  // namespace denoise
 

@@ -38,7 +38,6 @@ std::vector<int64_t> Batched(uint32_t n, const SampleShape& shape) {
 
 InferCall::InferCall(const InferContext* context, bool streamed)
     : context_(*context), backend_(*context->backend), streamed_(streamed) {
-  context_.in_flight->fetch_add(1, std::memory_order_relaxed);
   record_.method = streamed ? "ModelStreamInfer" : "ModelInfer";
   record_.arrival = backend_.clock->Now();
 }
@@ -60,24 +59,34 @@ InferCall::~InferCall() {
       context_.statistics->Failed(*model_, times_.total_seconds);
     }
   }
-  context_.in_flight->fetch_sub(1, std::memory_order_relaxed);
+  if (started_) context_.in_flight->fetch_sub(1, std::memory_order_relaxed);
+}
+
+absl::Status InferCall::CheckCaller(const grpc::CallbackServerContext& call) {
+  return backend_.reception->CheckCaller(call, &record_);
 }
 
 void InferCall::Start(const grpc::CallbackServerContext& call,
                       const inference::ModelInferRequest& message, std::function<void()> on_ready) {
+  started_ = true;
+  context_.in_flight->fetch_add(1, std::memory_order_relaxed);
+  record_.arrival = backend_.clock->Now();
   model_name_ = message.model_name();
   id_ = message.id();
   absl::Status status = TryStart(call, message, on_ready);
   if (status.ok()) return;  // and somebody else may be answering by now
-  refused_ = std::move(status);
-  RecordRejection(refused_, backend_.metrics);
+  Refuse(std::move(status), on_ready);
+}
+
+void InferCall::Refuse(absl::Status why, const std::function<void()>& on_ready) {
+  refused_ = std::move(why);
+  if (!absl::IsCancelled(refused_)) RecordRejection(refused_, backend_.metrics);
   on_ready();
 }
 
 absl::Status InferCall::TryStart(const grpc::CallbackServerContext& call,
                                  const inference::ModelInferRequest& message,
                                  std::function<void()> on_ready) {
-  if (absl::Status status = Identify(call, &record_); !status.ok()) return status;
   if (context_.draining->load(std::memory_order_relaxed)) {
     return WithReason(ShuttingDownError(), kDraining);
   }

@@ -32,11 +32,11 @@ struct InferContext {
   const SharedMemory* shared_memory = nullptr;
   InferStatistics* statistics = nullptr;
   const std::atomic<bool>* draining = nullptr;
-  std::atomic<int>* in_flight = nullptr;  // inferences that exist
+  std::atomic<int>* in_flight = nullptr;  // inferences that were started and are not over
 };
 
-// Made and started by one thread, then of the one whose turn it is to answer; once Start() has
-// returned, Cancel() is for any thread.
+// Made and started by one thread, then of the one whose turn it is to answer; once Start() or
+// Refuse() has returned, Cancel() is for any thread.
 class InferCall {
  public:
   // `streamed`: it may have several answers, the last of them with triton_final_response.
@@ -46,10 +46,15 @@ class InferCall {
   InferCall(const InferCall&) = delete;
   InferCall& operator=(const InferCall&) = delete;
 
+  // Whether the caller may call, before anything is read.
+  absl::Status CheckCaller(const grpc::CallbackServerContext& call);
+
   // Reads, checks and queues the message, of which nothing is needed afterwards. `on_ready`: as of
   // EventStream::OnReady; also called, by this, where the message is refused, which is its answer.
   void Start(const grpc::CallbackServerContext& call, const inference::ModelInferRequest& message,
              std::function<void()> on_ready);
+  // In place of Start(): the answer is why there is no message to start with.
+  void Refuse(absl::Status why, const std::function<void()>& on_ready);
 
   struct Answer {
     absl::Status status;  // not OK: how the inference ended instead
@@ -81,6 +86,7 @@ class InferCall {
   const InferContext& context_;
   const Backend& backend_;
   const bool streamed_;
+  bool started_ = false;  // and counted as in flight
 
   // Constant between Start() and the destructor, which completes the record.
   CallRecord record_;

@@ -3,77 +3,63 @@
 #define DENOISE_SERVER_RPC_INFERENCE_INFERENCE_SERVICE_H_
 
 #include <atomic>
-#include <functional>
-#include <string>
 
 #include "absl/status/status.h"
-#include "inference/grpc_service.grpc.pb.h"
+#include "inference/grpc_service.pb.h"
 #include "server/rpc/backend.h"
 #include "server/rpc/inference/infer_call.h"
 #include "server/rpc/inference/infer_statistics.h"
 #include "server/rpc/inference/shared_memory.h"
 #include "server/rpc/messages/request_validator.h"
 #include "server/rpc/messages/table_cache.h"
+#include "server/rpc/raw_service.h"
 
 namespace denoise {
 
 // Thread-safe. Outlives the gRPC server that it is registered with.
-class InferenceService final : public inference::GRPCInferenceService::CallbackService {
+class InferenceService final : public RawService {
  public:
   // `shared_memory`: whether callers may register regions of this machine's shared memory.
   InferenceService(Backend backend, bool shared_memory);
 
   // From now on new inferences are UNAVAILABLE; running ones go on.
   void Drain() { draining_.store(true, std::memory_order_relaxed); }
-  // Inferences that are not over. A stream that has none does not count.
+  // Inferences whose message was read and that are not over. A stream that has none does not count.
   int calls_in_flight() const { return in_flight_.load(std::memory_order_relaxed); }
 
-  grpc::ServerUnaryReactor* ServerLive(grpc::CallbackServerContext* call,
-                                       const inference::ServerLiveRequest* request,
-                                       inference::ServerLiveResponse* response) override;
-  grpc::ServerUnaryReactor* ServerReady(grpc::CallbackServerContext* call,
-                                        const inference::ServerReadyRequest* request,
-                                        inference::ServerReadyResponse* response) override;
-  grpc::ServerUnaryReactor* ModelReady(grpc::CallbackServerContext* call,
-                                       const inference::ModelReadyRequest* request,
-                                       inference::ModelReadyResponse* response) override;
-  grpc::ServerUnaryReactor* ServerMetadata(grpc::CallbackServerContext* call,
-                                           const inference::ServerMetadataRequest* request,
-                                           inference::ServerMetadataResponse* response) override;
-  grpc::ServerUnaryReactor* ModelMetadata(grpc::CallbackServerContext* call,
-                                          const inference::ModelMetadataRequest* request,
-                                          inference::ModelMetadataResponse* response) override;
-  grpc::ServerUnaryReactor* ModelInfer(grpc::CallbackServerContext* call,
-                                       const inference::ModelInferRequest* request,
-                                       inference::ModelInferResponse* response) override;
-  grpc::ServerBidiReactor<inference::ModelInferRequest, inference::ModelStreamInferResponse>*
-  ModelStreamInfer(grpc::CallbackServerContext* call) override;
-  grpc::ServerUnaryReactor* ModelConfig(grpc::CallbackServerContext* call,
-                                        const inference::ModelConfigRequest* request,
-                                        inference::ModelConfigResponse* response) override;
-  grpc::ServerUnaryReactor* ModelStatistics(grpc::CallbackServerContext* call,
-                                            const inference::ModelStatisticsRequest* request,
-                                            inference::ModelStatisticsResponse* response) override;
-  grpc::ServerUnaryReactor* RepositoryIndex(grpc::CallbackServerContext* call,
-                                            const inference::RepositoryIndexRequest* request,
-                                            inference::RepositoryIndexResponse* response) override;
-  grpc::ServerUnaryReactor* SystemSharedMemoryStatus(
-      grpc::CallbackServerContext* call, const inference::SystemSharedMemoryStatusRequest* request,
-      inference::SystemSharedMemoryStatusResponse* response) override;
-  grpc::ServerUnaryReactor* SystemSharedMemoryRegister(
-      grpc::CallbackServerContext* call,
-      const inference::SystemSharedMemoryRegisterRequest* request,
-      inference::SystemSharedMemoryRegisterResponse* response) override;
-  grpc::ServerUnaryReactor* SystemSharedMemoryUnregister(
-      grpc::CallbackServerContext* call,
-      const inference::SystemSharedMemoryUnregisterRequest* request,
-      inference::SystemSharedMemoryUnregisterResponse* response) override;
-
  private:
-  // Answers a call that says something of the server: `work` fills in the response, and the name of
-  // the model that it is about, where there is one.
-  grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* call, const char* method,
-                                   const std::function<absl::Status(std::string* model)>& work);
+  // Of a method that says something of the server: fills in the response and, where the call is
+  // about a model, the record.
+  template <typename Message, typename Response>
+  using Method = absl::Status (InferenceService::*)(const Message&, Response*, CallRecord*);
+  template <typename Message, typename Response>
+  void ServeUnary(const char* name, Method<Message, Response> method);
+
+  absl::Status ServerLive(const inference::ServerLiveRequest& message,
+                          inference::ServerLiveResponse* response, CallRecord* record);
+  absl::Status ServerReady(const inference::ServerReadyRequest& message,
+                           inference::ServerReadyResponse* response, CallRecord* record);
+  absl::Status ModelReady(const inference::ModelReadyRequest& message,
+                          inference::ModelReadyResponse* response, CallRecord* record);
+  absl::Status ServerMetadata(const inference::ServerMetadataRequest& message,
+                              inference::ServerMetadataResponse* response, CallRecord* record);
+  absl::Status ModelMetadata(const inference::ModelMetadataRequest& message,
+                             inference::ModelMetadataResponse* response, CallRecord* record);
+  absl::Status ModelConfig(const inference::ModelConfigRequest& message,
+                           inference::ModelConfigResponse* response, CallRecord* record);
+  absl::Status ModelStatistics(const inference::ModelStatisticsRequest& message,
+                               inference::ModelStatisticsResponse* response, CallRecord* record);
+  absl::Status RepositoryIndex(const inference::RepositoryIndexRequest& message,
+                               inference::RepositoryIndexResponse* response, CallRecord* record);
+  absl::Status SystemSharedMemoryStatus(const inference::SystemSharedMemoryStatusRequest& message,
+                                        inference::SystemSharedMemoryStatusResponse* response,
+                                        CallRecord* record);
+  absl::Status SystemSharedMemoryRegister(
+      const inference::SystemSharedMemoryRegisterRequest& message,
+      inference::SystemSharedMemoryRegisterResponse* response, CallRecord* record);
+  absl::Status SystemSharedMemoryUnregister(
+      const inference::SystemSharedMemoryUnregisterRequest& message,
+      inference::SystemSharedMemoryUnregisterResponse* response, CallRecord* record);
 
   const Backend backend_;
   TableCache tables_;

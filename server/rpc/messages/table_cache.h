@@ -20,7 +20,7 @@ namespace denoise {
 // Least recently used go first. Thread-safe; a table is made under no lock, at worst twice.
 class TableCache {
  public:
-  // Keeps at most `max_rows` rows in all, about 350 bytes each; a table with more is made for every
+  // Keeps at most `max_rows` rows in all, 592 bytes each; a table with more is made for every
   // request.
   explicit TableCache(size_t max_rows = 1 << 16) : max_rows_(max_rows) {}
 

@@ -287,12 +287,38 @@ TEST_F(DiffusionServiceTest, ATenantsPartOfTheQueue) {
 }
 
 TEST_F(DiffusionServiceTest, WhatNeverFitsInMemoryIsRefused) {
-  StartServer({.max_bytes = 1000});  // less than any chain
+  StartServer({.memory_budget = 1000});  // less than any table
   SampleCall call(stub_.get(), {});
   const grpc::Status status = call.End();
   EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT) << status.error_message();
   EXPECT_EQ(DetailsOf(status).bad_request->field_violations(0).field(), "num_samples");
   EXPECT_THAT(status.error_message(), HasSubstr("1000 are there for all requests"));
+}
+
+TEST_F(DiffusionServiceTest, WhatRequestsHoldIsInOneAccount) {
+  constexpr uint64_t kBudget = 10'000;
+  StartServer({.memory_budget = kBudget});
+  v1::SampleRequest message;
+  message.mutable_sampler()->set_steps(10);
+  SampleCall first(stub_.get(), message);
+  ASSERT_TRUE(first.ReadAccepted());
+  const uint64_t table = memory_->used(MemoryBudget::kRequests);
+  EXPECT_EQ(table, 10 * sizeof(Row));
+  EXPECT_EQ(memory_->used(MemoryBudget::kResults), 6 * sizeof(float));
+
+  SampleCall second(stub_.get(), message);
+  const grpc::Status status = second.End();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_EQ(DetailsOf(status).info->reason(), "MEMORY_FULL");
+  EXPECT_GT(DetailsOf(status).retry_seconds(), 0);
+
+  const auto request = engine_->Next();
+  FinishAll(*request, 0);
+  EXPECT_EQ(memory_->used(MemoryBudget::kRequests), table);  // until nobody has the request
+  EXPECT_TRUE(first.End().ok());
+  EndServer();
+  EXPECT_THAT(metrics_.Text(),
+              HasSubstr("denoise_requests_rejected_total{reason=\"memory_full\"} 1"));
 }
 
 TEST_F(DiffusionServiceTest, TenantsAreCheckedLikeRequestIds) {

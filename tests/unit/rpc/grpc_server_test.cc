@@ -57,10 +57,39 @@ TEST_F(GrpcServerTest, HealthCanBeWatched) {
   reader->Finish();
 }
 
+TEST_F(GrpcServerTest, WatchesOfOneNameAreTold) {
+  StartServer();
+  const auto stub = Health::NewStub(NewChannel());
+  grpc::health::v1::HealthCheckRequest request;
+  request.set_service("digits");
+  grpc::ClientContext contexts[2];
+  std::unique_ptr<grpc::ClientReader<HealthCheckResponse>> readers[2];
+  HealthCheckResponse response;
+  for (int i = 0; i < 2; ++i) {
+    readers[i] = stub->Watch(&contexts[i], request);
+    ASSERT_TRUE(readers[i]->Read(&response));
+    EXPECT_EQ(response.status(), HealthCheckResponse::SERVICE_UNKNOWN);
+  }
+  server_->SetServing(true);  // of another name
+  server_->SetModelServing("digits", true);
+  for (auto& reader : readers) {
+    ASSERT_TRUE(reader->Read(&response));
+    EXPECT_EQ(response.status(), HealthCheckResponse::SERVING);
+  }
+  contexts[0].TryCancel();
+  EXPECT_EQ(readers[0]->Finish().error_code(), grpc::StatusCode::CANCELLED);
+  server_->SetModelServing("digits", false);
+  ASSERT_TRUE(readers[1]->Read(&response));
+  EXPECT_EQ(response.status(), HealthCheckResponse::NOT_SERVING);
+  server_->Shutdown(std::chrono::system_clock::now());
+  EXPECT_FALSE(readers[1]->Finish().ok());
+}
+
 TEST_F(GrpcServerTest, ABusyPortIsOneClearLine) {
   StartServer();
   GrpcServer::Options options;
   options.address = address();
+  options.reception = reception_.get();
   const auto second = GrpcServer::Start(options, {service_.get()});
   EXPECT_TRUE(absl::IsUnavailable(second.status()));
   EXPECT_THAT(std::string(second.status().message()), HasSubstr(address()));
@@ -71,6 +100,7 @@ TEST_F(GrpcServerTest, AnAddressThatIsNoneIsToldSo) {
   StartServer();
   GrpcServer::Options options;
   options.address = "192.0.2.1:0";  // of no machine (RFC 5737)
+  options.reception = reception_.get();
   EXPECT_TRUE(absl::IsUnavailable(GrpcServer::Start(options, {service_.get()}).status()));
 }
 

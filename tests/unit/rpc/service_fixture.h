@@ -109,8 +109,10 @@ class ServiceTest : public testing::Test {
     ModelInfo model = TestModel();
     size_t max_waiting = 16;
     size_t max_waiting_per_tenant = 0;
-    uint64_t max_bytes = 0;
+    uint64_t max_bytes = 0;  // of active chains
+    uint64_t memory_budget = 0;
     Limits limits = {};
+    TokenFile* tokens = nullptr;
     std::chrono::nanoseconds write_timeout = std::chrono::seconds(60);
   };
 
@@ -125,7 +127,17 @@ class ServiceTest : public testing::Test {
     engine_ = std::make_unique<FakeEngine>(queue_.get());
     writers_ = std::make_unique<WriterPool>(
         WriterPool::Options{.threads = 2, .write_timeout = setup.write_timeout});
+    memory_ = std::make_unique<MemoryBudget>(setup.memory_budget);
+    Reception::Options reception;
+    reception.tokens = setup.tokens;
+    reception.max_message_bytes = setup.limits.max_message_bytes;
+    reception.memory = memory_.get();
+    reception.metrics = &metrics_;
+    reception.clock = &clock_;
+    reception_ = std::make_unique<Reception>(reception);
     Backend backend;
+    backend.reception = reception_.get();
+    backend.memory = memory_.get();
     backend.catalog = &catalog_;
     backend.queue = queue_.get();
     backend.writers = writers_.get();
@@ -138,6 +150,7 @@ class ServiceTest : public testing::Test {
     service_ = std::make_unique<DiffusionService>(std::move(backend));
     GrpcServer::Options options;
     options.address = "127.0.0.1:0";
+    options.reception = reception_.get();
     options.max_message_bytes = setup.limits.max_message_bytes;
     auto server = GrpcServer::Start(options, {service_.get(), inference_.get()});
     ASSERT_TRUE(server.ok()) << server.status();
@@ -174,6 +187,8 @@ class ServiceTest : public testing::Test {
   SystemClock clock_;
   Metrics metrics_;
   Catalog catalog_;
+  std::unique_ptr<MemoryBudget> memory_;
+  std::unique_ptr<Reception> reception_;
   std::shared_ptr<const ModelInfo> model_;
   std::unique_ptr<WaitingQueue> queue_;
   std::unique_ptr<FakeEngine> engine_;

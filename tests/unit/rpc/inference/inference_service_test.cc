@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "inference/grpc_service.grpc.pb.h"
 #include "prometheus/counter.h"
 #include "server/media/png.h"
 #include "server/rpc/inference/infer_stream_reactor.h"
