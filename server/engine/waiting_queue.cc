@@ -212,7 +212,9 @@ std::shared_ptr<const Request> WaitingQueue::TakeLargest() {
   MutexLock lock(mutex_);
   const auto largest = std::max_element(
       entries_.begin(), entries_.end(),
-      [](const Entry& a, const Entry& b) { return a.data_bytes < b.data_bytes; });
+      [](const Entry& a, const Entry& b) {
+        return a.request->data_bytes() < b.request->data_bytes();
+      });
   if (largest == entries_.end()) return nullptr;
   std::shared_ptr<const Request> request = largest->request;
   Erase(largest);
