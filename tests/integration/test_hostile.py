@@ -44,7 +44,7 @@ def test_garbage_on_the_ports(server, kind, port):
                 connection.shutdown(socket.SHUT_WR)
                 while connection.recv(4096):
                     pass
-            except (ConnectionError, TimeoutError):
+            except OSError:
                 pass  # closing is as good as answering
     assert_serves(server)
     assert server.metrics().families
