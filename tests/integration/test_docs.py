@@ -21,6 +21,12 @@ def test_there_are_pages():
     assert {"README.md", "operations.md", "concepts.md", "models.md"} <= {page.name for page in PAGES}
 
 
+def test_every_page_has_a_place_in_the_site():
+    nav = (ROOT / "mkdocs.yml").read_text()
+    paths = [str(page.relative_to(ROOT)) for page in PAGES if page.parent.name != "decisions"]
+    assert [path for path in paths if f": {path}\n" not in nav] == []
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page):
     broken = []
