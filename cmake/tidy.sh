@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# clang-tidy in the place of a compiler: tidy.sh COMPILER OPTION… -o OBJECT OPTION… SOURCE
+#
+# ccache runs it (CCACHE_PREFIX in ./dev), so that Ninja and ccache decide what is examined: a file whose text, headers, options or
+# rules are not those of an earlier run that found it clean, in this folder or another. The object is empty.
+set -euo pipefail
+command=()
+while [[ $# -gt 1 ]]; do
+  if [[ $1 == -o ]]; then
+    object=$2
+    shift
+  else
+    command+=("$1")
+  fi
+  shift
+done
+"${command[@]}" -E "$1" -o /dev/null # for the list of headers, by -MD
+"${0%/*}"/../.venv/bin/clang-tidy --quiet "$1" -- "${command[@]:1}" -Wthread-safety
+: >"$object"
