@@ -210,9 +210,9 @@ void WaitingQueue::SetMemoryFull(bool full) {
 
 std::shared_ptr<const Request> WaitingQueue::TakeLargest() {
   MutexLock lock(mutex_);
-  const auto largest = std::max_element(
-      entries_.begin(), entries_.end(),
-      [](const Entry& a, const Entry& b) { return a.data_bytes < b.data_bytes; });
+  const auto largest =
+      std::max_element(entries_.begin(), entries_.end(),
+                       [](const Entry& a, const Entry& b) { return a.data_bytes < b.data_bytes; });
   if (largest == entries_.end()) return nullptr;
   std::shared_ptr<const Request> request = largest->request;
   Erase(largest);
