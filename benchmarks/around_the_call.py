@@ -12,8 +12,12 @@ def null_denoiser(run: Run) -> list[Figure]:
     rows, ticks, noisy_ticks = [], [], []
     for _ in range(run.turns):
         for values, sampler, batch in ((rows, "ddim", 64), (ticks, "ddim", 16), (noisy_ticks, "ddpm", 16)):
-            out = subprocess.run([BIN / "null_denoiser", DIGITS, sampler, str(batch), str(run.seconds)], check=True,
-                                 capture_output=True, text=True).stdout
+            out = subprocess.run(
+                [BIN / "null_denoiser", DIGITS, sampler, str(batch), str(run.seconds)],
+                check=True,
+                capture_output=True,
+                text=True,
+            ).stdout
             rate, microseconds = map(float, out.split())
             values.append(rate if values is rows else microseconds)
     return [
@@ -30,14 +34,22 @@ def overhead(run: Run) -> list[Figure]:
     for _ in range(run.turns):
         with Load(server, "--clients", "4", "--n", "16", "--steps", "50", "--sampler", "ddim") as load:
             before, after, _ = load.window(run.seconds)
-        delta = lambda name: after.total(name) - before.total(name)
+
+        def delta(name):
+            return after.total(name) - before.total(name)
+
         share.append(100 * delta("engine_overhead_seconds_sum") / delta("tick_seconds_sum"))
         microseconds.append(1e6 * delta("engine_overhead_seconds_sum") / delta("engine_overhead_seconds_count"))
     server.stop()
     return [
         Figure("engine time outside the denoiser call, share of a tick", share, "<= 1", unit="%"),
-        Figure("engine time outside the denoiser call, a tick of 16 rows", microseconds, "<= 100", unit="µs",
-               note="with clients on the same cores"),
+        Figure(
+            "engine time outside the denoiser call, a tick of 16 rows",
+            microseconds,
+            "<= 100",
+            unit="µs",
+            note="with clients on the same cores",
+        ),
     ]
 
 
@@ -52,8 +64,12 @@ def memory(run: Run) -> list[Figure]:
     calls, resident = [], {}
     for chains in CHAINS:
         while 64 * len(calls) < chains:
-            request = pb.SampleRequest(num_samples=64, class_labels=[3], guidance_scale=1,
-                                       sampler=pb.Sampler(kind=pb.Sampler.KIND_DDIM, steps=1000))
+            request = pb.SampleRequest(
+                num_samples=64,
+                class_labels=[3],
+                guidance_scale=1,
+                sampler=pb.Sampler(kind=pb.Sampler.KIND_DDIM, steps=1000),
+            )
             calls.append(server.stub.Sample(request))
             next(calls[-1])  # Accepted
         server.until_busy(chains)
@@ -66,8 +82,15 @@ def memory(run: Run) -> list[Figure]:
     server.stop()
     # From the first thousands on, which fit in memory that the allocator had kept.
     slope = (resident[CHAINS[-1]] - resident[CHAINS[3]]) / (CHAINS[-1] - CHAINS[3])
-    return [Figure("memory of a chain beyond its register", [slope - REGISTER_BYTES], "<= 1024", unit="bytes",
-                   note=f"{resident[0] / 2**20:.0f} MiB without chains, {resident[CHAINS[-1]] / 2**20:.0f} with {CHAINS[-1]}")]
+    return [
+        Figure(
+            "memory of a chain beyond its register",
+            [slope - REGISTER_BYTES],
+            "<= 1024",
+            unit="bytes",
+            note=f"{resident[0] / 2**20:.0f} MiB without chains, {resident[CHAINS[-1]] / 2**20:.0f} with {CHAINS[-1]}",
+        )
+    ]
 
 
 def start(run: Run) -> list[Figure]:

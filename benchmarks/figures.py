@@ -27,8 +27,14 @@ class Figure:
 
     def as_json(self) -> dict:
         return {
-            "name": self.name, "median": self.median, "min": min(self.values), "max": max(self.values),
-            "values": self.values, "unit": self.unit, "target": self.target, "reached": self.reached(),
+            "name": self.name,
+            "median": self.median,
+            "min": min(self.values),
+            "max": max(self.values),
+            "values": self.values,
+            "unit": self.unit,
+            "target": self.target,
+            "reached": self.reached(),
             "note": self.note,
         }
 
@@ -50,10 +56,10 @@ def table(figures: list[Figure]) -> str:
     """Markdown."""
     verdict = {None: "", True: "reached", False: "missed"}
     rows = [("what", "median (least to most)", "target", "", "")]
-    rows += [
-        (f.name, f"{spread(f.values)} {f.unit}".strip(), f.target, verdict[f.reached()], f.note) for f in figures
-    ]
+    rows += [(f.name, f"{spread(f.values)} {f.unit}".strip(), f.target, verdict[f.reached()], f.note) for f in figures]
     widths = [max(len(row[i]) for row in rows) for i in range(5)]
-    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |" for row in rows]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
+    ]
     lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
     return "\n".join(lines)

@@ -42,7 +42,9 @@ class Run:
     def tuned(self, name: str, *flags: str, model: Path = DIGITS) -> Server:
         """The same, having tuned; what it found is kept for this run's other servers with these flags."""
         cache = self.folder / "tuning.json"
-        return self.server(name, "--tune-seconds", str(self.tune_seconds), "--tune-cache", str(cache), *flags, model=model)
+        return self.server(
+            name, "--tune-seconds", str(self.tune_seconds), "--tune-cache", str(cache), *flags, model=model
+        )
 
     def compiled(self, precision: str) -> Path:
         """The bundled model's folder with a package of AOTInductor beside denoiser.pt."""
@@ -50,8 +52,11 @@ class Run:
         if not folder.exists():
             self.say(f"compiling the bundled model for {precision}")
             shutil.copytree(DIGITS, folder, ignore=shutil.ignore_patterns("__pycache__"))
-            subprocess.run([sys.executable, ROOT / "models" / "export_aotinductor.py", folder, "--precision", precision],
-                           check=True, capture_output=True)
+            subprocess.run(
+                [sys.executable, ROOT / "models" / "export_aotinductor.py", folder, "--precision", precision],
+                check=True,
+                capture_output=True,
+            )
         return folder
 
     def say(self, line: str) -> None:
@@ -67,8 +72,20 @@ class Rate:
 
 def bench(server: Server, *flags: str) -> dict:
     """One `denoise bench` from begin to end; what it measured."""
-    command = [DENOISE, "bench", "--address", server.address, "--json", "--quiet", "--guidance", "1", "--class", "7", *flags]
-    done = subprocess.run(command, env=clean_environment(), capture_output=True, text=True)
+    command = [
+        DENOISE,
+        "bench",
+        "--address",
+        server.address,
+        "--json",
+        "--quiet",
+        "--guidance",
+        "1",
+        "--class",
+        "7",
+        *flags,
+    ]
+    done = subprocess.run(command, env=clean_environment(), capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"denoise bench ended with {done.returncode}: {done.stdout[-500:]} {done.stderr[-2000:]}")
     return json.loads(done.stdout)
@@ -80,15 +97,32 @@ class Load:
     def __init__(self, server: Server, *flags: str):
         self._server = server
         self._command = [
-            DENOISE, "bench", "--address", server.address, "--json", "--quiet", "--duration", "inf", "--warm-up", "0s",
-            "--guidance", "1", "--class", "0,1,2,3,4,5,6,7,8,9", *flags,
+            DENOISE,
+            "bench",
+            "--address",
+            server.address,
+            "--json",
+            "--quiet",
+            "--duration",
+            "inf",
+            "--warm-up",
+            "0s",
+            "--guidance",
+            "1",
+            "--class",
+            "0,1,2,3,4,5,6,7,8,9",
+            *flags,
         ]
         self.result: dict = {}
 
     def __enter__(self) -> "Load":
         self._process = subprocess.Popen(
-            self._command, env=clean_environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True,
+            self._command,
+            env=clean_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         return self
 
@@ -125,11 +159,21 @@ class BareLoop:
     """benchmarks/bare_loop.cc: one denoiser call after another at one batch size; `program` says by whose
     allocator: `bare_loop` glibc's, `same_loop` the service's."""
 
-    def __init__(self, seconds: float, layout: str, replicas: int, threads: int, batch: int, precision: str = "float32",
-                 program: str = "bare_loop"):
+    def __init__(
+        self,
+        seconds: float,
+        layout: str,
+        replicas: int,
+        threads: int,
+        batch: int,
+        precision: str = "float32",
+        program: str = "bare_loop",
+    ):
         self._process = subprocess.Popen(
             [BIN / program, DIGITS, layout, precision, str(replicas), str(threads), str(batch), str(seconds)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
 
     def rate(self) -> float:

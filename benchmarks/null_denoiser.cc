@@ -27,9 +27,9 @@
 #include "server/engine/request.h"
 #include "server/engine/waiting_queue.h"
 #include "server/metrics/metrics.h"
+#include "server/model/chain/torch_executor.h"
 #include "server/model/denoiser/denoiser.h"
 #include "server/model/folder/model_files.h"
-#include "server/model/chain/torch_executor.h"
 #include "server/model/runtime/torch_runtime.h"
 
 namespace {

@@ -16,13 +16,18 @@ def streams(run: Run) -> list[Figure]:
         streamed.append(rate(server, run.seconds, *load, "--stream", "--slow-readers", "0.5/200ms", settle=4))
         cores.append(streamed[-1].client_cores - silent[-1].client_cores)
         memory.append(server.rss_bytes() / 2**20)
-        run.say(f"turn {turn + 1}: nothing streamed {silent[-1].rows:.0f} rows/s (clients on {silent[-1].client_cores:.2f} "
-                f"cores), every state {streamed[-1].rows:.0f} ({streamed[-1].client_cores:.2f})")
+        run.say(
+            f"turn {turn + 1}: nothing streamed {silent[-1].rows:.0f} rows/s (clients on {silent[-1].client_cores:.2f} "
+            f"cores), every state {streamed[-1].rows:.0f} ({streamed[-1].client_cores:.2f})"
+        )
     server.stop()
     return [
-        Figure(f"{STREAMS} streams, half of the readers slow / nothing streamed",
-               ratios([r.rows for r in streamed], [r.rows for r in silent]), ">= 0.9",
-               note=f"the clients took {spread(cores)} cores more"),
+        Figure(
+            f"{STREAMS} streams, half of the readers slow / nothing streamed",
+            ratios([r.rows for r in streamed], [r.rows for r in silent]),
+            ">= 0.9",
+            note=f"the clients took {spread(cores)} cores more",
+        ),
         Figure("memory of the server with them, after each turn", memory, unit="MiB"),
     ]
 
@@ -33,8 +38,9 @@ def first_state(run: Run) -> list[Figure]:
     clients = server.model.batch_sizes[-1] * server.model.replicas
     ticks = []
     for _ in range(run.turns):
-        with Load(server, "--clients", str(clients), "--n", "1", "--steps", "10,20,50", "--sampler", "ddim",
-                  "--stream") as load:
+        with Load(
+            server, "--clients", str(clients), "--n", "1", "--steps", "10,20,50", "--sampler", "ddim", "--stream"
+        ) as load:
             before, after, _ = load.window(run.seconds)
 
         def mean(name: str) -> float:
@@ -44,5 +50,12 @@ def first_state(run: Run) -> list[Figure]:
         # Means, because the mean of a difference is the difference of the means.
         ticks.append((mean("first_state_seconds") - mean("queue_seconds")) / mean("tick_seconds"))
     server.stop()
-    return [Figure("first state after becoming active, mean", ticks, "<= 2", unit="ticks",
-                   note=f"{clients} clients, batches of up to {server.model.batch_sizes[-1]}")]
+    return [
+        Figure(
+            "first state after becoming active, mean",
+            ticks,
+            "<= 2",
+            unit="ticks",
+            note=f"{clients} clients, batches of up to {server.model.batch_sizes[-1]}",
+        )
+    ]

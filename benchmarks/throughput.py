@@ -20,8 +20,10 @@ def plain_loop(run: Run, cores: int) -> BareLoop:
         for batch, loop in loops.items():
             tries[batch].append(loop.rate())
     best = max(loops, key=lambda batch: sorted(tries[batch])[1])
-    run.say(f"plain loop: contiguous, 1 x {cores} threads, batches of {best}, the best of "
-            + ", ".join(f"{batch}: {spread(rates)}" for batch, rates in tries.items()))
+    run.say(
+        f"plain loop: contiguous, 1 x {cores} threads, batches of {best}, the best of "
+        + ", ".join(f"{batch}: {spread(rates)}" for batch, rates in tries.items())
+    )
     for batch, loop in loops.items():
         if batch != best:
             loop.close()
@@ -31,16 +33,27 @@ def plain_loop(run: Run, cores: int) -> BareLoop:
 def saturate(server: Server, seconds: float):
     """Always more chains than fill the batches of all replicas, also while those that end are replaced."""
     batch, replicas = server.model.batch_sizes[-1], server.model.replicas
-    return rate(server, seconds, "--clients", str(4 * replicas), "--n", str(min(batch, 64)), "--steps", "10,20,50",
-                "--sampler", "ddim")
+    return rate(
+        server,
+        seconds,
+        "--clients",
+        str(4 * replicas),
+        "--n",
+        str(min(batch, 64)),
+        "--steps",
+        "10,20,50",
+        "--sampler",
+        "ddim",
+    )
 
 
 def saturation(run: Run) -> list[Figure]:
     """The service at saturation beside the same denoiser call in a loop, and beside the plain loop."""
     server = run.tuned("service")
     model = server.model
-    same = BareLoop(run.seconds, model.layout, model.replicas, model.threads, model.batch_sizes[-1],
-                    program="same_loop")
+    same = BareLoop(
+        run.seconds, model.layout, model.replicas, model.threads, model.batch_sizes[-1], program="same_loop"
+    )
     plain = plain_loop(run, model.replicas * model.threads)
     service, same_rates, plain_rates, cores = [], [], [], []
     for turn in range(run.turns):
@@ -49,25 +62,32 @@ def saturation(run: Run) -> list[Figure]:
         got = saturate(server, run.seconds)
         service.append(got.rows)
         cores.append(got.client_cores)
-        run.say(f"turn {turn + 1}: same call {same_rates[-1]:.0f}, plain loop {plain_rates[-1]:.0f}, service {got.rows:.0f} "
-                f"rows/s at batches of {got.batch:.2f}, client on {got.client_cores:.3f} cores")
+        run.say(
+            f"turn {turn + 1}: same call {same_rates[-1]:.0f}, plain loop {plain_rates[-1]:.0f}, "
+            f"service {got.rows:.0f} rows/s at batches of {got.batch:.2f}, client on {got.client_cores:.3f} cores"
+        )
     for each in (same, plain):
         each.close()
     server.stop()
     note = f"{spread(service)} rows/s"
     figures = [Figure("service at saturation / plain loop", ratios(service, plain_rates), ">= 1.10", note=note)]
     if model.executor == "torchscript":
-        figures.insert(0, Figure("service at saturation / same call in a loop", ratios(service, same_rates), ">= 0.97", note=note))
+        figures.insert(
+            0, Figure("service at saturation / same call in a loop", ratios(service, same_rates), ">= 0.97", note=note)
+        )
     return figures
 
 
 def precisions(run: Run) -> list[Figure]:
     """Packages of AOTInductor and --precision bfloat16 beside the plain loop in float32."""
     servers = {
-        "float32, aotinductor": run.tuned("float32, package", "--executor", "aotinductor", model=run.compiled("float32")),
+        "float32, aotinductor": run.tuned(
+            "float32, package", "--executor", "aotinductor", model=run.compiled("float32")
+        ),
         "bfloat16, torchscript": run.tuned("bfloat16", "--precision", "bfloat16"),
-        "bfloat16, aotinductor": run.tuned("bfloat16, package", "--precision", "bfloat16", "--executor", "aotinductor",
-                                           model=run.compiled("bfloat16")),
+        "bfloat16, aotinductor": run.tuned(
+            "bfloat16, package", "--precision", "bfloat16", "--executor", "aotinductor", model=run.compiled("bfloat16")
+        ),
     }
     model = servers["bfloat16, torchscript"].model
     plain = plain_loop(run, model.replicas * model.threads)
@@ -77,19 +97,31 @@ def precisions(run: Run) -> list[Figure]:
         plain_rates.append(plain.rate())
         for name, server in servers.items():
             rates[name].append(saturate(server, run.seconds).rows)
-        run.say(f"turn {turn + 1}: plain loop {plain_rates[-1]:.0f}, "
-                + "; ".join(f"{name} {rates[name][-1]:.0f}" for name in servers) + " rows/s")
+        run.say(
+            f"turn {turn + 1}: plain loop {plain_rates[-1]:.0f}, "
+            + "; ".join(f"{name} {rates[name][-1]:.0f}" for name in servers)
+            + " rows/s"
+        )
     plain.close()
     for server in servers.values():
         server.stop()
     targets = {"bfloat16, torchscript": ">= 1.55", "bfloat16, aotinductor": ">= 1.65"}
-    return [Figure(f"service at saturation, {name} / plain loop in float32", ratios(rates[name], plain_rates),
-                   targets.get(name, ""), note=f"{spread(rates[name])} rows/s") for name in servers]
+    return [
+        Figure(
+            f"service at saturation, {name} / plain loop in float32",
+            ratios(rates[name], plain_rates),
+            targets.get(name, ""),
+            note=f"{spread(rates[name])} rows/s",
+        )
+        for name in servers
+    ]
 
 
 def one_client(run: Run) -> list[Figure]:
     """One client with one chain at a time beside the plain loop at batch 1."""
-    servers = {purpose: run.tuned(f"tuned for {purpose}", "--tune-for", purpose) for purpose in ("latency", "throughput")}
+    servers = {
+        purpose: run.tuned(f"tuned for {purpose}", "--tune-for", purpose) for purpose in ("latency", "throughput")
+    }
     model = servers["throughput"].model
     plain = BareLoop(run.seconds, "contiguous", 1, model.replicas * model.threads, 1)
     rates = {purpose: [] for purpose in servers}
@@ -97,16 +129,27 @@ def one_client(run: Run) -> list[Figure]:
     for turn in range(run.turns):
         plain_rates.append(plain.rate())
         for purpose, server in servers.items():
-            rates[purpose].append(rate(server, run.seconds, "--clients", "1", "--n", "1", "--steps", "50", "--sampler",
-                                       "ddim").rows)
-        run.say(f"turn {turn + 1}: plain loop at batch 1 {plain_rates[-1]:.0f}, "
-                + ", ".join(f"tuned for {purpose} {rates[purpose][-1]:.0f}" for purpose in servers) + " rows/s")
+            rates[purpose].append(
+                rate(server, run.seconds, "--clients", "1", "--n", "1", "--steps", "50", "--sampler", "ddim").rows
+            )
+        run.say(
+            f"turn {turn + 1}: plain loop at batch 1 {plain_rates[-1]:.0f}, "
+            + ", ".join(f"tuned for {purpose} {rates[purpose][-1]:.0f}" for purpose in servers)
+            + " rows/s"
+        )
     plain.close()
     for server in servers.values():
         server.stop()
     targets = {"latency": ">= 1.1", "throughput": ">= 0.8"}
-    return [Figure(f"one client, tuned for {purpose} / plain loop at batch 1", ratios(rates[purpose], plain_rates),
-                   targets[purpose], note=f"{spread(rates[purpose])} rows/s") for purpose in servers]
+    return [
+        Figure(
+            f"one client, tuned for {purpose} / plain loop at batch 1",
+            ratios(rates[purpose], plain_rates),
+            targets[purpose],
+            note=f"{spread(rates[purpose])} rows/s",
+        )
+        for purpose in servers
+    ]
 
 
 def many_clients(run: Run) -> list[Figure]:
@@ -122,18 +165,22 @@ def many_clients(run: Run) -> list[Figure]:
             many.append(got.rows)
             batches.append(got.batch)
         server.stop()
-        figures.append(Figure(f"16 clients / 1, --batching {batching}", ratios(many, one),
-                              note=f"{spread(many)} rows/s at batches of {spread(batches)}"))
+        figures.append(
+            Figure(
+                f"16 clients / 1, --batching {batching}",
+                ratios(many, one),
+                note=f"{spread(many)} rows/s at batches of {spread(batches)}",
+            )
+        )
     return figures
 
 
-EQUAL = pb.SampleRequest(
-    class_labels=[3], guidance_scale=1, sampler=pb.Sampler(kind=pb.Sampler.KIND_DDIM, steps=50)
-)
+EQUAL = pb.SampleRequest(class_labels=[3], guidance_scale=1, sampler=pb.Sampler(kind=pb.Sampler.KIND_DDIM, steps=50))
 SAMPLERS = ("DDIM", "DDPM", "EULER", "HEUN", "DPMPP_2M", "SDE_DPMPP_2M", "UNIPC", "LMS")
 MIXTURE = [
     pb.SampleRequest(
-        class_labels=[i], guidance_scale=guidance,
+        class_labels=[i],
+        guidance_scale=guidance,
         sampler=pb.Sampler(kind=pb.Sampler.Kind.Value(f"KIND_{kind}"), steps=20 + 10 * i),
     )
     for i, kind in enumerate(SAMPLERS)
@@ -197,8 +244,13 @@ def mixture(run: Run) -> list[Figure]:
             rates[name].append(rows / (end - begin))
             batches[name].append(rows / (after.total("batch_rows_count") - before.total("batch_rows_count")))
     server.stop()
-    return [Figure("a mixture of samplers, guidance and an Evaluate / equal requests", ratios(rates["mixed"], rates["equal"]),
-                   note=f"batches of {spread(batches['mixed'])} and {spread(batches['equal'])}")]
+    return [
+        Figure(
+            "a mixture of samplers, guidance and an Evaluate / equal requests",
+            ratios(rates["mixed"], rates["equal"]),
+            note=f"batches of {spread(batches['mixed'])} and {spread(batches['equal'])}",
+        )
+    ]
 
 
 def invariance(run: Run) -> list[Figure]:
@@ -207,8 +259,11 @@ def invariance(run: Run) -> list[Figure]:
     rates = {server: [] for server in servers}
     for turn in range(run.turns):
         for server in servers if turn % 2 == 0 else reversed(servers):
-            rates[server].append(rate(server, run.seconds, "--clients", "4", "--n", "16", "--steps", "10,20,50",
-                                      "--sampler", "ddim").rows)
+            rates[server].append(
+                rate(
+                    server, run.seconds, "--clients", "4", "--n", "16", "--steps", "10,20,50", "--sampler", "ddim"
+                ).rows
+            )
     for server in servers:
         server.stop()
     free, invariant = (rates[server] for server in servers)

@@ -46,7 +46,9 @@ class Load:
 
     def _ask(self) -> None:
         request = pb.SampleRequest(
-            num_samples=SAMPLES, class_labels=[3], guidance_scale=1,
+            num_samples=SAMPLES,
+            class_labels=[3],
+            guidance_scale=1,
             sampler=pb.Sampler(kind=pb.Sampler.KIND_DDIM, steps=50),
         )
         while not self._stop.is_set():
@@ -73,7 +75,10 @@ class Load:
 
 def measure(servers: list[Server], seconds: float) -> tuple[list[float], float]:
     """Rows a second of each server, and cores that the client took."""
-    rows = lambda: [server.metric("rows_total") for server in servers]
+
+    def rows():
+        return [server.metric("rows_total") for server in servers]
+
     with Load(servers):
         for server in servers:
             server.until_busy(SAMPLES)
@@ -81,7 +86,7 @@ def measure(servers: list[Server], seconds: float) -> tuple[list[float], float]:
         before, begin, cpu = rows(), time.monotonic(), time.process_time()
         time.sleep(seconds)
         after, end, cpu_end = rows(), time.monotonic(), time.process_time()
-    return [(b - a) / (end - begin) for a, b in zip(before, after)], (cpu_end - cpu) / (end - begin)
+    return [(b - a) / (end - begin) for a, b in zip(before, after, strict=True)], (cpu_end - cpu) / (end - begin)
 
 
 def two_servers(run: Run) -> list[Figure]:
@@ -104,9 +109,18 @@ def two_servers(run: Run) -> list[Figure]:
             ones.append(sum(rates[1][0]))
             twos.append(sum(rates[2][0]))
             clients.append(rates[2][1])
-            run.say(f"turn {turn + 1}: one {ones[-1]:.0f} rows/s, two {twos[-1]:.0f}, of which the slower "
-                    f"{100 * min(rates[2][0]) / twos[-1]:.0f}%; the client took {rates[1][1]:.2f} and {clients[-1]:.2f} cores")
+            run.say(
+                f"turn {turn + 1}: one {ones[-1]:.0f} rows/s, two {twos[-1]:.0f}, "
+                f"of which the slower {100 * min(rates[2][0]) / twos[-1]:.0f}%; "
+                f"the client took {rates[1][1]:.2f} and {clients[-1]:.2f} cores"
+            )
         for server in servers:
             server.stop()
-    return [Figure("two one-thread servers behind round_robin / one", ratios(twos, ones), ">= 1.8",
-                   note=f"{spread(twos)} rows/s, client on {spread(clients)} cores")]
+    return [
+        Figure(
+            "two one-thread servers behind round_robin / one",
+            ratios(twos, ones),
+            ">= 1.8",
+            note=f"{spread(twos)} rows/s, client on {spread(clients)} cores",
+        )
+    ]

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes docs/flags.md from what the programs themselves say to --help. ./dev docs runs it.
 
-    docs/make_flags.py build/bin
+docs/make_flags.py build/bin
 """
 
 import os
@@ -14,9 +14,9 @@ TARGET = Path(__file__).resolve().parent / "flags.md"
 HEAD = """\
 # Flags
 
-What the programs say to `--help`, written here by `./dev docs`; a test compares. A flag's value may also come from the environment
-variable beside it, and the server's from a TOML file (`--config`): the command line wins over the environment, the environment over
-the file.
+What the programs say to `--help`, written here by `./dev docs`; a test compares. A flag's value may also come from the
+environment variable beside it, and the server's from a TOML file (`--config`): the command line wins over the
+environment, the environment over the file.
 """
 
 
@@ -34,7 +34,7 @@ def flags(folder: Path) -> str:
     command = help_of(folder / "denoise")
     sections.append(("denoise", command))
     listed = command[command.index("Subcommands:") :].split("\n\n")[0]
-    for name in re.findall(r"^  (\w+) ", listed, re.M):
+    for name in re.findall(r"^  (\w+) ", listed, re.MULTILINE):
         sections.append((f"denoise {name}", help_of(folder / "denoise", name)))
     sections.append(("denoise-viewer", help_of(folder / "denoise-viewer")))
     text = HEAD

@@ -39,7 +39,7 @@ def _generate() -> None:
 
 _generate()
 from denoise.v1 import diffusion_pb2 as pb  # noqa: E402
-from denoise.v1 import diffusion_pb2_grpc as pb_grpc  # noqa: E402
+from denoise.v1 import diffusion_pb2_grpc as pb_grpc  # noqa: E402, F401
 
 SAMPLE = "/denoise.v1.Diffusion/Sample"
 DIFFUSE = "/denoise.v1.Diffusion/Diffuse"

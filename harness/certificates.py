@@ -16,7 +16,7 @@ class Pair:
 
 
 def _openssl(*arguments) -> None:
-    done = subprocess.run([program("openssl"), *map(str, arguments)], capture_output=True, text=True)
+    done = subprocess.run([program("openssl"), *map(str, arguments)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
@@ -28,8 +28,21 @@ class Authority:
         self._folder = folder
         self.certificate, self._key = folder / "ca.pem", folder / "ca.key"
         _openssl(
-            "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-            "-keyout", self._key, "-out", self.certificate, "-subj", f"/CN={name}", "-days", "30",
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-keyout",
+            self._key,
+            "-out",
+            self.certificate,
+            "-subj",
+            f"/CN={name}",
+            "-days",
+            "30",
         )
 
     def issue(self, name: str, *alternatives: str, days: int = 30) -> Pair:
@@ -38,15 +51,38 @@ class Authority:
         pair = Pair(self._folder / f"{name}.pem", self._folder / f"{name}.key")
         request, extensions = self._folder / f"{name}.csr", self._folder / f"{name}.ext"
         _openssl(
-            "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-            "-keyout", pair.key, "-out", request, "-subj", f"/CN={name}",
+            "req",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-keyout",
+            pair.key,
+            "-out",
+            request,
+            "-subj",
+            f"/CN={name}",
         )
         lines = ["extendedKeyUsage = serverAuth, clientAuth"]
         if alternatives:
             lines.append(f"subjectAltName = {', '.join(alternatives)}")
         extensions.write_text("\n".join(lines) + "\n")
         _openssl(
-            "x509", "-req", "-in", request, "-CA", self.certificate, "-CAkey", self._key, "-CAcreateserial",
-            "-out", pair.certificate, "-days", days, "-extfile", extensions,
+            "x509",
+            "-req",
+            "-in",
+            request,
+            "-CA",
+            self.certificate,
+            "-CAkey",
+            self._key,
+            "-CAcreateserial",
+            "-out",
+            pair.certificate,
+            "-days",
+            days,
+            "-extfile",
+            extensions,
         )
         return pair

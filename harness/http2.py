@@ -27,8 +27,8 @@ class Frame:
         return struct.unpack(">I", self.payload[4:8])[0]
 
 
-def frame(type: int, flags: int = 0, stream: int = 0, payload: bytes = b"") -> bytes:
-    return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", type, flags, stream) + payload
+def frame(kind: int, flags: int = 0, stream: int = 0, payload: bytes = b"") -> bytes:
+    return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
 
 
 OPENING = PREFACE + frame(SETTINGS)

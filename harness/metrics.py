@@ -19,11 +19,7 @@ class Metrics:
     def total(self, name: str, **labels: str) -> float:
         """The sum over all series of that name with those labels; 0 if there is none. A histogram's
         are NAME_sum, NAME_count and NAME_bucket. `denoise_` is left out."""
-        return sum(
-            s.value
-            for s in self._samples
-            if s.name == f"denoise_{name}" and labels.items() <= s.labels.items()
-        )
+        return sum(s.value for s in self._samples if s.name == f"denoise_{name}" and labels.items() <= s.labels.items())
 
     def buckets(self, name: str) -> dict[float, float]:
         """Upper bound to how many observations lie at or below it, over all series."""

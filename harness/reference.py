@@ -20,9 +20,7 @@ SCHEDULERS = {
     "euler_ancestral": (diffusers.EulerAncestralDiscreteScheduler, {}),
     "heun": (diffusers.HeunDiscreteScheduler, {}),
     "dpmpp_2m": (diffusers.DPMSolverMultistepScheduler, {}),
-    "sde_dpmpp_2m": (
-        diffusers.DPMSolverMultistepScheduler, {"algorithm_type": "sde-dpmsolver++"},
-    ),
+    "sde_dpmpp_2m": (diffusers.DPMSolverMultistepScheduler, {"algorithm_type": "sde-dpmsolver++"}),
     "dpmpp_3m": (diffusers.DPMSolverMultistepScheduler, {"solver_order": 3}),
     "unipc": (diffusers.UniPCMultistepScheduler, {}),
     "lms": (diffusers.LMSDiscreteScheduler, {}),
@@ -97,8 +95,19 @@ class Reference:
 
     @torch.inference_mode()
     def sample(
-        self, name: str, steps: int, seed: int, n: int = 1, labels=None, guidance=1.0, eta=0.0,
-        image=None, strength=1.0, known=None, mask=None, **overrides,
+        self,
+        name: str,
+        steps: int,
+        seed: int,
+        n: int = 1,
+        labels=None,
+        guidance=1.0,
+        eta=0.0,
+        image=None,
+        strength=1.0,
+        known=None,
+        mask=None,
+        **overrides,
     ) -> np.ndarray:
         """[n, C, H, W]. `labels`: [n], or None: the null class where there is one. `guidance`: a
         scale or a Guidance. `image`: begins from it, noised, with the last ⌊steps·strength⌋ steps.

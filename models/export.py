@@ -59,8 +59,7 @@ def tensor_of(answer):
         return answer.sample
     if not isinstance(answer, torch.Tensor):
         raise ExportError(
-            f"the module answers a {type(answer).__name__}: let it answer a tensor, a 1-tuple or a dict "
-            "with `sample`"
+            f"the module answers a {type(answer).__name__}: let it answer a tensor, a 1-tuple or a dict with `sample`"
         )
     return answer
 
@@ -220,10 +219,7 @@ def _scheduler_text(given) -> str:
 def _rows(n, length, seed, shape, time, steps, inputs, num_classes) -> tuple[torch.Tensor, ...]:
     """Arguments of one call, every row unlike the others."""
     random = torch.Generator().manual_seed(seed)
-    arguments = [
-        torch.randn((n, *shape), generator=random),
-        torch.randint(0, steps, (n,), generator=random).to(time),
-    ]
+    arguments = [torch.randn((n, *shape), generator=random), torch.randint(0, steps, (n,), generator=random).to(time)]
     for one in inputs:
         if one["kind"] == "class_labels":
             arguments.append(torch.randint(0, num_classes, (n,), generator=random))

@@ -1,6 +1,6 @@
 """Compile a model's denoiser ahead of time: writes denoiser.pt2 into its folder, and its hash into model.json.
 
-    python models/export_aotinductor.py FOLDER                        # FOLDER/denoiser.py: Denoiser, weights of denoiser.pt
+    python models/export_aotinductor.py FOLDER    # FOLDER/denoiser.py: Denoiser, weights of denoiser.pt
     python models/export_aotinductor.py FOLDER --module net.py:Net --precision bfloat16
 
 or, for any module, as a function; a diffusers model is one:
@@ -124,11 +124,7 @@ def check(package, rows: Rows, arguments: tuple[Tensor, ...], precision: str) ->
 
 
 def export(
-    module: nn.Module,
-    folder: str | os.PathLike,
-    precision: str = "float32",
-    max_rows: int = 64,
-    isa: str | None = None,
+    module: nn.Module, folder: str | os.PathLike, precision: str = "float32", max_rows: int = 64, isa: str | None = None
 ) -> pathlib.Path:
     """Compiles `module`, float32, for batches of 1 to `max_rows` rows, and writes FOLDER/denoiser.pt2 and its hash.
 

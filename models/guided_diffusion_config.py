@@ -87,10 +87,7 @@ def main(arguments: list[str]) -> None:
     options, others = parser.parse_known_args(arguments)
 
     options.out.mkdir(parents=True, exist_ok=True)
-    for name, content in (
-        ("scheduler_config.json", scheduler_config(options)),
-        ("model.json", model_json(options)),
-    ):
+    for name, content in (("scheduler_config.json", scheduler_config(options)), ("model.json", model_json(options))):
         (options.out / name).write_text(json.dumps(content, indent=2) + "\n")
         print(options.out / name)
     passed_over = [word for word in others if word.startswith("--")]

@@ -5,8 +5,8 @@
 
 PIPELINE is what DiffusionPipeline.save_pretrained wrote, or a download of it: the UNet in unet/ (or beside
 model_index.json), the scheduler's scheduler_config.json in scheduler/ (or there too). UNet2DModel is taken
-with class labels and without, UNet2DConditionModel with `encoder_hidden_states` as a condition of requests. A VAE (vae/ or vqvae/) becomes
-decoder.pt, which makes pictures of what is sampled then, its scaling and shift done in it.
+with class labels and without, UNet2DConditionModel with `encoder_hidden_states` as a condition of requests. A VAE (vae/
+or vqvae/) becomes decoder.pt, which makes pictures of what is sampled then, its scaling and shift done in it.
 All are traced and compared with the originals, scheduler_config.json is copied as it is, and with
 --denoised the result is examined. docs/models.md says more. Needs torch and diffusers.
 """
@@ -18,7 +18,6 @@ import sys
 from pathlib import Path
 
 import torch
-
 from export import ExportError, export_module
 
 CLASSES = ("UNet2DModel", "UNet2DConditionModel")
@@ -176,7 +175,9 @@ def import_pipeline(options: argparse.Namespace) -> None:
     num_classes = classes(config, options.num_classes, options.null_class)
     vae = None if options.no_decoder else find_vae(options.pipeline)
     if vae is not None and vae[1].get("latent_channels", shape[0]) != shape[0]:
-        raise ExportError(f"{vae[0]}: it has latents of {vae[1]['latent_channels']} channels, and the UNet of {shape[0]}")
+        raise ExportError(
+            f"{vae[0]}: it has latents of {vae[1]['latent_channels']} channels, and the UNet of {shape[0]}"
+        )
     if options.out.exists() and any(options.out.iterdir()) and not options.force:
         raise ExportError(f"{options.out} is not empty: name another folder, or --force")
 

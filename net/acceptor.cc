@@ -56,8 +56,8 @@ std::string TextOf(const sockaddr_storage& address) {
 
 absl::StatusOr<std::unique_ptr<Acceptor>> Acceptor::Start(Listener listener, Options options) {
   std::unique_ptr<Acceptor> acceptor(new Acceptor(std::move(listener), std::move(options)));
-  bool watching = acceptor->spare_.valid() &&
-                  Watch(acceptor->epoll_, acceptor->stop_.get(), EPOLLIN, kStop);
+  bool watching =
+      acceptor->spare_.valid() && Watch(acceptor->epoll_, acceptor->stop_.get(), EPOLLIN, kStop);
   const std::vector<UniqueFd>& sockets = acceptor->listener_.sockets();
   for (size_t i = 0; i < sockets.size(); ++i) {
     watching = watching && Watch(acceptor->epoll_, sockets[i].get(), EPOLLIN, kListening | i);
@@ -135,7 +135,8 @@ void Acceptor::Accept(int listening) {
 
 // A caller that cannot be accepted would wait in the kernel, and the thread would run in circles.
 void Acceptor::MakeRoomForDescriptors(int listening) {
-  if (const auto oldest = table_.OldestSilent()) return Refuse(oldest->first, Refusal::kNoDescriptor);
+  if (const auto oldest = table_.OldestSilent())
+    return Refuse(oldest->first, Refusal::kNoDescriptor);
   spare_.Reset();
   sockaddr_storage peer = {};
   socklen_t size = sizeof peer;
@@ -166,7 +167,8 @@ void Acceptor::Admit(UniqueFd fd, const sockaddr_storage& peer) {
   silent_.emplace(id, Silent{std::move(fd), TextOf(peer)});
   // Mostly the opening is there already.
   Look(id, /*ended=*/false);
-  if (silent_.count(id) > 0 && !Watch(epoll_, number, EPOLLIN | EPOLLRDHUP | EPOLLET, id)) Forget(id);
+  if (silent_.count(id) > 0 && !Watch(epoll_, number, EPOLLIN | EPOLLRDHUP | EPOLLET, id))
+    Forget(id);
 }
 
 void Acceptor::Look(Id id, bool ended) {

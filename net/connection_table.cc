@@ -75,8 +75,8 @@ void ConnectionTable::Remove(Id id) {
   if (--address->second.connections == 0) addresses_.erase(address);
 }
 
-std::optional<std::pair<ConnectionTable::Id, ConnectionTable::Time>>
-ConnectionTable::OldestSilent() const {
+std::optional<std::pair<ConnectionTable::Id, ConnectionTable::Time>> ConnectionTable::OldestSilent()
+    const {
   if (silent_.empty()) return std::nullopt;
   return std::pair(*silent_.begin(), connections_.at(*silent_.begin()).since);
 }

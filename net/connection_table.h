@@ -51,8 +51,8 @@ class ConnectionTable {
   explicit ConnectionTable(const ConnectionLimits& limits) : limits_(limits) {}
 
   struct Admission {
-    std::optional<Id> id;          // of the new connection, silent so far; none: it is refused
-    std::optional<Id> evicted;     // a silent one that is forgotten, and must be closed
+    std::optional<Id> id;           // of the new connection, silent so far; none: it is refused
+    std::optional<Id> evicted;      // a silent one that is forgotten, and must be closed
     std::optional<Refusal> reason;  // where it is refused
   };
   Admission Admit(const std::string& address, Time now);

@@ -36,12 +36,12 @@ class HttpServer : private httplib::Server {
 
   // Before Bind().
   using httplib::Server::Get;
+  using httplib::Server::HandlerResponse;
   using httplib::Server::Post;
   using httplib::Server::set_default_headers;
   using httplib::Server::set_error_handler;
   using httplib::Server::set_payload_max_length;
   using httplib::Server::set_pre_routing_handler;
-  using httplib::Server::HandlerResponse;
 
   // Listens; who connects waits until Start(). The errors are those of Listener::Open().
   absl::Status Bind(const std::string& address);

@@ -26,8 +26,8 @@ absl::StatusOr<HostPort> Split(const std::string& address) {
   const size_t colon = address.rfind(':');
   if (colon != std::string::npos) {
     split.host = address.substr(0, colon);
-    const bool bracketed = split.host.size() > 2 && split.host.front() == '[' &&
-                           split.host.back() == ']';
+    const bool bracketed =
+        split.host.size() > 2 && split.host.front() == '[' && split.host.back() == ']';
     if (bracketed) split.host = split.host.substr(1, split.host.size() - 2);
     if (!split.host.empty() && bracketed == absl::StrContains(split.host, ":") &&
         absl::SimpleAtoi(address.substr(colon + 1), &split.port) && split.port >= 0 &&

@@ -17,8 +17,8 @@ Opening TlsOpening(absl::string_view bytes) {
   constexpr absl::string_view kHandshake = "\x16\x03";  // of SSL 3.1 and later, that is TLS
   if (!absl::StartsWith(bytes, kHandshake.substr(0, bytes.size()))) return Opening::kWrong;
   if (bytes.size() < kHeaderBytes) return Opening::kIncomplete;
-  const size_t record = kHeaderBytes + static_cast<uint8_t>(bytes[3]) * size_t{256} +
-                        static_cast<uint8_t>(bytes[4]);
+  const size_t record =
+      kHeaderBytes + static_cast<uint8_t>(bytes[3]) * size_t{256} + static_cast<uint8_t>(bytes[4]);
   if (record > kMaxOpeningBytes) return Opening::kWrong;
   return bytes.size() < record ? Opening::kIncomplete : Opening::kComplete;
 }

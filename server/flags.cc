@@ -276,7 +276,8 @@ std::variant<Flags, int> ParseFlags(int argc, char** argv) {
       "Time for its answer, and for what is sent to arrive, before it is closed", connections)
       ->transform(Duration(1e-3));
   add("--min-ping-interval", connection.min_ping_interval,
-      "A connection that pings more often, while nothing else is sent, is closed at the fourth ping",
+      "A connection that pings more often, while nothing else is sent, is closed at the fourth "
+      "ping",
       connections)
       ->transform(Duration());
 

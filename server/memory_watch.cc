@@ -64,7 +64,8 @@ uint64_t HeldMemory() {
   uint64_t bytes = 0;
   for (std::string line; std::getline(file, line);) {
     for (const char* name : {"RssAnon:", "RssShmem:"}) {
-      if (line.rfind(name, 0) == 0) bytes += std::stoull(line.substr(9)) * 1024;  // "RssAnon:  12 kB"
+      if (line.rfind(name, 0) == 0)
+        bytes += std::stoull(line.substr(9)) * 1024;  // "RssAnon:  12 kB"
     }
   }
   return bytes;

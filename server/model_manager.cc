@@ -155,8 +155,7 @@ absl::StatusOr<LoadedModel> ModelManager::LoadFolder(const ModelFolder& folder) 
   // The examination takes a call that is not carried for one that fails.
   if (!loaded.ok()) return stopping_.load() ? ShuttingDownError() : loaded.status();
   for (size_t i = 0; i < host_.engines.size(); ++i) {
-    const absl::Status warm =
-        loaded->model->Warm(CarrierTo(host_.engines[i]), static_cast<int>(i));
+    const absl::Status warm = loaded->model->Warm(CarrierTo(host_.engines[i]), static_cast<int>(i));
     if (!warm.ok()) return warm;
   }
   if (stopping_.load()) return ShuttingDownError();

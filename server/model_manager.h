@@ -65,8 +65,8 @@ class ModelManager final : public ModelLifecycle {
   void Unload(const std::string& name, int64_t version, Done done) override;
   void Reload(const std::string& name, int64_t version, Done done) override;
 
-  // From now on no model is said to serve, and a load that is under way ends with UNAVAILABLE at its
-  // next call of the model. Does not wait.
+  // From now on no model is said to serve, and a load that is under way ends with UNAVAILABLE at
+  // its next call of the model. Does not wait.
   void StopLoading() { stopping_.store(true); }
   // StopLoading(), and answers what is not done yet with UNAVAILABLE. Before the engines stop.
   void Stop();

@@ -121,9 +121,10 @@ absl::Status Server::Parts::CheckDescriptors() {
   if (!connections.ok()) return connections.status();
   max_connections = *connections;
   if (max_connections < flags.connections.max_connections) {
-    spdlog::warn("--max-connections is {}, but {} descriptors allow {}: raise their limit "
-                 "(ulimit -Hn)",
-                 flags.connections.max_connections, descriptors, max_connections);
+    spdlog::warn(
+        "--max-connections is {}, but {} descriptors allow {}: raise their limit "
+        "(ulimit -Hn)",
+        flags.connections.max_connections, descriptors, max_connections);
   }
   return absl::OkStatus();
 }

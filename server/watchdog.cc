@@ -7,8 +7,7 @@
 
 namespace denoise {
 
-Watchdog::Watchdog(Options options)
-    : options_(std::move(options)), thread_([this] { Loop(); }) {}
+Watchdog::Watchdog(Options options) : options_(std::move(options)), thread_([this] { Loop(); }) {}
 
 Watchdog::~Watchdog() {
   {
@@ -49,7 +48,8 @@ void Watchdog::Look() {
 }
 
 void Watchdog::Loop() {
-  const auto period = std::max<std::chrono::nanoseconds>(options_.limit / 8, std::chrono::milliseconds(10));
+  const auto period =
+      std::max<std::chrono::nanoseconds>(options_.limit / 8, std::chrono::milliseconds(10));
   while (true) {
     {
       MutexLock lock(mutex_);

@@ -30,7 +30,8 @@ PICTURE = ROOT / "docs" / "images" / "scaling.svg"
 STEPS = (10, 20, 50, 250)
 # Five clients a replica; each of them asks about once a second.
 FLEETS = {10: (1, 2), 1_000: (25, 8), 100_000: (2_500, 8)}
-# Simulated, before and while is counted: so that there are some 40,000 requests of each step count, 10,000 with 10 clients.
+# Simulated, before and while is counted: so that there are some 40,000 requests of each step count, 10,000 with 10
+# clients.
 WARM_UP = {10: 20, 1_000: 10, 100_000: 3}
 SECONDS = {10: 5400, 1_000: 180, 100_000: 2}
 WAYS = [("step", "fcfs"), ("step", "srpf"), ("step", "fair"), ("request", "fcfs"), ("none", "fcfs")]
@@ -44,9 +45,11 @@ def record(arguments) -> None:
     for turn in range(arguments.turns):
         report = subprocess.run(
             [BIN / "denoised", "--examine", DIGITS, "--batch-sizes", *map(str, range(1, 17))],
-            check=True, capture_output=True, text=True,
+            check=True,
+            capture_output=True,
+            text=True,
         ).stdout
-        for rows, milliseconds in re.findall(r"^ +(\d+) +([\d.]+) +\d+ +(?:yes|no) ", report, re.M):
+        for rows, milliseconds in re.findall(r"^ +(\d+) +([\d.]+) +\d+ +(?:yes|no) ", report, re.MULTILINE):
             times.setdefault(int(rows), []).append(float(milliseconds) / 1000)
         print(f"  turn {turn + 1}: {max(size / min(t) for size, t in times.items()):.0f} rows/s at best", flush=True)
     # The least of several: what disturbs a call only ever makes it longer.
@@ -62,7 +65,7 @@ def record(arguments) -> None:
 
 
 def cpu() -> str:
-    names = re.findall(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.M)
+    names = re.findall(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     return names[0] if names else platform.machine()
 
 
@@ -93,8 +96,15 @@ def at_each_scale(pool: ThreadPoolExecutor) -> dict:
             if load > 0.9 * bears[batching]:
                 continue  # its queue grows for ever, or nearly
             runs[clients, batching, policy] = pool.submit(
-                simulate, clients=clients, servers=servers, replicas=replicas, load=load,
-                batching=batching, policy=policy, warm_up=WARM_UP[clients], duration=SECONDS[clients],
+                simulate,
+                clients=clients,
+                servers=servers,
+                replicas=replicas,
+                load=load,
+                batching=batching,
+                policy=policy,
+                warm_up=WARM_UP[clients],
+                duration=SECONDS[clients],
             )
     return {key: run.result() for key, run in sorted(runs.items(), key=lambda item: item[0][0])}
 
@@ -120,7 +130,7 @@ def with_a_greedy_tenant(pool: ThreadPoolExecutor) -> dict:
     """(policy, seconds of backlog): 1.2 times what can be done is asked for, most of it by one tenant."""
     runs = {
         (policy, backlog): pool.submit(
-            simulate, clients=20, replicas=2, load=1.2, greedy=0.6, policy=policy, duration=600, max_backlog=backlog,
+            simulate, clients=20, replicas=2, load=1.2, greedy=0.6, policy=policy, duration=600, max_backlog=backlog
         )
         for backlog in (0, 10)
         for policy in ("fcfs", "srpf", "fair")
@@ -149,18 +159,28 @@ def table_of_scales(runs: dict) -> str:
     for (clients, batching, policy), run in runs.items():
         assert run["refused"] == 0, (clients, batching, policy)
         servers, replicas = FLEETS[clients]
-        rows.append([
-            f"{clients:,}", f"{servers:,} × {replicas}", batching if batching != "step" else f"step, {policy}",
-            f"{run['rows_per_second']:,.0f}", f"{run['rows_per_batch']:.1f}", *latencies(run),
-        ])
+        rows.append(
+            [
+                f"{clients:,}",
+                f"{servers:,} × {replicas}",
+                batching if batching != "step" else f"step, {policy}",
+                f"{run['rows_per_second']:,.0f}",
+                f"{run['rows_per_batch']:.1f}",
+                *latencies(run),
+            ]
+        )
     heads = ["clients", "servers × replicas", "batching", "rows/s", "rows a call"]
     return table(heads + [f"{steps} steps" for steps in STEPS], rows)
 
 
 def table_of_greed(runs: dict) -> str:
     rows = [
-        [f"{backlog} s" if backlog else "no bound", policy, *latencies(run),
-         f"{milliseconds(run['greedy']['p50'])} / {milliseconds(run['greedy']['p99'])}"]
+        [
+            f"{backlog} s" if backlog else "no bound",
+            policy,
+            *latencies(run),
+            f"{milliseconds(run['greedy']['p50'])} / {milliseconds(run['greedy']['p99'])}",
+        ]
         for (policy, backlog), run in runs.items()
     ]
     return table(["`--max-backlog`", "policy", *(f"{steps} steps" for steps in STEPS), "the greedy tenant"], rows)
@@ -176,29 +196,50 @@ def put_on_page(name: str, text: str) -> None:
 
 def draw(scales: dict, loads: dict) -> None:
     ways = {
-        ("none", "fcfs"): ("none", "#777777"), ("request", "fcfs"): ("request", "#d95f02"),
-        ("step", "fcfs"): ("step, fcfs", "#1b7f5f"), ("step", "srpf"): ("step, srpf", "#2166ac"),
+        ("none", "fcfs"): ("none", "#777777"),
+        ("request", "fcfs"): ("request", "#d95f02"),
+        ("step", "fcfs"): ("step, fcfs", "#1b7f5f"),
+        ("step", "srpf"): ("step, srpf", "#2166ac"),
         ("step", "fair"): ("step, fair", "#b2187a"),
     }
-    p99 = lambda run, steps: next(one["p99"] for one in run["by_steps"] if one["steps"] == steps)
+
+    def p99(run, steps):
+        return next(one["p99"] for one in run["by_steps"] if one["steps"] == steps)
+
     panels = [
         svg.Panel(
-            f"p99 of {steps} steps, a server of 8 replicas", "load, of its capacity", "seconds",
-            [svg.Line(name, colour, [(load, p99(run, steps)) for load, run in loads[way].items()])
-             for way, (name, colour) in ways.items()],
+            f"p99 of {steps} steps, a server of 8 replicas",
+            "load, of its capacity",
+            "seconds",
+            [
+                svg.Line(name, colour, [(load, p99(run, steps)) for load, run in loads[way].items()])
+                for way, (name, colour) in ways.items()
+            ],
             x_ticks=[0.2, 0.4, 0.6, 0.8, 1.0],
         )
         for steps in (10, 250)
     ]
     dashes = {10: "1 4", 1_000: "6 4", 100_000: ""}
-    panels.append(svg.Panel(
-        "p99 by step count, at 0.7 of the capacity", "steps of the request", "seconds",
-        [svg.Line(f"{batching}, {clients:,} clients", colour,
-                  [(steps, p99(scales[clients, batching, "fcfs"], steps)) for steps in STEPS], dashes[clients])
-         for batching, colour in (("request", "#d95f02"), ("step", "#1b7f5f"))
-         for clients in FLEETS],
-        x_ticks=list(STEPS), x_is_log=True, legend_is_low=True,
-    ))
+    panels.append(
+        svg.Panel(
+            "p99 by step count, at 0.7 of the capacity",
+            "steps of the request",
+            "seconds",
+            [
+                svg.Line(
+                    f"{batching}, {clients:,} clients",
+                    colour,
+                    [(steps, p99(scales[clients, batching, "fcfs"], steps)) for steps in STEPS],
+                    dashes[clients],
+                )
+                for batching, colour in (("request", "#d95f02"), ("step", "#1b7f5f"))
+                for clients in FLEETS
+            ],
+            x_ticks=list(STEPS),
+            x_is_log=True,
+            legend_is_low=True,
+        )
+    )
     PICTURE.write_text(svg.draw(panels))
 
 
@@ -212,8 +253,10 @@ def run_all(arguments) -> None:
         put_on_page(name, text)
         print(text, end="\n\n")
     largest = max((run for run in scales.values()), key=lambda run: run["ticks"])
-    print(f"{sum(run['cpu_seconds'] for run in scales.values()):.0f} s of CPU time for the first table; "
-          f"{1e6 * largest['cpu_seconds'] / largest['ticks']:.2f} µs a tick where there were {largest['ticks']:,}")
+    print(
+        f"{sum(run['cpu_seconds'] for run in scales.values()):.0f} s of CPU time for the first table; "
+        f"{1e6 * largest['cpu_seconds'] / largest['ticks']:.2f} µs a tick where there were {largest['ticks']:,}"
+    )
     print(f"wrote {PICTURE.relative_to(ROOT)} and the tables of {PAGE.relative_to(ROOT)}")
 
 
@@ -222,36 +265,77 @@ def run_all(arguments) -> None:
 
 def check(arguments) -> None:
     curve = json.loads(CURVE.read_text())
-    best = 2 * max(size / time for size, time in zip(curve["batch_sizes"], curve["denoiser_seconds"]))
+    best = 2 * max(size / time for size, time in zip(curve["batch_sizes"], curve["denoiser_seconds"], strict=True))
     mean_steps = sum(STEPS) / len(STEPS)
     smaller = min(capacity(2, "step"), capacity(2, "request"))
     rows = []
     for batching in ("step", "request"):
         with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
             server = Server(
-                Path(folder), "--model", str(DIGITS), "--devices", "cpu:2", "--threads", "1", "--batching", batching,
-                "--batch-sizes", ",".join(map(str, curve["batch_sizes"])),
+                Path(folder),
+                "--model",
+                str(DIGITS),
+                "--devices",
+                "cpu:2",
+                "--threads",
+                "1",
+                "--batching",
+                batching,
+                "--batch-sizes",
+                ",".join(map(str, curve["batch_sizes"])),
             )
             stack.callback(server.kill)
             for share in (0.5, 0.7):
                 load = share * smaller
-                real = json.loads(subprocess.run(
-                    [BIN / "denoise", "bench", "--address", server.address, "--rate", f"{load * best / mean_steps:.4f}",
-                     "--steps", ",".join(map(str, STEPS)), "--sampler", "ddim", "--class", "3", "--guidance", "1",
-                     "--warm-up", "10s", "--duration", f"{arguments.seconds}s", "--json"],
-                    check=True, capture_output=True, text=True,
-                ).stdout)
+                real = json.loads(
+                    subprocess.run(
+                        [
+                            BIN / "denoise",
+                            "bench",
+                            "--address",
+                            server.address,
+                            "--rate",
+                            f"{load * best / mean_steps:.4f}",
+                            "--steps",
+                            ",".join(map(str, STEPS)),
+                            "--sampler",
+                            "ddim",
+                            "--class",
+                            "3",
+                            "--guidance",
+                            "1",
+                            "--warm-up",
+                            "10s",
+                            "--duration",
+                            f"{arguments.seconds}s",
+                            "--json",
+                        ],
+                        check=True,
+                        capture_output=True,
+                        text=True,
+                    ).stdout
+                )
                 simulated = simulate(replicas=2, load=load, batching=batching, duration=7200)
-                for one, other in zip(real["by_steps"], simulated["by_steps"]):
+                for one, other in zip(real["by_steps"], simulated["by_steps"], strict=True):
                     assert one["steps"] == other["steps"]
                     total = one["total_seconds"]
-                    rows.append([
-                        batching, f"{share}", str(one["steps"]), str(total["count"]),
-                        *(f"{milliseconds(total[p])} / {milliseconds(other[p])} = {total[p] / other[p]:.2f}"
-                          for p in ("p50", "p99")),
-                    ])
-                print(f"  {batching} at {share}: {real['rows_per_second']:.0f} rows/s, simulated "
-                      f"{simulated['rows_per_second']:.0f}; the client took {real['client_cores']:.2f} cores", flush=True)
+                    rows.append(
+                        [
+                            batching,
+                            f"{share}",
+                            str(one["steps"]),
+                            str(total["count"]),
+                            *(
+                                f"{milliseconds(total[p])} / {milliseconds(other[p])} = {total[p] / other[p]:.2f}"
+                                for p in ("p50", "p99")
+                            ),
+                        ]
+                    )
+                print(
+                    f"  {batching} at {share}: {real['rows_per_second']:.0f} rows/s, simulated "
+                    f"{simulated['rows_per_second']:.0f}; the client took {real['client_cores']:.2f} cores",
+                    flush=True,
+                )
             server.stop()
     text = table(["batching", "load", "steps", "requests", "p50, real / simulated", "p99, real / simulated"], rows)
     put_on_page("check", text)

@@ -38,8 +38,12 @@ def draw_panel(panel: Panel) -> str:
     scale_x = math.log10 if panel.x_is_log else float
     first, last = scale_x(panel.x_ticks[0]), scale_x(panel.x_ticks[-1])
     right, bottom = WIDTH - RIGHT, HEIGHT - BOTTOM
-    x_of = lambda x: LEFT + (scale_x(x) - first) / (last - first) * (right - LEFT)
-    y_of = lambda y: bottom - (math.log10(y) - low) / (high - low) * (bottom - TOP)
+
+    def x_of(x):
+        return LEFT + (scale_x(x) - first) / (last - first) * (right - LEFT)
+
+    def y_of(y):
+        return bottom - (math.log10(y) - low) / (high - low) * (bottom - TOP)
 
     parts = [text((LEFT + right) / 2, 20, panel.title, extra='font-weight="bold"')]
     for power in range(low, high + 1):

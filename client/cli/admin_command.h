@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <string>
 
-#include "client/cli/flags/common_flags.h"
 #include "client/cli/console.h"
+#include "client/cli/flags/common_flags.h"
 #include "denoise/admin_client.h"
 
 namespace denoise::cli {

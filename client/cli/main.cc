@@ -7,12 +7,12 @@
 
 #include "CLI/CLI.hpp"
 #include "client/cli/admin_command.h"
-#include "client/cli/load/bench_command.h"
 #include "client/cli/console.h"
 #include "client/cli/diffuse_command.h"
 #include "client/cli/evaluate_command.h"
 #include "client/cli/exit_codes.h"
 #include "client/cli/interrupt.h"
+#include "client/cli/load/bench_command.h"
 #include "client/cli/models_command.h"
 #include "client/cli/sample_command.h"
 

@@ -2,8 +2,8 @@
 #ifndef DENOISE_CLIENT_CLI_MODELS_COMMAND_H_
 #define DENOISE_CLIENT_CLI_MODELS_COMMAND_H_
 
-#include "client/cli/flags/common_flags.h"
 #include "client/cli/console.h"
+#include "client/cli/flags/common_flags.h"
 
 namespace denoise::cli {
 

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "client/cli/flags/common_flags.h"
 #include "client/cli/console.h"
+#include "client/cli/flags/common_flags.h"
 #include "client/cli/flags/named_file.h"
 #include "client/cli/interrupt.h"
 

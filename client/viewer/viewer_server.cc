@@ -101,8 +101,8 @@ class ViewerServer::Impl {
 
     HostPort& listen = options_.listen;
     const bool v6 = absl::StrContains(listen.host, ":");
-    const absl::Status bound = http_.Bind(
-        absl::StrCat(v6 ? "[" : "", listen.host, v6 ? "]" : "", ":", listen.port));
+    const absl::Status bound =
+        http_.Bind(absl::StrCat(v6 ? "[" : "", listen.host, v6 ? "]" : "", ":", listen.port));
     if (!bound.ok()) {
       return absl::UnavailableError(
           absl::StrCat(std::string(bound.message()), " (choose another by --listen)"));

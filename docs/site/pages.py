@@ -1,8 +1,8 @@
 """What the documentation site is made of; a hook of mkdocs (mkdocs.yml).
 
-The site has the layout of the repository: a Markdown file is a page at its own path, so its links to others work here as
-on a code host. A file of another kind, or a folder, that a page links to becomes a page that shows it. Generated besides:
-the reference of proto/, and a page that leads to Doxygen's reference of the client library.
+The site has the layout of the repository: a Markdown file is a page at its own path, so its links to others work here
+as on a code host. A file of another kind, or a folder, that a page links to becomes a page that shows it. Generated
+besides: the reference of proto/, and a page that leads to Doxygen's reference of the client library.
 """
 
 import posixpath

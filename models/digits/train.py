@@ -18,10 +18,9 @@ import time
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: spinning threads starve beside other work
 
-import torch  # noqa: E402
-
-import mnist  # noqa: E402
-from denoiser import BETA_END, BETA_START, NULL_CLASS, NUM_CLASSES, TIMESTEPS, Denoiser, alpha_bars  # noqa: E402
+import mnist
+import torch
+from denoiser import BETA_END, BETA_START, NULL_CLASS, NUM_CLASSES, TIMESTEPS, Denoiser, alpha_bars
 
 BATCH, PEAK_RATE, WARM_UP, LABEL_DROPOUT, EMA_DECAY = 128, 2e-3, 200, 0.12, 0.999
 

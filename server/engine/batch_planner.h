@@ -54,9 +54,9 @@ int64_t PaddedRows(int64_t rows, absl::Span<const int64_t> sizes);
 // do not call the denoiser ride along, as many as fit a slice of about a millisecond.
 //
 // Keys share the time: each has as many seconds as another while both have chains, so that a
-// model whose calls are cheap does not wait for one expensive call after each of its own. A batch counts
-// with what was measured at load; a key is in debt for one batch at most, and saves nothing up
-// while it has no chains. (Deficit round robin with the quantum of a batch, in the form of
+// model whose calls are cheap does not wait for one expensive call after each of its own. A batch
+// counts with what was measured at load; a key is in debt for one batch at most, and saves nothing
+// up while it has no chains. (Deficit round robin with the quantum of a batch, in the form of
 // start-time fair queueing: Goyal, Vin, Cheng 1996.)
 //
 // One Evaluate has thousands of rows that could all run at once, so it gets at most half of the

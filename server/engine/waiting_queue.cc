@@ -210,11 +210,10 @@ void WaitingQueue::SetMemoryFull(bool full) {
 
 std::shared_ptr<const Request> WaitingQueue::TakeLargest() {
   MutexLock lock(mutex_);
-  const auto largest = std::max_element(
-      entries_.begin(), entries_.end(),
-      [](const Entry& a, const Entry& b) {
-        return a.request->data_bytes() < b.request->data_bytes();
-      });
+  const auto bytes = [](const Entry& entry) { return entry.request->data_bytes(); };
+  const auto largest =
+      std::max_element(entries_.begin(), entries_.end(),
+                       [&](const Entry& a, const Entry& b) { return bytes(a) < bytes(b); });
   if (largest == entries_.end()) return nullptr;
   std::shared_ptr<const Request> request = largest->request;
   Erase(largest);

@@ -82,9 +82,9 @@ class LogFormatter final : public spdlog::formatter {
 
   static void FormatText(const spdlog::details::log_msg& line, const std::vector<LogField>& fields,
                          spdlog::memory_buf_t& out) {
-    std::string text = absl::StrCat(
-        Time(line), " ", Level(line), " ",
-        WithoutControls(absl::string_view(line.payload.data(), line.payload.size())));
+    std::string text =
+        absl::StrCat(Time(line), " ", Level(line), " ",
+                     WithoutControls(absl::string_view(line.payload.data(), line.payload.size())));
     for (const LogField& field : fields) {
       absl::StrAppend(&text, " ", field.name, "=", TextValue(field));
     }

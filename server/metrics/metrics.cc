@@ -114,8 +114,8 @@ class Everything {
         parked += chains.parked.Value();
       }
       families.push_back(GaugeFamily("denoise_chains_active", "Chains being sampled.", active));
-      families.push_back(GaugeFamily(
-          "denoise_chains_parked", "Chains that wait until their caller has read.", parked));
+      families.push_back(GaugeFamily("denoise_chains_parked",
+                                     "Chains that wait until their caller has read.", parked));
       families.push_back(GaugeFamily("denoise_requests_waiting", "Requests in the waiting queue.",
                                      requests_waiting_ ? requests_waiting_() : 0));
       AddConnections(&families);
@@ -134,13 +134,14 @@ class Everything {
  private:
   // Under mutex_.
   void AddConnections(std::vector<MetricFamily>* families) const {
-    MetricFamily open = {"denoise_connections", "Open connections of a port.",
-                         prometheus::MetricType::Gauge, {}};
-    MetricFamily most = {"denoise_connections_max", "How many there may be.",
-                         prometheus::MetricType::Gauge, {}};
+    MetricFamily open = {
+        "denoise_connections", "Open connections of a port.", prometheus::MetricType::Gauge, {}};
+    MetricFamily most = {
+        "denoise_connections_max", "How many there may be.", prometheus::MetricType::Gauge, {}};
     MetricFamily refused = {"denoise_connections_refused_total",
                             "Connections that were closed before they were served.",
-                            prometheus::MetricType::Counter, {}};
+                            prometheus::MetricType::Counter,
+                            {}};
     for (const auto& [port, counts] : ports_) {
       ClientMetric metric;
       metric.label = {{"port", port}};
@@ -161,7 +162,7 @@ class Everything {
   ProcessCollector process_;
 
   mutable std::mutex mutex_;
-  std::map<std::string, Chains> chains_;      // by device; shown as their sums
+  std::map<std::string, Chains> chains_;  // by device; shown as their sums
   // Also called under mutex_, so that they can be unset.
   std::function<double()> requests_waiting_;
   std::function<MemoryGauges()> memory_;

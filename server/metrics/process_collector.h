@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "prometheus/metric_family.h"
-#include "prometheus/metric_family.h"
 
 namespace denoise {
 

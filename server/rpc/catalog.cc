@@ -6,8 +6,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "server/diffusion/field_error.h"
-#include "server/rpc/status.h"
 #include "server/rpc/messages/text.h"
+#include "server/rpc/status.h"
 
 namespace denoise {
 

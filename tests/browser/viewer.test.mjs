@@ -4,7 +4,11 @@ import http from "node:http";
 import { after, afterEach, before, beforeEach, test } from "node:test";
 import { end, launch, startServer, startViewer } from "./harness.mjs";
 
-let server, viewer, browser, page, complaints;
+let server;
+let viewer;
+let browser;
+let page;
+let complaints;
 
 before(async () => {
   server = await startServer();
@@ -21,11 +25,15 @@ async function open(address = "", options = {}) {
   page.setDefaultTimeout(60000);
   complaints = [];
   page.on("pageerror", (error) => complaints.push(error.message));
-  page.on("console", (line) => { if (/Content Security Policy/.test(line.text())) complaints.push(line.text()); });
+  page.on("console", (line) => {
+    if (/Content Security Policy/.test(line.text())) complaints.push(line.text());
+  });
   await page.goto(viewer.url + address);
   await page.locator(".dot.up").waitFor();
 }
-beforeEach(() => { page = null; });
+beforeEach(() => {
+  page = null;
+});
 afterEach(async () => {
   await page?.close();
   assert.deepEqual(complaints ?? [], []);
@@ -37,13 +45,18 @@ const readout = () => page.locator(".scrub output").first().textContent();
 async function fill(values) {
   for (const [name, value] of Object.entries(values)) {
     const field = page.locator(`[name=${name}]`);
-    if (await field.evaluate((e) => e.tagName) === "SELECT") await field.selectOption(value);
+    if ((await field.evaluate((e) => e.tagName)) === "SELECT") await field.selectOption(value);
     else await field.fill(value);
   }
 }
 
-const pixels = (index) => page.locator(".grids canvas").nth(index).evaluate((canvas) =>
-  Array.from(canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data).join());
+const pixels = (index) =>
+  page
+    .locator(".grids canvas")
+    .nth(index)
+    .evaluate((canvas) =>
+      Array.from(canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data).join(),
+    );
 
 async function paint() {
   await page.locator("#pad").scrollIntoViewIfNeeded();
@@ -60,11 +73,13 @@ function send(headers, body = '{"kind":"sample","n":1,"steps":2}', path = "/api/
     const url = new URL(viewer.url);
     const request = http.request({ host: url.hostname, port: url.port, path, method, headers }, (response) => {
       let text = "";
-      response.on("data", (data) => { text += data; });
+      response.on("data", (data) => {
+        text += data;
+      });
       response.on("end", () => resolve({ status: response.statusCode, headers: response.headers, text }));
     });
     request.on("error", reject);
-    request.end(body);  // as a whole, so with its length
+    request.end(body); // as a whole, so with its length
   });
 }
 const own = () => ({ Origin: viewer.url.replace(/\/$/, ""), "Content-Type": "application/json" });
@@ -75,7 +90,8 @@ test("a run is drawn to its end, scrubbed, and its link gives the same picture",
   await page.locator(".primary").click();
   await card("done").waitFor();
   assert.match(await readout(), /^step 12 of 12 · clean · ᾱ 1\.0000$/);
-  const last = await pixels(1), lastState = await pixels(0);
+  const last = await pixels(1);
+  const lastState = await pixels(0);
   const scrubber = page.getByLabel("Step of the chain");
   await scrubber.focus();
   await page.keyboard.press("Home");
@@ -131,8 +147,12 @@ test("runs go on at once, and one is cancelled by itself", async () => {
   assert.equal(await long.locator(".state").textContent(), "Cancelled.");
   assert.equal(await page.locator("#announce").textContent(), "Cancelled.");
   // The server has let go of its chains too.
-  await page.locator("#figures").getByText("Active chains").locator("xpath=following-sibling::dd[1]")
-    .and(page.getByText(/^0$/)).waitFor();
+  await page
+    .locator("#figures")
+    .getByText("Active chains")
+    .locator("xpath=following-sibling::dd[1]")
+    .and(page.getByText(/^0$/))
+    .waitFor();
 });
 
 test("what is drawn is evaluated, noised, varied, and painted into", async () => {
@@ -141,7 +161,7 @@ test("what is drawn is evaluated, noised, varied, and painted into", async () =>
   await page.locator("#evaluate").click();
   await card("done").waitFor();
   assert.match(await page.locator(".bits").textContent(), /^\d+\.\d{3} bits per dimension, ± \d+\.\d{3}$/);
-  assert.ok(await page.locator(".card .bar").count() > 10);
+  assert.ok((await page.locator(".card .bar").count()) > 10);
   await page.locator("#diffuse").click();
   await page.locator(".card[data-state=done]").nth(1).waitFor();
   assert.match(await readout(), /^t 999 · ᾱ 0\.0/);
@@ -161,11 +181,16 @@ test("what is drawn is evaluated, noised, varied, and painted into", async () =>
 test("the pad is painted on from the keyboard", async () => {
   await open();
   await page.locator("#pad").focus();
-  const sum = () => page.locator("#pad").evaluate((canvas) => canvas.getContext("2d")
-    .getImageData(0, 0, canvas.width, canvas.height).data.reduce((a, b) => a + b));
-  const before = await sum();
+  const sum = () =>
+    page.locator("#pad").evaluate((canvas) =>
+      canvas
+        .getContext("2d")
+        .getImageData(0, 0, canvas.width, canvas.height)
+        .data.reduce((a, b) => a + b),
+    );
+  const blank = await sum();
   for (const key of ["ArrowLeft", " ", "ArrowDown", " "]) await page.keyboard.press(key);
-  assert.ok(await sum() > before + 1000);
+  assert.ok((await sum()) > blank + 1000);
 });
 
 test("a server that is killed is said to be away, and found again", async () => {
@@ -212,8 +237,9 @@ test("answers carry a policy without inline script, and are not kept", async () 
 });
 
 test("too large a body, a bad field and too many runs are refused", async () => {
-  const huge = await send(own(), JSON.stringify({ kind: "diffuse", image: "x".repeat(5 << 20) }))
-    .catch((error) => ({ status: error.code }));
+  const huge = await send(own(), JSON.stringify({ kind: "diffuse", image: "x".repeat(5 << 20) })).catch((error) => ({
+    status: error.code,
+  }));
   assert.ok([413, "EPIPE", "ECONNRESET"].includes(huge.status), String(huge.status));
   // Nor is the bound got round by a body whose length comes out later.
   for (const encoding of [{ "Transfer-Encoding": "chunked" }, { "Content-Encoding": "gzip", "Content-Length": 2 }]) {
@@ -224,7 +250,7 @@ test("too large a body, a bad field and too many runs are refused", async () => 
   const bad = await send(own(), '{"kind":"sample","n":65}');
   assert.equal(bad.status, 400);
   assert.match(JSON.parse(bad.text).message, /^n: 65 /);
-  assert.equal((await send(own())).status, 200);  // it lives
+  assert.equal((await send(own())).status, 200); // it lives
 
   const strict = await startViewer(server, "--max-runs", "1");
   try {
@@ -244,7 +270,7 @@ test("too large a body, a bad field and too many runs are refused", async () => 
     });
     assert.equal(second.statusCode, 429);
     second.resume();
-    assert.equal(await end(strict), 0);  // with a run under way
+    assert.equal(await end(strict), 0); // with a run under way
     abort.abort();
   } finally {
     await end(strict);
@@ -282,7 +308,8 @@ test("it fits a phone, and keeps its theme", async () => {
     await page.locator(".primary").tap();
     await card("done").waitFor();
     assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), size.width);
-    const form = await page.locator("#form").boundingBox(), run = await page.locator(".card").boundingBox();
+    const form = await page.locator("#form").boundingBox();
+    const run = await page.locator(".card").boundingBox();
     const draw = await page.locator(".draw").boundingBox();
     assert.ok(form.y < run.y && run.y < draw.y);
     assert.equal(await page.locator("html").getAttribute("data-theme"), "dark");

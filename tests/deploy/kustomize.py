@@ -6,7 +6,6 @@ import copy
 from pathlib import Path
 
 import yaml
-
 from tools import load
 
 KEYS = {"apiVersion", "kind", "namespace", "images", "resources", "patches"}

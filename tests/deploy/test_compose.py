@@ -9,9 +9,9 @@ import subprocess
 
 import jsonschema
 import pytest
+from tools import DASHBOARD, DEPLOY, load, stages
 
 from harness.paths import ROOT, program
-from tools import DASHBOARD, DEPLOY, load, stages
 
 COMPOSE = load(DEPLOY / "compose.yaml")
 DRAIN_SECONDS = 30 + 2  # --drain-grace where it is not given, and gRPC's shutdown
@@ -92,9 +92,7 @@ def test_prometheus_reads_its_configuration(tmp_path):
 
 
 def test_grafana_finds_prometheus_and_the_dashboard():
-    mounts = dict(
-        volume.split(":")[:2][::-1] for volume in COMPOSE["services"]["grafana"]["volumes"]
-    )
+    mounts = dict(volume.split(":")[:2][::-1] for volume in COMPOSE["services"]["grafana"]["volumes"])
     provisioning = DEPLOY / "grafana" / "provisioning"
     (source,) = load(provisioning / "datasources" / "prometheus.yml")["datasources"]
     host, port = source["url"].removeprefix("http://").split(":")

@@ -14,12 +14,12 @@ import urllib.request
 
 import grpc
 import pytest
+from tools import DASHBOARD, DEPLOY, PROMETHEUS, dashboard_queries, load
 
 from harness.api import pb
 from harness.paths import DIGITS, program
 from harness.server import Server
 from harness.waiting import eventually
-from tools import DASHBOARD, DEPLOY, PROMETHEUS, dashboard_queries, load
 
 BOARD = json.loads(DASHBOARD.read_text())
 VALUES = {"$__rate_interval": "10s", "$instance": ".*", "$job": "denoised"}
@@ -42,9 +42,7 @@ class Prometheus:
             "scrape_configs": [
                 {
                     "job_name": "denoised",
-                    "static_configs": [
-                        {"targets": [target], "labels": {"namespace": "denoise", "pod": "denoised-0"}}
-                    ],
+                    "static_configs": [{"targets": [target], "labels": {"namespace": "denoise", "pod": "denoised-0"}}],
                 }
             ],
         }
@@ -53,11 +51,14 @@ class Prometheus:
         with open(self.log, "wb") as log:
             self.popen = subprocess.Popen(
                 [
-                    program("prometheus"), f"--config.file={folder / 'prometheus.yml'}",
+                    program("prometheus"),
+                    f"--config.file={folder / 'prometheus.yml'}",
                     f"--storage.tsdb.path={folder / 'data'}",
                     f"--web.listen-address={self.url.removeprefix('http://')}",
                 ],
-                stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
             )
 
     def get(self, path: str, **query: str):
@@ -126,7 +127,7 @@ def filled_in(expression: str) -> str:
     return expression
 
 
-@pytest.mark.parametrize("title, query", dashboard_queries(BOARD))
+@pytest.mark.parametrize(("title", "query"), dashboard_queries(BOARD))
 def test_panel_has_data(prometheus, title, query):
     eventually(lambda: prometheus.numbers(filled_in(query)), within=30, what=f"{title}: {query}")
 

@@ -9,12 +9,12 @@ import threading
 import grpc
 import numpy as np
 import pytest
+from namespaces import Network, NotPermitted
 
 from harness.api import Outcome, connect, pb, pb_grpc
 from harness.paths import DIGITS
 from harness.server import Server
 from harness.waiting import PATIENCE, eventually
-from namespaces import Network, NotPermitted
 
 SERVERS = 4
 CALLERS = 8
@@ -55,8 +55,17 @@ def servers(network, tmp_path):
         for i, host in enumerate(network.hosts):
             servers.append(
                 Server(
-                    tmp_path / f"server{i}", "--model", str(DIGITS), "--devices", "cpu:1", "--batch-sizes", "1,2,4",
-                    "--listen", f"{host.address}:8500", "--metrics-listen", f"{host.address}:8501",
+                    tmp_path / f"server{i}",
+                    "--model",
+                    str(DIGITS),
+                    "--devices",
+                    "cpu:1",
+                    "--batch-sizes",
+                    "1,2,4",
+                    "--listen",
+                    f"{host.address}:8500",
+                    "--metrics-listen",
+                    f"{host.address}:8501",
                     prefix=host.enter,
                 )
             )
@@ -80,7 +89,10 @@ class Caller(threading.Thread):
 
     def sample(self, seed: int) -> np.ndarray:
         request = pb.SampleRequest(
-            num_samples=1, class_labels=[3], seed=seed, sampler=dict(kind="KIND_DDIM", steps=40),
+            num_samples=1,
+            class_labels=[3],
+            seed=seed,
+            sampler=dict(kind="KIND_DDIM", steps=40),
             states=dict(every_n_steps=10),
         )
         while True:
@@ -138,7 +150,8 @@ def test_no_request_is_lost_when_a_server_goes(network, servers, how):
         before = [len(caller.results) for caller in callers]
         eventually(
             lambda: all(
-                caller.failure or len(caller.results) >= count + 3 for caller, count in zip(callers, before)
+                caller.failure or len(caller.results) >= count + 3
+                for caller, count in zip(callers, before, strict=True)
             ),
             within=60,
             what="every caller goes on",

@@ -3,9 +3,9 @@
 import re
 
 import pytest
+from tools import stages
 
 from harness.paths import ROOT
-from tools import stages
 
 VERSION = re.search(r"project\([^)]*VERSION ([\d.]+)", (ROOT / "CMakeLists.txt").read_text()).group(1)
 # What each image answers to: its program, its ports.
@@ -61,7 +61,7 @@ def test_viewer_needs_no_libtorch():
         todo += [source for source in sources if source in stages()]
     assert used.keys() == {"viewer", "build-viewer", "packages"}
     assert "LIBTORCH=/none ./dev setup" in used["packages"]["RUN"]
-    assert not re.search(r"torch", str(used["build-viewer"]), re.I)
+    assert not re.search(r"torch", str(used["build-viewer"]), re.IGNORECASE)
 
 
 def test_ignored_is_all_but_what_is_copied():

@@ -20,8 +20,12 @@ pytestmark = pytest.mark.timeout(900)
 
 def run(*command, cwd=None, **environment) -> str:
     done = subprocess.run(
-        [str(part) for part in command], cwd=cwd, env=clean_environment() | environment,
-        capture_output=True, text=True,
+        [str(part) for part in command],
+        cwd=cwd,
+        env=clean_environment() | environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, f"{shlex.join(map(str, command))}\n{done.stdout}\n{done.stderr}"
     return done.stdout
@@ -50,7 +54,12 @@ def shared_tree(tmp_path_factory):
     """Of a build of the client alone, as for somebody without LibTorch."""
     folder = tmp_path_factory.mktemp("shared")
     run(
-        "cmake", "--preset", "client", "-B", folder / "build", "-DBUILD_SHARED_LIBS=ON",
+        "cmake",
+        "--preset",
+        "client",
+        "-B",
+        folder / "build",
+        "-DBUILD_SHARED_LIBS=ON",
         f"-DGOOGLEAPIS_DIR={cache_entry('GOOGLEAPIS_DIR')}",
         f"-DCMAKE_CXX_COMPILER_LAUNCHER={shutil.which('ccache') or ''}",
         cwd=ROOT,
@@ -66,8 +75,9 @@ def tree(request):
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    server = Server(tmp_path_factory.mktemp("server"), "--model", str(DIGITS), "--devices", "cpu:1",
-                    "--batch-sizes", "1,4")
+    server = Server(
+        tmp_path_factory.mktemp("server"), "--model", str(DIGITS), "--devices", "cpu:1", "--batch-sizes", "1,4"
+    )
     try:
         yield server
         server.stop()
@@ -129,8 +139,7 @@ def test_another_minor_version_is_not_taken(tree, tmp_path):
 
 def test_by_pkg_config(tree, server, tmp_path):
     (libraries,) = tree.glob("lib*")
-    found = run("pkg-config", "--cflags", "--libs", "denoise-client",
-                PKG_CONFIG_PATH=str(libraries / "pkgconfig"))
+    found = run("pkg-config", "--cflags", "--libs", "denoise-client", PKG_CONFIG_PATH=str(libraries / "pkgconfig"))
     program = tmp_path / "sample"
     sources = [example(tmp_path) / "sample.cc", tmp_path / "example" / "draw.cc"]
     run("c++", "-std=c++20", *sources, "-o", program, *shlex.split(found))

@@ -22,7 +22,7 @@ def isolated(*command: str) -> list[str]:
 def can_isolate() -> bool:
     if os.getuid() != 0 or not shutil.which("unshare"):
         return False
-    return subprocess.run(isolated("true"), capture_output=True, timeout=20).returncode == 0
+    return subprocess.run(isolated("true"), capture_output=True, timeout=20, check=False).returncode == 0
 
 
 pytestmark = pytest.mark.skipif(not can_isolate(), reason="cannot make a read-only mount namespace here")
@@ -30,7 +30,9 @@ pytestmark = pytest.mark.skipif(not can_isolate(), reason="cannot make a read-on
 
 def test_nothing_can_be_written(tmp_path):
     """Negative control."""
-    done = subprocess.run(isolated("touch", str(tmp_path / "x")), capture_output=True, text=True, timeout=20)
+    done = subprocess.run(
+        isolated("touch", str(tmp_path / "x")), capture_output=True, text=True, timeout=20, check=False
+    )
     assert done.returncode != 0 and "Read-only" in done.stderr
 
 
@@ -38,7 +40,10 @@ def test_server_starts_serves_and_stops():
     flags = ["--model", str(DIGITS), "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"]
     server = subprocess.Popen(
         isolated(str(DENOISED), *flags, "--devices", "cpu:1", "--batch-sizes", "1,4"),
-        env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=clean_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     try:
         ready = READY.search(server.stdout.readline())

@@ -66,8 +66,15 @@ def test_three_servers_are_replaced_and_no_call_fails(tmp_path):
 
     def start(name: str, port: int) -> Server:
         return Server(
-            tmp_path / name, "--model", str(DIGITS), "--devices", "cpu:1", "--batch-sizes", "1,4",
-            "--listen", f"127.0.0.1:{port}",
+            tmp_path / name,
+            "--model",
+            str(DIGITS),
+            "--devices",
+            "cpu:1",
+            "--batch-sizes",
+            "1,4",
+            "--listen",
+            f"127.0.0.1:{port}",
         )
 
     def served(server: Server) -> float:

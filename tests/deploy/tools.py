@@ -34,8 +34,7 @@ def stages() -> dict[str, dict[str, list[str]]]:
 def exported_metrics() -> set[str]:
     """All names of samples that a server can expose, as its source has them."""
     source = "".join(
-        (ROOT / "server" / "metrics" / name).read_text()
-        for name in ("metrics.cc", "process_collector.cc")
+        (ROOT / "server" / "metrics" / name).read_text() for name in ("metrics.cc", "process_collector.cc")
     )
     names = set(re.findall(r'"((?:denoise|process)_[a-z_]+)"', source))
     histograms = {name for name in names if name.endswith(("_seconds", "_rows"))}
@@ -49,8 +48,4 @@ def metrics_of(expression: str) -> set[str]:
 
 def dashboard_queries(dashboard: dict) -> list[tuple[str, str]]:
     """(title, expression) of every target of every panel."""
-    return [
-        (panel["title"], target["expr"])
-        for panel in dashboard["panels"]
-        for target in panel.get("targets", [])
-    ]
+    return [(panel["title"], target["expr"]) for panel in dashboard["panels"] for target in panel.get("targets", [])]

@@ -23,7 +23,7 @@ def test_the_site_has_no_dead_links():
 
 
 @pytest.mark.parametrize(
-    "planted, problem",
+    ("planted", "problem"),
     [
         ('<a href="nowhere.html">', "nowhere.html: no such file"),
         ('<a href="nowhere/">', "nowhere/: no such file"),
@@ -52,8 +52,8 @@ def test_a_planted_dead_link_is_found(tmp_path, planted, problem):
 def test_every_type_and_field_of_the_api_is_in_its_reference():
     page = (SITE / "reference/denoise.v1.html").read_text()
     proto = (ROOT / "proto/denoise/v1/diffusion.proto").read_text()
-    types = re.findall(r"^(?:message|service) (\w+)", proto, re.M)
-    fields = re.findall(r"^ +(?:\w+ )?[\w.<>, ]+ (\w+) = \d+;", proto, re.M)
+    types = re.findall(r"^(?:message|service) (\w+)", proto, re.MULTILINE)
+    fields = re.findall(r"^ +(?:\w+ )?[\w.<>, ]+ (\w+) = \d+;", proto, re.MULTILINE)
     assert len(types) > 20 and len(fields) > 100
     assert [name for name in types if f'id="denoise.v1.{name}"' not in page] == []
     assert [name for name in fields if f"<code>{name}</code>" not in page] == []

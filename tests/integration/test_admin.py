@@ -30,7 +30,12 @@ class Serving:
         copy_model(DIGITS, self.repository / "digits" / "1", name=None)
         # Two sizes are measured in less time than all, at each of the loads.
         self.server = start_server(
-            "--model-repository", str(self.repository), "--admin-listen", "127.0.0.1:0", "--batch-sizes", "1,4",
+            "--model-repository",
+            str(self.repository),
+            "--admin-listen",
+            "127.0.0.1:0",
+            "--batch-sizes",
+            "1,4",
             model=None,
         )
         self.channel = connect(LISTENS.search(self.server.stderr)[1])
@@ -88,8 +93,9 @@ def names(server) -> list[tuple[str, int, int]]:
 def test_loads_while_chains_run(repository, served, admin):
     alone = sample(served.stub, model="digits", seed=4, class_labels=[7], sampler=LONG)
     running = served.stub.Sample(
-        pb.SampleRequest(model="digits", seed=4, class_labels=[7], sampler=LONG,
-                         states=pb.StateStreaming(every_n_steps=1))
+        pb.SampleRequest(
+            model="digits", seed=4, class_labels=[7], sampler=LONG, states=pb.StateStreaming(every_n_steps=1)
+        )
     )
     next_of(running, "state")
     write_gauss(repository)
@@ -104,8 +110,9 @@ def test_loads_while_chains_run(repository, served, admin):
 def test_a_running_chain_is_not_stalled_by_a_load(repository, served, admin):
     """States keep coming: between any two of them the engine does one call of the model that is loaded at most."""
     running = served.stub.Sample(
-        pb.SampleRequest(model="digits", class_labels=[7], sampler=pb.Sampler(steps=1000),
-                         states=pb.StateStreaming(every_n_steps=1))
+        pb.SampleRequest(
+            model="digits", class_labels=[7], sampler=pb.Sampler(steps=1000), states=pb.StateStreaming(every_n_steps=1)
+        )
     )
     first = next_of(running, "state")
     write_gauss(repository)
@@ -120,8 +127,9 @@ def test_unloads_when_the_last_request_has_ended(repository, served, admin):
     write_gauss(repository)
     admin.LoadModel(pb.LoadModelRequest(model="gauss"), timeout=TIMEOUT)
     running = served.stub.Sample(
-        pb.SampleRequest(model="digits", class_labels=[7], sampler=pb.Sampler(steps=1000),
-                         states=pb.StateStreaming(every_n_steps=1))
+        pb.SampleRequest(
+            model="digits", class_labels=[7], sampler=pb.Sampler(steps=1000), states=pb.StateStreaming(every_n_steps=1)
+        )
     )
     next_of(running, "state")
     unload = admin.UnloadModel.future(pb.UnloadModelRequest(model="digits"), timeout=TIMEOUT)

@@ -81,7 +81,7 @@ def model_of(server) -> pb.Model:
 
 def difference(ours: list[np.ndarray], theirs: list[np.ndarray]) -> float:
     """max|a-b| / max|b|, the worst; the samples of a network that was never trained are large."""
-    return max(float(np.abs(a - b).max() / np.abs(b).max()) for a, b in zip(ours, theirs))
+    return max(float(np.abs(a - b).max() / np.abs(b).max()) for a, b in zip(ours, theirs, strict=True))
 
 
 @pytest.fixture(scope="module")

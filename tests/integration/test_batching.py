@@ -32,7 +32,7 @@ def rows_of(request: dict) -> int:
 def run_together(server, wanted: list[dict]) -> list[np.ndarray]:
     with ThreadPoolExecutor(len(wanted)) as pool:
         answers = list(pool.map(lambda r: sample(server.stub, **r), wanted))
-    for request, answer in zip(wanted, answers):
+    for request, answer in zip(wanted, answers, strict=True):
         assert answer.result.denoiser_rows == rows_of(request)
     return [a.samples for a in answers]
 
@@ -83,10 +83,7 @@ def test_one_chain_alone_is_one_row_a_call(server):
 
 def test_the_rows_of_a_guided_chain_go_together(server):
     counted = Counted(server)
-    sample(
-        server.stub, seed=1, guidance_scale=2, class_labels=[1],
-        sampler=dict(kind="KIND_DDIM", steps=10),
-    )
+    sample(server.stub, seed=1, guidance_scale=2, class_labels=[1], sampler=dict(kind="KIND_DDIM", steps=10))
     server.until_idle()
     assert counted("batch_rows_count") == 10
     assert counted("batch_rows_sum") == 20
@@ -116,7 +113,7 @@ def test_other_ways_of_batching_give_the_same_samples(server, start_server, with
     got = run_together(other, wanted)
 
     other.until_idle()
-    for a, b in zip(got, expected):
+    for a, b in zip(got, expected, strict=True):
         assert np.max(np.abs(a - b)) <= 1e-4
     assert counted("rows_total") == sum(map(rows_of, wanted))
     largest = counted.largest_batch()

@@ -14,7 +14,10 @@ from harness.server import ONE_ENGINE
 
 def long_request(seed: int = 1, n: int = 1, **changes) -> pb.SampleRequest:
     fields = dict(
-        num_samples=n, seed=seed, class_labels=[seed % 10], guidance_scale=1 + seed % 2,
+        num_samples=n,
+        seed=seed,
+        class_labels=[seed % 10],
+        guidance_scale=1 + seed % 2,
         sampler=dict(kind="KIND_DDPM" if seed % 3 else "KIND_DDIM", steps=1000),
         states=dict(every_n_steps=1, content=["CONTENT_X_T"]),
     )
@@ -66,9 +69,7 @@ def test_partly_queued_and_partly_running(start_server):
 
 
 def test_after_the_end(server):
-    stream = server.stub.Sample(
-        pb.SampleRequest(seed=1, sampler=dict(steps=3)), timeout=CALL_TIMEOUT
-    )
+    stream = server.stub.Sample(pb.SampleRequest(seed=1, sampler=dict(steps=3)), timeout=CALL_TIMEOUT)
     assert Outcome.of(stream).result
     assert stream.cancel() is False
 
@@ -79,8 +80,7 @@ def test_at_the_last_step(server):
     for seed in range(20):
         stream = server.stub.Sample(
             pb.SampleRequest(
-                seed=seed, guidance_scale=1, sampler=dict(kind="KIND_DDIM", steps=6),
-                states=dict(every_n_steps=1),
+                seed=seed, guidance_scale=1, sampler=dict(kind="KIND_DDIM", steps=6), states=dict(every_n_steps=1)
             ),
             timeout=CALL_TIMEOUT,
         )
@@ -99,9 +99,7 @@ def test_diffuse(server):
     from harness.api import tensor
 
     stream = server.stub.Diffuse(
-        pb.DiffuseRequest(
-            x_0=tensor(np.zeros((16, 1, 28, 28))), timesteps=range(1000), chain=True, seed=1
-        ),
+        pb.DiffuseRequest(x_0=tensor(np.zeros((16, 1, 28, 28))), timesteps=range(1000), chain=True, seed=1),
         timeout=CALL_TIMEOUT,
     )
     next_of(stream, "state")
@@ -115,8 +113,7 @@ class GoodClient:
 
     def __init__(self, server):
         self.request = dict(
-            num_samples=2, seed=4242, class_labels=[7], guidance_scale=2,
-            sampler=dict(kind="KIND_DDPM", steps=25),
+            num_samples=2, seed=4242, class_labels=[7], guidance_scale=2, sampler=dict(kind="KIND_DDPM", steps=25)
         )
         self.stub = server.new_stub()
         self.expected = sample(self.stub, **self.request).samples

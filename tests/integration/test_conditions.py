@@ -33,7 +33,9 @@ class Conditioned(torch.nn.Module):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return write_model(
-        tmp_path_factory.mktemp("models") / "conditioned", Conditioned(), SHAPE,
+        tmp_path_factory.mktemp("models") / "conditioned",
+        Conditioned(),
+        SHAPE,
         inputs=[
             dict(name="style", kind="condition", dtype="float32", shape=[3], null=0),
             dict(name="tokens", kind="condition", dtype="float32", shape=[-1, 2], null=0),
@@ -60,8 +62,7 @@ def expected(conditions, seed, n, steps, scale=1.0):
         times = torch.full((n,), float(t))
         out = model(x, times, *conditions)
         if scale != 1:
-            null = [torch.zeros_like(c) if c.dtype != torch.bool else torch.ones_like(c)
-                    for c in conditions]
+            null = [torch.zeros_like(c) if c.dtype != torch.bool else torch.ones_like(c) for c in conditions]
             without = model(x, times, *null)
             out = without + scale * (out - without)
         x = scheduler.step(out, t, x).prev_sample
@@ -72,19 +73,14 @@ def random_conditions(seed, n, tokens):
     rng = np.random.default_rng(seed)
     mask = rng.random((n, tokens)) < 0.7
     mask[:, 0] = True
-    return (
-        rng.normal(size=(n, 3)).astype(np.float32),
-        rng.normal(size=(n, tokens, 2)).astype(np.float32),
-        mask,
-    )
+    return (rng.normal(size=(n, 3)).astype(np.float32), rng.normal(size=(n, tokens, 2)).astype(np.float32), mask)
 
 
 def test_requests_of_many_shapes_at_once(conditioned, report):
     cases = [
         (seed, n, tokens, scale)
         for seed, (n, tokens, scale) in enumerate(
-            (n, tokens, scale)
-            for n in (1, 3) for tokens in (1, 4, 9) for scale in (1.0, 2.5)
+            (n, tokens, scale) for n in (1, 3) for tokens in (1, 4, 9) for scale in (1.0, 2.5)
         )
     ]
 
@@ -92,17 +88,18 @@ def test_requests_of_many_shapes_at_once(conditioned, report):
         seed, n, tokens, scale = case
         style, values, mask = random_conditions(seed, n, tokens)
         return sample(
-            conditioned.stub, seed=seed, num_samples=n, guidance_scale=scale,
+            conditioned.stub,
+            seed=seed,
+            num_samples=n,
+            guidance_scale=scale,
             sampler=dict(kind="KIND_DDIM", steps=20, clip_sample=False),
-            conditions={
-                "style": tensor(style), "tokens": tensor(values), "tokens_mask": tensor(mask)
-            },
+            conditions={"style": tensor(style), "tokens": tensor(values), "tokens_mask": tensor(mask)},
         ).samples
 
     with ThreadPoolExecutor(len(cases)) as pool:
         answers = list(pool.map(run, cases))
     errors = []
-    for (seed, n, tokens, scale), answer in zip(cases, answers):
+    for (seed, n, tokens, scale), answer in zip(cases, answers, strict=True):
         conditions = [torch.from_numpy(c) for c in random_conditions(seed, n, tokens)]
         errors.append(np.max(np.abs(answer - expected(conditions, seed, n, 20, scale))))
     report("worst error with conditions", f"{max(errors):.2g}")
@@ -116,8 +113,11 @@ def test_one_for_all_samples_is_one_each(conditioned):
     def run(conditions):
         names = ("style", "tokens", "tokens_mask")
         return sample(
-            conditioned.stub, seed=5, num_samples=3, sampler=dict(kind="KIND_DDIM", steps=10),
-            conditions={name: tensor(c) for name, c in zip(names, conditions)},
+            conditioned.stub,
+            seed=5,
+            num_samples=3,
+            sampler=dict(kind="KIND_DDIM", steps=10),
+            conditions={name: tensor(c) for name, c in zip(names, conditions, strict=True)},
         ).samples
 
     np.testing.assert_allclose(run((style, values, mask)), run(repeated), atol=1e-6)
@@ -128,10 +128,11 @@ def test_negative_conditions_replace_the_null(conditioned):
 
     def run(**fields):
         return sample(
-            conditioned.stub, seed=5, guidance_scale=3, sampler=dict(kind="KIND_DDIM", steps=10),
-            conditions={
-                "style": tensor(style), "tokens": tensor(values), "tokens_mask": tensor(mask)
-            },
+            conditioned.stub,
+            seed=5,
+            guidance_scale=3,
+            sampler=dict(kind="KIND_DDIM", steps=10),
+            conditions={"style": tensor(style), "tokens": tensor(values), "tokens_mask": tensor(mask)},
             **fields,
         ).samples
 
@@ -161,9 +162,7 @@ def test_bad_conditions(conditioned):
         {"tokens": tensor(np.zeros((1, 0, 2)))},
         {"colour": tensor(np.zeros((1, 3)))},
     ):
-        failure = failing(
-            conditioned.stub.Sample, pb.SampleRequest(conditions=good | change), timeout=10
-        )
+        failure = failing(conditioned.stub.Sample, pb.SampleRequest(conditions=good | change), timeout=10)
         assert failure.code == grpc.StatusCode.INVALID_ARGUMENT, failure
         assert any(f.startswith("conditions") for f in failure.violations), failure
         assert next(iter(change)) in str(failure), failure

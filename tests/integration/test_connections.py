@@ -7,13 +7,27 @@ import threading
 
 import pytest
 
-from harness.api import CALL_TIMEOUT, SAMPLE, pb, sample
+from harness.api import CALL_TIMEOUT, SAMPLE, sample
 from harness.http2 import (
-    ACK, CANCEL, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, GOAWAY, HEADERS, MAX_CONCURRENT_STREAMS, OPENING, PING,
-    PREFACE, RST_STREAM, SETTINGS, call_headers, frame, frames,
+    ACK,
+    CANCEL,
+    END_HEADERS,
+    END_STREAM,
+    ENHANCE_YOUR_CALM,
+    GOAWAY,
+    HEADERS,
+    MAX_CONCURRENT_STREAMS,
+    OPENING,
+    PING,
+    PREFACE,
+    RST_STREAM,
+    SETTINGS,
+    call_headers,
+    frame,
+    frames,
 )
 from harness.server import ONE_ENGINE
-from harness.waiting import PATIENCE, eventually
+from harness.waiting import PATIENCE
 
 BRIEF = dict(seed=1, sampler=dict(kind="KIND_DDIM", steps=2))
 
@@ -94,8 +108,19 @@ def test_too_few_descriptors_are_told_so(start_process):
 @pytest.fixture(scope="module")
 def strict(start_shared_server):
     return start_shared_server(
-        *ONE_ENGINE, "--max-connections", "100", "--max-connections-per-address", "20", "--handshake-timeout", "1s",
-        "--max-calls-per-connection", "7", "--max-connection-idle", "1s", "--min-ping-interval", "1h",
+        *ONE_ENGINE,
+        "--max-connections",
+        "100",
+        "--max-connections-per-address",
+        "20",
+        "--handshake-timeout",
+        "1s",
+        "--max-calls-per-connection",
+        "7",
+        "--max-connection-idle",
+        "1s",
+        "--min-ping-interval",
+        "1h",
     )
 
 
@@ -133,8 +158,10 @@ def test_callers_connect_anew_when_a_connection_is_old(start_server, open_):
     server = start_server(*ONE_ENGINE, "--max-connection-age", "1s", "--max-connection-age-grace", "1s")
     stub = server.new_stub()
     # A call that outlives both is cut off, one that is made meanwhile notices nothing.
-    old = open_(server.address, OPENING + frame(SETTINGS, ACK) + frame(
-        HEADERS, END_HEADERS, 1, call_headers("/grpc.health.v1.Health/Watch")))
+    old = open_(
+        server.address,
+        OPENING + frame(SETTINGS, ACK) + frame(HEADERS, END_HEADERS, 1, call_headers("/grpc.health.v1.Health/Watch")),
+    )
     gone = threading.Event()
 
     def read():
@@ -191,7 +218,12 @@ def test_calls_that_are_reset_at_once(server, open_, report):
 
 
 def test_scrapes_are_answered_beside_silent_and_slow_connections(server, open_):
-    for said in (b"", b"G", b"GET /metrics HTTP/1.1\r\nX-Slow: ", b"POST /metrics HTTP/1.1\r\nContent-Length: 9\r\n\r\n"):
+    for said in (
+        b"",
+        b"G",
+        b"GET /metrics HTTP/1.1\r\nX-Slow: ",
+        b"POST /metrics HTTP/1.1\r\nContent-Length: 9\r\n\r\n",
+    ):
         for _ in range(40):
             open_(server.metrics_address, said)
         assert server.metrics().families  # Metrics.scrape waits 10 s at most

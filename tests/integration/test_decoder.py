@@ -65,6 +65,7 @@ def test_a_result_is_latents_or_decoded(stub):
 
 def test_states_are_latents_or_decoded(stub):
     """Both contents, from x_T on, and with them a result of the other kind."""
+
     def ask(of_states: bool) -> Outcome:
         states = dict(every_n_steps=2, steps=[0], content=BOTH, decode=of_states)
         return sample(stub, num_samples=2, seed=1, states=states, decode=not of_states, **FEW)
@@ -100,16 +101,14 @@ def test_the_forward_process_is_of_latents_and_its_pictures_decoded(stub):
     x_0 = np.random.default_rng(0).uniform(-1, 1, (1, *LATENT)).astype(np.float32)
     request = dict(x_0=tensor(x_0), timesteps=[10, 500], seed=3)
     raw, pictures = diffuse(stub, **request), diffuse(stub, encoding="ENCODING_PNG", **request)
-    for state, picture in zip(raw.states, pictures.states):
+    for state, picture in zip(raw.states, pictures.states, strict=True):
         wanted = decoded(array(state.tensor))[0].transpose(1, 2, 0)
         np.testing.assert_allclose(pixels(picture.png), wanted, atol=1 / 127)
 
 
 def test_requests_begin_from_latents(stub):
     image = np.zeros((1, *DECODED), np.float32)
-    failure = failing(
-        stub.Sample, pb.SampleRequest(image_to_image=dict(image=tensor(image), strength=0.5)), timeout=10
-    )
+    failure = failing(stub.Sample, pb.SampleRequest(image_to_image=dict(image=tensor(image), strength=0.5)), timeout=10)
     assert "image_to_image.image.shape" in failure.violations
     assert "4, 8, 8]" in failure.message
 
@@ -166,9 +165,7 @@ def test_decoder_calls_are_measured_where_there_are_some(latent_server, stub):
 @pytest.mark.parametrize("field", ["decode", "states.decode"])
 def test_models_without_a_decoder(server, field):
     states = dict(every_n_steps=1, content=[pb.CONTENT_X_T], decode=field == "states.decode")
-    failure = failing(
-        server.stub.Sample, pb.SampleRequest(decode=field == "decode", states=states), timeout=10
-    )
+    failure = failing(server.stub.Sample, pb.SampleRequest(decode=field == "decode", states=states), timeout=10)
     assert failure.code == grpc.StatusCode.INVALID_ARGUMENT
     assert "has no decoder" in failure.violations[field] and "leave it out" in failure.violations[field]
     assert not server.stub.GetModel(pb.GetModelRequest(), timeout=10).has_decoder
@@ -185,7 +182,9 @@ def test_a_decoder_that_fails_fails_the_request_alone(start_server, tmp_path, ra
     failure = failing(
         server.stub.Sample,
         pb.SampleRequest(
-            num_samples=3, initial_noise=tensor(noise), sampler=dict(steps=200),
+            num_samples=3,
+            initial_noise=tensor(noise),
+            sampler=dict(steps=200),
             states=dict(steps=[0], content=[pb.CONTENT_X_T], decode=True),
         ),
         timeout=CALL_TIMEOUT,
@@ -202,7 +201,11 @@ def test_a_decoder_that_fails_fails_the_request_alone(start_server, tmp_path, ra
 def examine(*flags) -> subprocess.CompletedProcess:
     return subprocess.run(
         [DENOISED, "--log-level", "warn", "--devices", "cpu:1", "--batch-sizes", "1,2", "--examine", *flags],
-        capture_output=True, text=True, timeout=60 * PATIENCE, env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=60 * PATIENCE,
+        env=clean_environment(),
+        check=False,
     )
 
 
@@ -242,9 +245,7 @@ def test_reload_brings_the_new_decoder_and_chains_end_on_the_old_one(start_serve
     latents = sample(server.stub, seed=2, **FEW).samples
     long = dict(seed=2, decode=True, sampler=dict(kind="KIND_DDIM", steps=900))
     expected = sample(server.stub, **long).samples
-    running = server.stub.Sample(
-        pb.SampleRequest(states=dict(every_n_steps=1), **long), timeout=CALL_TIMEOUT
-    )
+    running = server.stub.Sample(pb.SampleRequest(states=dict(every_n_steps=1), **long), timeout=CALL_TIMEOUT)
     next_of(running, "state")
     write_decoder(repository / "latent" / "1", Upsampler(seed=1))
     before = server.stub.GetModel(pb.GetModelRequest(), timeout=10)
@@ -253,8 +254,7 @@ def test_reload_brings_the_new_decoder_and_chains_end_on_the_old_one(start_serve
         after = admin.ReloadModel(pb.ReloadModelRequest(model="latent"), timeout=60 * PATIENCE)
         assert after.numerics_id != before.numerics_id
         np.testing.assert_allclose(
-            sample(server.stub, seed=2, decode=True, **FEW).samples, decoded(latents, Upsampler(seed=1)),
-            atol=TOLERANCE,
+            sample(server.stub, seed=2, decode=True, **FEW).samples, decoded(latents, Upsampler(seed=1)), atol=TOLERANCE
         )
         np.testing.assert_allclose(Outcome.of(running).samples, expected, atol=1e-4)
 
@@ -270,9 +270,26 @@ def test_reload_brings_the_new_decoder_and_chains_end_on_the_old_one(start_serve
 def test_the_command_line(latent_server, tmp_path):
     def run(*arguments) -> None:
         done = subprocess.run(
-            [DENOISE, "sample", "--address", latent_server.address, "--sampler", "ddim", "--steps", "6", "--seed",
-             "5", "--n", "3", *map(str, arguments)],
-            capture_output=True, text=True, timeout=60 * PATIENCE, env=clean_environment(),
+            [
+                DENOISE,
+                "sample",
+                "--address",
+                latent_server.address,
+                "--sampler",
+                "ddim",
+                "--steps",
+                "6",
+                "--seed",
+                "5",
+                "--n",
+                "3",
+                *map(str, arguments),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=60 * PATIENCE,
+            env=clean_environment(),
+            check=False,
         )
         assert done.returncode == 0, done.stderr
 
@@ -291,7 +308,9 @@ def test_the_command_line(latent_server, tmp_path):
 def test_the_viewer_shows_what_is_decoded(latent_server, stub):
     viewer = subprocess.Popen(
         [str(BIN / "denoise-viewer"), "--server", latent_server.address, "--listen", "127.0.0.1:0"],
-        env=clean_environment(), stdout=subprocess.PIPE, text=True,
+        env=clean_environment(),
+        stdout=subprocess.PIPE,
+        text=True,
     )
     try:
         page = re.search(r"http://\S+:\d+", viewer.stdout.readline())[0]
@@ -299,7 +318,9 @@ def test_the_viewer_shows_what_is_decoded(latent_server, stub):
             (model,) = json.load(answer)["models"]
         assert (tuple(model["sample_shape"]), model["drawable"]) == (DECODED, False)
         run = urllib.request.Request(
-            f"{page}/api/runs", method="POST", data=json.dumps(dict(kind="sample", steps=3, seed=5)).encode(),
+            f"{page}/api/runs",
+            method="POST",
+            data=json.dumps(dict(kind="sample", steps=3, seed=5)).encode(),
             headers={"Content-Type": "application/json", "Origin": page},
         )
         with urllib.request.urlopen(run, timeout=60) as answer:

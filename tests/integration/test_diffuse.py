@@ -13,7 +13,10 @@ from harness.reference import draw, generators
 def x_0(digits_server):
     """Real samples, [4, 1, 28, 28]."""
     return sample(
-        digits_server.stub, num_samples=4, seed=1, class_labels=[0, 1, 2, 3],
+        digits_server.stub,
+        num_samples=4,
+        seed=1,
+        class_labels=[0, 1, 2, 3],
         sampler=dict(kind="KIND_DDIM", steps=20, clip_sample=True),
     ).samples
 
@@ -21,7 +24,11 @@ def x_0(digits_server):
 def test_what_the_server_sampled_can_be_diffused(stub):
     """Samplers that do not clip end a little outside of the model's range."""
     samples = sample(
-        stub, num_samples=8, seed=30, class_labels=[8], guidance_scale=3,
+        stub,
+        num_samples=8,
+        seed=30,
+        class_labels=[8],
+        guidance_scale=3,
         sampler=dict(kind="KIND_DDIM", steps=10, clip_sample=False),
     ).samples
     assert np.max(np.abs(samples)) > 1.02, "else this shows nothing"
@@ -29,11 +36,7 @@ def test_what_the_server_sampled_can_be_diffused(stub):
 
 
 def by_time(outcome: Outcome, sample_index: int) -> dict[int, np.ndarray]:
-    return {
-        int(s.timestep): array(s.tensor)[0]
-        for s in outcome.states
-        if s.sample_index == sample_index
-    }
+    return {int(s.timestep): array(s.tensor)[0] for s in outcome.states if s.sample_index == sample_index}
 
 
 @pytest.mark.parametrize("chain", [False, True])
@@ -132,8 +135,7 @@ def test_a_slow_reader_gets_every_state(server, x_0, chain):
     clean = np.repeat(x_0, 4, axis=0)
     times = list(range(0, 1000, 4))
     stream = stub.Diffuse(
-        pb.DiffuseRequest(x_0=tensor(clean), seed=7, timesteps=times, chain=chain),
-        timeout=CALL_TIMEOUT,
+        pb.DiffuseRequest(x_0=tensor(clean), seed=7, timesteps=times, chain=chain), timeout=CALL_TIMEOUT
     )
     got = Outcome()
     for i, event in enumerate(stream):

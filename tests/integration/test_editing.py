@@ -15,8 +15,7 @@ STEPS = 20
 def digit(digits_server):
     """A clean picture of the model's, [1, 1, 28, 28]."""
     return sample(
-        digits_server.stub, seed=1, class_labels=[3],
-        sampler=dict(kind="KIND_DDIM", steps=20, clip_sample=True),
+        digits_server.stub, seed=1, class_labels=[3], sampler=dict(kind="KIND_DDIM", steps=20, clip_sample=True)
     ).samples
 
 
@@ -46,15 +45,19 @@ def test_image_to_image_as_diffusers_pipelines_do_it(stub, reference, digit, rep
     def run(case):
         sampler, strength, seed = case
         return sample(
-            stub, seed=seed, num_samples=2, class_labels=[8],
-            sampler=dict(kind=KINDS[sampler], steps=STEPS), guidance_scale=2,
+            stub,
+            seed=seed,
+            num_samples=2,
+            class_labels=[8],
+            sampler=dict(kind=KINDS[sampler], steps=STEPS),
+            guidance_scale=2,
             image_to_image=dict(image=tensor(digit), strength=strength),
         )
 
     with ThreadPoolExecutor(len(cases)) as pool:
         answers = list(pool.map(run, cases))
     errors = {}
-    for (sampler, strength, seed), answer in zip(cases, answers):
+    for (sampler, strength, seed), answer in zip(cases, answers, strict=True):
         assert answer.accepted.total_steps == int(STEPS * strength)
         expected = reference.sample(
             sampler, STEPS, seed, n=2, labels=[8, 8], guidance=2, image=digit, strength=strength
@@ -68,7 +71,10 @@ def test_image_to_image_as_diffusers_pipelines_do_it(stub, reference, digit, rep
 def test_little_strength_stays_near_the_image(stub, digit):
     def distance(strength: float) -> float:
         got = sample(
-            stub, seed=9, class_labels=[3], sampler=dict(kind="KIND_DDIM", steps=50),
+            stub,
+            seed=9,
+            class_labels=[3],
+            sampler=dict(kind="KIND_DDIM", steps=50),
             image_to_image=dict(image=tensor(digit), strength=strength),
         )
         return float(np.mean((got.samples - digit) ** 2))
@@ -78,7 +84,10 @@ def test_little_strength_stays_near_the_image(stub, digit):
 
 def test_states_stream_as_ever(stub, digit):
     got = sample(
-        stub, seed=9, class_labels=[3], sampler=dict(kind="KIND_DDIM", steps=10),
+        stub,
+        seed=9,
+        class_labels=[3],
+        sampler=dict(kind="KIND_DDIM", steps=10),
         image_to_image=dict(image=tensor(digit), strength=0.5),
         states=dict(every_n_steps=1, steps=[0], content=["CONTENT_X_T"]),
     )
@@ -95,15 +104,17 @@ def test_inpainting_keeps_what_the_mask_says(stub, reference, digit, mask, repor
     errors = {}
     for sampler, guidance, seed in cases:
         got = sample(
-            stub, seed=seed, num_samples=2, class_labels=[5], guidance_scale=guidance,
+            stub,
+            seed=seed,
+            num_samples=2,
+            class_labels=[5],
+            guidance_scale=guidance,
             sampler=dict(kind=KINDS[sampler], steps=STEPS),
             inpainting=dict(image=tensor(digit), mask=tensor(mask)),
         ).samples
         kept = np.broadcast_to(mask == 1, got.shape)
         assert np.array_equal(got[kept], np.broadcast_to(digit, got.shape)[kept])
-        expected = reference.sample(
-            sampler, STEPS, seed, n=2, labels=[5, 5], guidance=guidance, known=digit, mask=mask
-        )
+        expected = reference.sample(sampler, STEPS, seed, n=2, labels=[5, 5], guidance=guidance, known=digit, mask=mask)
         errors[sampler] = error_of(got, expected)
     report("worst error of inpainting", f"{max(errors.values()):.2g}")
     assert not {k: e for k, e in errors.items() if e > tolerance(k)}
@@ -112,7 +123,10 @@ def test_inpainting_keeps_what_the_mask_says(stub, reference, digit, mask, repor
 def test_resampling_costs_what_it_says_and_keeps_the_image(stub, digit, mask):
     def run(**jumps):
         return sample(
-            stub, seed=3, class_labels=[5], guidance_scale=1,
+            stub,
+            seed=3,
+            class_labels=[5],
+            guidance_scale=1,
             sampler=dict(kind="KIND_DDPM", steps=12),
             inpainting=dict(image=tensor(digit), mask=tensor(mask), **jumps),
             states=dict(every_n_steps=1),
@@ -131,7 +145,10 @@ def test_resampling_costs_what_it_says_and_keeps_the_image(stub, digit, mask):
 
 def test_image_to_image_and_inpainting_together(stub, digit, mask):
     got = sample(
-        stub, seed=4, class_labels=[5], sampler=dict(kind="KIND_DDIM", steps=10),
+        stub,
+        seed=4,
+        class_labels=[5],
+        sampler=dict(kind="KIND_DDIM", steps=10),
         image_to_image=dict(image=tensor(digit), strength=0.5),
         inpainting=dict(image=tensor(digit), mask=tensor(mask)),
     )

@@ -54,8 +54,7 @@ def test_inputs_in_their_order(start_server, tmp_path):
         {"name": "label", "kind": "class_labels"},
     ]
     folder = export_module(
-        Scaled(), tmp_path / "scaled", sample_shape=(1, 4, 4), scheduler_config=SCHEDULER, num_classes=2,
-        inputs=inputs,
+        Scaled(), tmp_path / "scaled", sample_shape=(1, 4, 4), scheduler_config=SCHEDULER, num_classes=2, inputs=inputs
     )
     assert json.loads((folder / "model.json").read_text())["inputs"] == inputs
     server = start_server(*ONE_ENGINE, "--batch-sizes", "1,4", model=folder)
@@ -112,7 +111,7 @@ class AnswersText(torch.nn.Module):
 
 
 @pytest.mark.parametrize(
-    "module,said",
+    ("module", "said"),
     [
         (CountsRows(), "Python number"),
         (Branches(), "branches on values"),
@@ -131,7 +130,7 @@ def test_modules_that_cannot_be_served(tmp_path, module, said):
 
 
 @pytest.mark.parametrize(
-    "inputs,classes,said",
+    ("inputs", "classes", "said"),
     [
         ([{"name": "a", "kind": "text"}], 0, "kind"),
         ([{"name": "a", "kind": "condition", "dtype": "float16", "shape": []}], 0, "dtype"),
@@ -141,8 +140,12 @@ def test_modules_that_cannot_be_served(tmp_path, module, said):
 def test_inputs_that_make_no_sense(tmp_path, inputs, classes, said):
     with pytest.raises(ExportError, match=said):
         export_module(
-            GaussianDenoiser(), tmp_path / "m", sample_shape=(3, 8, 8), scheduler_config=SCHEDULER,
-            inputs=inputs, num_classes=classes,
+            GaussianDenoiser(),
+            tmp_path / "m",
+            sample_shape=(3, 8, 8),
+            scheduler_config=SCHEDULER,
+            inputs=inputs,
+            num_classes=classes,
         )
 
 
@@ -154,7 +157,11 @@ def test_the_bundled_model_exported_anew_is_the_same(tmp_path):
     module = Denoiser()
     module.load_state_dict(saved.state_dict())
     folder = export_module(
-        module, tmp_path / "again", sample_shape=(1, 28, 28), num_classes=10, null_class=10,
+        module,
+        tmp_path / "again",
+        sample_shape=(1, 28, 28),
+        num_classes=10,
+        null_class=10,
         scheduler_config=DIGITS / "scheduler_config.json",
     )
     again = torch.jit.load(str(folder / "denoiser.pt"))

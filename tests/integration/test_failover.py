@@ -18,11 +18,30 @@ def test_a_chain_goes_on_at_another_server(start_server, tmp_path):
     out = tmp_path / "x.npy"
     running = subprocess.Popen(
         [
-            DENOISE, "sample", "--address", f"ipv4:{servers[0].address},{servers[1].address}", "--retries", "3",
-            "--class", "7", "--guidance", "1", "--sampler", "ddim", "--steps", str(STEPS), "--seed", "5", "--out", out,
+            DENOISE,
+            "sample",
+            "--address",
+            f"ipv4:{servers[0].address},{servers[1].address}",
+            "--retries",
+            "3",
+            "--class",
+            "7",
+            "--guidance",
+            "1",
+            "--sampler",
+            "ddim",
+            "--steps",
+            str(STEPS),
+            "--seed",
+            "5",
+            "--out",
+            out,
             "--quiet",
         ],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=clean_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=clean_environment(),
     )
     try:
         first, second = servers
@@ -44,7 +63,10 @@ def test_without_retries_the_caller_is_told(start_server):
     server = start_server(*ONE_ENGINE, "--batch-sizes", "1,2")
     running = subprocess.Popen(
         [DENOISE, "sample", "--address", server.address, "--steps", str(STEPS), "--quiet"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=clean_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=clean_environment(),
     )
     try:
         server.until_busy()

@@ -13,9 +13,7 @@ SHAPE = (3, 8, 8)
 
 @pytest.fixture(scope="module", params=["nan", "exception"])
 def sick_server(request, start_shared_server, tmp_path_factory):
-    folder = write_model(
-        tmp_path_factory.mktemp("models") / "sick", SickDenoiser(raises=request.param == "exception")
-    )
+    folder = write_model(tmp_path_factory.mktemp("models") / "sick", SickDenoiser(raises=request.param == "exception"))
     return start_shared_server(model=folder)
 
 
@@ -35,9 +33,7 @@ def test_the_guilty_request_alone_fails(sick_server, report):
 
     failure = failing(
         stub.Sample,
-        pb.SampleRequest(
-            num_samples=3, initial_noise=tensor(noise(3, sick=1)), sampler=dict(steps=200)
-        ),
+        pb.SampleRequest(num_samples=3, initial_noise=tensor(noise(3, sick=1)), sampler=dict(steps=200)),
         timeout=CALL_TIMEOUT,
     )
 
@@ -54,8 +50,5 @@ def test_the_guilty_request_alone_fails(sick_server, report):
 
 def test_healthy_noise_is_no_failure(sick_server):
     """Negative control."""
-    got = sample(
-        sick_server.stub, num_samples=3, initial_noise=tensor(noise(3, sick=None)),
-        sampler=dict(steps=200),
-    )
+    got = sample(sick_server.stub, num_samples=3, initial_noise=tensor(noise(3, sick=None)), sampler=dict(steps=200))
     assert np.all(np.isfinite(got.samples))

@@ -13,7 +13,7 @@ DOCS = ROOT / "docs"
 
 def sections(text: str) -> dict[str, str]:
     """Program or command to what it says."""
-    _, *parts = re.split(r"^## (.+)$", text, flags=re.M)
+    _, *parts = re.split(r"^## (.+)$", text, flags=re.MULTILINE)
     return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
@@ -26,7 +26,7 @@ def said() -> dict[str, str]:
 
 
 def flags(text: str) -> set[str]:
-    return set(re.findall(r"^ +(?:-\w, *)?(--[a-z0-9-]+)", text, re.M))
+    return set(re.findall(r"^ +(?:-\w, *)?(--[a-z0-9-]+)", text, re.MULTILINE))
 
 
 def squeezed(text: str) -> str:
@@ -43,6 +43,6 @@ def test_flags(said, program):
     assert flags(WRITTEN[program]) == flags(said[program]), "run ./dev docs"
     assert "--help" in flags(said[program])
     # Descriptions stand in lines of their own, far to the right.
-    described = re.findall(r"^ {30,}(.+)$", WRITTEN[program], re.M)
+    described = re.findall(r"^ {30,}(.+)$", WRITTEN[program], re.MULTILINE)
     wrong = [line for line in described if squeezed(line) not in squeezed(said[program])]
     assert not wrong, "run ./dev docs"

@@ -75,9 +75,7 @@ def test_every_sampler_of_flow_models(flow, report):
     common = dict(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0)
     cases = {
         "KIND_EULER": diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0),
-        "KIND_EULER_ANCESTRAL": diffusers.FlowMatchEulerDiscreteScheduler(
-            shift=3.0, stochastic_sampling=True
-        ),
+        "KIND_EULER_ANCESTRAL": diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0, stochastic_sampling=True),
         "KIND_DPMPP_2M": diffusers.DPMSolverMultistepScheduler(**common),
         "KIND_UNIPC": diffusers.UniPCMultistepScheduler(**common),
     }
@@ -102,17 +100,13 @@ def test_shift_of_a_request_and_dynamic_shifting(flow):
 def test_what_means_nothing_here_is_refused(flow):
     stub = flow().stub
     for kind in ("KIND_DDPM", "KIND_DDIM", "KIND_PNDM"):
-        failure = failing(
-            stub.Sample, pb.SampleRequest(sampler=pb.Sampler(kind=kind, steps=5)), timeout=10
-        )
+        failure = failing(stub.Sample, pb.SampleRequest(sampler=pb.Sampler(kind=kind, steps=5)), timeout=10)
         assert failure.code == grpc.StatusCode.INVALID_ARGUMENT
         assert any(f.startswith("sampler") for f in failure.violations), failure
     x_0 = tensor(np.zeros((1, *SHAPE)))
     failure = failing(stub.Evaluate, pb.EvaluateRequest(x_0=x_0), timeout=10)
     assert failure.code == grpc.StatusCode.INVALID_ARGUMENT
-    failure = failing(
-        stub.Diffuse, pb.DiffuseRequest(x_0=x_0, timesteps=[5], chain=True), timeout=10
-    )
+    failure = failing(stub.Diffuse, pb.DiffuseRequest(x_0=x_0, timesteps=[5], chain=True), timeout=10)
     assert "chain" in failure.violations, failure
 
 

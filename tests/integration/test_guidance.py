@@ -40,17 +40,13 @@ GUIDANCES = [
 def test_each_kind_of_guidance_in_one_mixture(stub, reference, report):
     cases = [
         (sampler, guidance, 400 + i)
-        for i, (sampler, guidance) in enumerate(
-            (s, g) for s in ("ddim", "ddpm", "dpmpp_2m") for g in GUIDANCES
-        )
+        for i, (sampler, guidance) in enumerate((s, g) for s in ("ddim", "ddpm", "dpmpp_2m") for g in GUIDANCES)
     ]
     with ThreadPoolExecutor(len(cases)) as pool:
         answers = list(pool.map(lambda case: sample(stub, **request_of(*case)).samples, cases))
     errors = {}
-    for (sampler, guidance, seed), answer in zip(cases, answers):
-        expected = reference.sample(
-            sampler, STEPS, seed, n=2, labels=[3, 3], guidance=guidance
-        )
+    for (sampler, guidance, seed), answer in zip(cases, answers, strict=True):
+        expected = reference.sample(sampler, STEPS, seed, n=2, labels=[3, 3], guidance=guidance)
         errors[sampler, guidance] = error_of(answer, expected)
     worst = max(errors, key=errors.get)
     report("worst error of guidance", f"{errors[worst]:.2g} ({worst})")
@@ -60,8 +56,7 @@ def test_each_kind_of_guidance_in_one_mixture(stub, reference, report):
 def test_outside_the_interval_a_row_costs_half(stub, reference):
     def rows(**fields) -> int:
         return sample(
-            stub, seed=1, class_labels=[3], guidance_scale=3,
-            sampler=dict(kind="KIND_DDIM", steps=STEPS), **fields,
+            stub, seed=1, class_labels=[3], guidance_scale=3, sampler=dict(kind="KIND_DDIM", steps=STEPS), **fields
         ).result.denoiser_rows
 
     times = [round(i * 1000 / STEPS) for i in range(STEPS)]

@@ -37,9 +37,21 @@ class LearnedSigma(torch.nn.Module):
 
 def write_config(folder, *flags):
     subprocess.run(
-        [sys.executable, ROOT / "models" / "guided_diffusion_config.py", "--out", folder, "--name",
-         "guided", "--image_size", "8", "--diffusion_steps", str(T), *flags],
-        check=True, stdout=subprocess.DEVNULL,
+        [
+            sys.executable,
+            ROOT / "models" / "guided_diffusion_config.py",
+            "--out",
+            folder,
+            "--name",
+            "guided",
+            "--image_size",
+            "8",
+            "--diffusion_steps",
+            str(T),
+            *flags,
+        ],
+        check=True,
+        stdout=subprocess.DEVNULL,
     )
 
 
@@ -84,9 +96,7 @@ def test_a_learned_range_on_their_schedules(start_server, tmp_path, schedule, re
     write_config(folder, "--noise_schedule", schedule, "--learn_sigma", "True", "--use_fp16", "False")
     server = start_server(model=folder)
     for steps in (5, 26):
-        got = sample(
-            server.stub, seed=3, num_samples=2, sampler=dict(kind="KIND_DDPM", steps=steps)
-        ).samples
+        got = sample(server.stub, seed=3, num_samples=2, sampler=dict(kind="KIND_DDPM", steps=steps)).samples
         error = error_of(got, ancestral(betas_of(schedule), steps, 3, 2))
         report(f"their {schedule} schedule, {steps} steps", f"{error:.2g}")
         assert error <= 1e-3

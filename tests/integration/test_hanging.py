@@ -8,6 +8,7 @@ import grpc
 import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+
 from harness.api import CALL_TIMEOUT, connect, pb, pb_grpc, sample, tensor
 from harness.models import SlowDenoiser, write_model
 from harness.server import ONE_ENGINE

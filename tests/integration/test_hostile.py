@@ -52,9 +52,7 @@ def test_garbage_on_the_ports(server, kind, port):
 
 def test_connections_that_say_nothing_hold_nobody_up(server):
     connections = [socket.create_connection(host_and_port(server.address)) for _ in range(100)]
-    connections += [
-        socket.create_connection(host_and_port(server.metrics_address)) for _ in range(1)
-    ]
+    connections += [socket.create_connection(host_and_port(server.metrics_address)) for _ in range(1)]
     try:
         for connection in connections:
             connection.sendall(b"P")
@@ -105,9 +103,7 @@ def test_control_characters_do_not_reach_the_log(server):
 
 @pytest.mark.parametrize("request_id", ["a" * 129, "two words", "a" * 5000, " "])
 def test_a_request_id_that_does_not_fit_a_log_line_is_refused(server, request_id):
-    failure = failing(
-        server.stub.Sample, pb.SampleRequest(), timeout=20, metadata=[("x-request-id", request_id)]
-    )
+    failure = failing(server.stub.Sample, pb.SampleRequest(), timeout=20, metadata=[("x-request-id", request_id)])
     assert failure.code == grpc.StatusCode.INVALID_ARGUMENT
     assert "x-request-id" in failure.violations
 
@@ -118,24 +114,15 @@ def test_huge_metadata(server):
             server.new_stub().Sample, pb.SampleRequest(), timeout=20, metadata=[("x-much", "m" * 200_000)]
         )
         # Which one depends on whether the answer still gets out of the connection that is closed.
-        assert failure.code in (
-            grpc.StatusCode.RESOURCE_EXHAUSTED,
-            grpc.StatusCode.UNAVAILABLE,
-        )
+        assert failure.code in (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE)
     assert_serves(server)
 
 
 def test_compressed_messages_are_refused_before_they_are_unpacked(server):
     before = server.rss_bytes()
     request = pb.SampleRequest(initial_noise=tensor(np.zeros((10_000, 1, 28, 28))))
-    failure = failing(
-        server.stub.Sample, request, timeout=20, compression=grpc.Compression.Gzip
-    )
-    assert failure.code in (
-        grpc.StatusCode.UNIMPLEMENTED,
-        grpc.StatusCode.INTERNAL,
-        grpc.StatusCode.RESOURCE_EXHAUSTED,
-    )
+    failure = failing(server.stub.Sample, request, timeout=20, compression=grpc.Compression.Gzip)
+    assert failure.code in (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.INTERNAL, grpc.StatusCode.RESOURCE_EXHAUSTED)
     assert server.rss_bytes() - before < 16 << 20
     assert_serves(server)
 
@@ -149,9 +136,7 @@ def test_an_oversized_message(small_messages):
     before = small_messages.rss_bytes()
     for _ in range(5):
         failure = failing(
-            small_messages.stub.Sample,
-            pb.SampleRequest(initial_noise=tensor(np.zeros((2000, 1, 28, 28)))),
-            timeout=20,
+            small_messages.stub.Sample, pb.SampleRequest(initial_noise=tensor(np.zeros((2000, 1, 28, 28)))), timeout=20
         )
         assert failure.code == grpc.StatusCode.RESOURCE_EXHAUSTED
     assert small_messages.rss_bytes() - before < 32 << 20

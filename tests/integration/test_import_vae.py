@@ -15,12 +15,22 @@ from harness.reference import draw, generators
 LATENT = (4, 8, 8)
 STEPS = 5
 UNET = dict(
-    sample_size=8, in_channels=4, out_channels=4, block_out_channels=(8,), norm_num_groups=4, layers_per_block=1,
-    down_block_types=("DownBlock2D",), up_block_types=("UpBlock2D",),
+    sample_size=8,
+    in_channels=4,
+    out_channels=4,
+    block_out_channels=(8,),
+    norm_num_groups=4,
+    layers_per_block=1,
+    down_block_types=("DownBlock2D",),
+    up_block_types=("UpBlock2D",),
 )
 KL = dict(
-    latent_channels=4, block_out_channels=(8, 8), norm_num_groups=4, layers_per_block=1,
-    down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2,
+    latent_channels=4,
+    block_out_channels=(8, 8),
+    norm_num_groups=4,
+    layers_per_block=1,
+    down_block_types=("DownEncoderBlock2D",) * 2,
+    up_block_types=("UpDecoderBlock2D",) * 2,
 )
 
 
@@ -97,8 +107,7 @@ def test_pictures_are_those_of_ldm_pipeline(server, vaes, pipelines):
             x = scheduler.step(unet(x, t).sample, t, x).prev_sample
     wanted = decode(vaes["quantised"], x.numpy())
     got = sample(
-        server.stub, model="quantised", num_samples=2, seed=5, decode=True,
-        sampler=dict(kind="KIND_DDIM", steps=STEPS),
+        server.stub, model="quantised", num_samples=2, seed=5, decode=True, sampler=dict(kind="KIND_DDIM", steps=STEPS)
     ).samples
     # A latent at a border between two codes may fall to either side.
     assert np.mean(np.abs(got - wanted) < 1e-3 * max(1, np.abs(wanted).max())) > 0.99
@@ -115,7 +124,7 @@ def test_without_its_decoder(pipelines, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "config,said",
+    ("config", "said"),
     [
         (dict(_class_name="AutoencoderKLWan"), "AutoencoderKLWan"),
         (dict(latents_mean=[0, 0, 0, 0]), "latents_mean"),

@@ -10,8 +10,18 @@ from harness.api import sample, tensor
 from harness.server import ONE_ENGINE
 
 KINDS = (
-    "KIND_DDPM", "KIND_DDIM", "KIND_EULER", "KIND_EULER_ANCESTRAL", "KIND_HEUN", "KIND_DPMPP_2M",
-    "KIND_SDE_DPMPP_2M", "KIND_DPMPP_3M", "KIND_UNIPC", "KIND_LMS", "KIND_PNDM", "KIND_DEIS",
+    "KIND_DDPM",
+    "KIND_DDIM",
+    "KIND_EULER",
+    "KIND_EULER_ANCESTRAL",
+    "KIND_HEUN",
+    "KIND_DPMPP_2M",
+    "KIND_SDE_DPMPP_2M",
+    "KIND_DPMPP_3M",
+    "KIND_UNIPC",
+    "KIND_LMS",
+    "KIND_PNDM",
+    "KIND_DEIS",
 )
 MOST_ROWS = 20
 IN_FLIGHT = 48
@@ -65,9 +75,7 @@ def random_request(draw: random.Random) -> dict:
             request["image_to_image"] = dict(image=tensor(picture(draw)), strength=0.75)
         if draw.random() < 0.2:
             mask = picture(draw) > 0
-            request["inpainting"] = dict(
-                image=tensor(picture(draw)), mask=tensor(mask.astype(np.float32))
-            )
+            request["inpainting"] = dict(image=tensor(picture(draw)), mask=tensor(mask.astype(np.float32)))
         return request
 
 
@@ -87,7 +95,7 @@ def check_alone_and_in_company(server, count: int, seed: int, report) -> None:
     shuffled = list(range(count))
     draw.shuffle(shuffled)
     with ThreadPoolExecutor(IN_FLIGHT) as pool:
-        together = dict(zip(shuffled, pool.map(lambda i: run(wanted[i]), shuffled)))
+        together = dict(zip(shuffled, pool.map(lambda i: run(wanted[i]), shuffled), strict=True))
     after = server.until_idle()
 
     different = [wanted[i] for i in range(count) if together[i] != alone[i]]
@@ -121,9 +129,6 @@ def test_the_log_says_so(server):
 def test_the_flag_from_the_environment_and_from_a_file(start_server, tmp_path):
     config = tmp_path / "denoised.toml"
     config.write_text("batch-invariant = true\n")
-    for flags, environment in (
-        (("--config", str(config)), {}),
-        ((), {"DENOISED_BATCH_INVARIANT": "true"}),
-    ):
+    for flags, environment in ((("--config", str(config)), {}), ((), {"DENOISED_BATCH_INVARIANT": "true"})):
         server = start_server(*flags, *ONE_ENGINE, environment=environment)
         assert "agree bit for bit" in server.stderr

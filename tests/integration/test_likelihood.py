@@ -63,7 +63,7 @@ def terms_of(predict_epsilon, alpha_bars, x_0, seed, clip):
         x_0_mse.append(mean((predicted - x_0) ** 2))
     a = float(alpha_bars[-1])
     prior = total(0.5 * (a * x_0**2 + (1 - a) - 1 - math.log(1 - a)))
-    return tuple(torch.stack(v).numpy() for v in (bits, eps_mse, x_0_mse)) + (prior.numpy(),)
+    return (*tuple(torch.stack(v).numpy() for v in (bits, eps_mse, x_0_mse)), prior.numpy())
 
 
 def close_terms(got, expected, report, name):
@@ -90,7 +90,10 @@ def digits(digits_server):
     """Two of the model's own pictures, with 256 levels: [2, 1, 28, 28]."""
     return levels_of(
         sample(
-            digits_server.stub, num_samples=2, seed=1, class_labels=[3, 8],
+            digits_server.stub,
+            num_samples=2,
+            seed=1,
+            class_labels=[3, 8],
             sampler=dict(kind="KIND_DDIM", steps=20, clip_sample=True),
         ).samples
     )
@@ -113,9 +116,7 @@ def predict(reference):
 
 @pytest.mark.parametrize("clip", [True, False])
 def test_the_bundled_model_agrees_with_the_formulas(stub, reference, digits, predict, clip, report):
-    got = evaluate(
-        stub, x_0=tensor(digits), seed=11, class_labels=[3, 8], clip_sample=clip
-    )
+    got = evaluate(stub, x_0=tensor(digits), seed=11, class_labels=[3, 8], clip_sample=clip)
     assert got.kinds == ["accepted"] + ["term"] * 1000 + ["likelihood"]
     assert list(got.accepted.timesteps) == list(reversed(range(1000)))
     with torch.inference_mode():
@@ -126,9 +127,7 @@ def test_the_bundled_model_agrees_with_the_formulas(stub, reference, digits, pre
 @pytest.fixture(scope="module")
 def gaussian(tmp_path_factory):
     """A model of N(0, ¼) whose denoiser is the optimal one."""
-    return write_model(
-        tmp_path_factory.mktemp("models") / "gaussian", GaussianDenoiser(0.5), (1, 16, 16), levels=256
-    )
+    return write_model(tmp_path_factory.mktemp("models") / "gaussian", GaussianDenoiser(0.5), (1, 16, 16), levels=256)
 
 
 @pytest.fixture(scope="module")
@@ -141,10 +140,7 @@ def test_few_terms_cover_the_truth(gaussian_stub, report):
     errors that the service tells."""
     x_0 = levels_of(np.random.default_rng(5).normal(0, 0.5, (8, 1, 16, 16)))
     full = np.mean(
-        [
-            evaluate(gaussian_stub, x_0=tensor(x_0), seed=s).likelihood.total_bits_per_dim
-            for s in range(0, 160, 8)
-        ],
+        [evaluate(gaussian_stub, x_0=tensor(x_0), seed=s).likelihood.total_bits_per_dim for s in range(0, 160, 8)],
         axis=0,
     )
     deviations, errors = [], []
@@ -188,7 +184,12 @@ def test_terms_share_batches_with_samples(start_server, digits):
     with ThreadPoolExecutor(2) as pool:
         term_wise = pool.submit(evaluate, stub, x_0=tensor(digits), class_labels=[3], seed=1)
         samples = pool.submit(
-            sample, stub, num_samples=4, class_labels=[3], seed=1, guidance_scale=1,
+            sample,
+            stub,
+            num_samples=4,
+            class_labels=[3],
+            seed=1,
+            guidance_scale=1,
             sampler=dict(kind="KIND_DDIM", steps=100),
         )
         result = samples.result()

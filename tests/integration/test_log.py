@@ -63,8 +63,15 @@ def test_a_call_is_found_by_its_id(logging_server):
     sample(logging_server.stub, metadata=metadata, num_samples=2, seed=1, sampler=dict(steps=3))
     line = line_of(logging_server, "order-66")
     assert {
-        "message": "request", "level": "info", "method": "Sample", "model": "digits", "code": "OK",
-        "trace_id": TRACE, "tenant": "them", "samples": 2, "steps": 3,
+        "message": "request",
+        "level": "info",
+        "method": "Sample",
+        "model": "digits",
+        "code": "OK",
+        "trace_id": TRACE,
+        "tenant": "them",
+        "samples": 2,
+        "steps": 3,
     }.items() <= line.items()
     assert line["rows"] >= 2 * 3  # twice that where it is guided
     assert 0 <= line["queue_seconds"] <= line["seconds"] < 60
@@ -90,10 +97,12 @@ def test_inferences_have_the_same_lines(logging_server):
     denoiser = inference("digits", x=x, timestep=np.array([5, 6], np.float32))
     stub.ModelInfer(denoiser, metadata=[("x-request-id", "rows"), *metadata], timeout=30)
     same = {"message": "request", "model": "digits", "code": "OK", "trace_id": TRACE, "tenant": "them"}
-    for id, method, samples, steps in (
-        ("one", "ModelInfer", 1, 3), ("many", "ModelStreamInfer", 1, 3), ("rows", "ModelInfer", 2, 1),
+    for request_id, method, samples, steps in (
+        ("one", "ModelInfer", 1, 3),
+        ("many", "ModelStreamInfer", 1, 3),
+        ("rows", "ModelInfer", 2, 1),
     ):
-        line = line_of(logging_server, id)
+        line = line_of(logging_server, request_id)
         assert (same | {"method": method, "samples": samples}).items() <= line.items()
         assert line["rows"] >= samples * steps
         assert 0 <= line["queue_seconds"] <= line["seconds"] < 60
@@ -112,7 +121,9 @@ def test_inferences_have_the_same_lines(logging_server):
 
 def test_a_refusal_says_why(logging_server):
     failing(
-        logging_server.stub.Sample, pb.SampleRequest(num_samples=1000), timeout=10,
+        logging_server.stub.Sample,
+        pb.SampleRequest(num_samples=1000),
+        timeout=10,
         metadata=[("x-request-id", "too-many"), ("traceparent", "rubbish")],
     )
     line = line_of(logging_server, "too-many")
@@ -137,16 +148,14 @@ def test_answers_carry_the_id(logging_server):
     refused = stub.Sample(pb.SampleRequest(num_samples=1000), timeout=10)
     with pytest.raises(grpc.RpcError):
         list(refused)
-    id = dict(refused.trailing_metadata())["x-request-id"]
+    request_id = dict(refused.trailing_metadata())["x-request-id"]
     # gRPC retries a refusal only where nothing came before it, initial metadata neither.
     assert not refused.initial_metadata()
-    assert line_of(logging_server, id)["code"] == "INVALID_ARGUMENT"
+    assert line_of(logging_server, request_id)["code"] == "INVALID_ARGUMENT"
 
 
 def test_ids_that_do_not_fit_are_refused_and_not_echoed(logging_server):
-    call = logging_server.stub.Sample(
-        pb.SampleRequest(), timeout=10, metadata=[("x-request-id", "two words")]
-    )
+    call = logging_server.stub.Sample(pb.SampleRequest(), timeout=10, metadata=[("x-request-id", "two words")])
     with pytest.raises(grpc.RpcError) as refused:
         list(call)
     assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
@@ -156,9 +165,7 @@ def test_ids_that_do_not_fit_are_refused_and_not_echoed(logging_server):
 def test_text_is_a_line_a_call(start_server):
     server = start_server(*ONE_ENGINE, "--batch-sizes", "1,4")
     sample(server.stub, metadata=[("x-request-id", "plain")], seed=1, sampler=dict(steps=2))
-    line = eventually(
-        lambda: next((line for line in server.stderr.splitlines() if "id=plain" in line), None)
-    )
+    line = eventually(lambda: next((line for line in server.stderr.splitlines() if "id=plain" in line), None))
     assert TIME.match(line)
     assert " info request id=plain method=Sample model=digits code=OK samples=1 steps=2 rows=" in line
 

@@ -18,7 +18,9 @@ MAX_MESSAGE = 64 * MIB  # --max-message-bytes
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 STREAM_INFER = "/inference.GRPCInferenceService/ModelStreamInfer"
 UNAUTHENTICATED, INVALID, EXHAUSTED = (
-    grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.RESOURCE_EXHAUSTED,
+    grpc.StatusCode.UNAUTHENTICATED,
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
 )
 
 
@@ -74,8 +76,15 @@ def closed_server(start_shared_server, tmp_path_factory):
     pair = authority.issue("server", "IP:127.0.0.1")
     (folder / "tokens").write_text("right-token\n")
     server = start_shared_server(
-        *ONE_ENGINE, "--batch-sizes", "1,2", "--tls-cert", str(pair.certificate), "--tls-key", str(pair.key),
-        "--token-file", str(folder / "tokens"),
+        *ONE_ENGINE,
+        "--batch-sizes",
+        "1,2",
+        "--tls-cert",
+        str(pair.certificate),
+        "--tls-key",
+        str(pair.key),
+        "--token-file",
+        str(folder / "tokens"),
     )
     server.credentials = grpc.ssl_channel_credentials(authority.certificate.read_bytes())
     server.rss_at_first = server.rss_bytes()
@@ -85,9 +94,11 @@ def closed_server(start_shared_server, tmp_path_factory):
 @pytest.mark.parametrize("method", [SAMPLE, INFER])
 def test_without_a_token_nothing_is_taken_in(closed_server, method, report):
     before = closed_server.metrics()
-    with grpc.secure_channel(closed_server.address, closed_server.credentials) as channel:
-        with growth(closed_server) as grown:
-            failure = raw_call(channel, method, PACKED_LABELS)
+    with (
+        grpc.secure_channel(closed_server.address, closed_server.credentials) as channel,
+        growth(closed_server) as grown,
+    ):
+        failure = raw_call(channel, method, PACKED_LABELS)
     report(f"peak of RSS, 60 MiB without a token to {method}", f"{grown.bytes / MIB:.1f} MiB")
     assert failure.code == UNAUTHENTICATED
     assert grown.bytes < 4 * MIB
@@ -96,7 +107,7 @@ def test_without_a_token_nothing_is_taken_in(closed_server, method, report):
 
 
 @pytest.mark.parametrize(
-    "method, request_bytes, field",
+    ("method", "request_bytes", "field"),
     [
         (SAMPLE, PACKED_LABELS, "class_labels"),
         (INFER, EMPTY_INPUTS, "inputs"),

@@ -11,14 +11,14 @@ from harness.models import SickDenoiser, write_model
 from harness.paths import ROOT
 from harness.server import ONE_ENGINE
 
-ROW = re.compile(r"^\| `((?:denoise|process)_\w+)` \| (\w+) \| ([\w, ]*?) ?\| .+ \|$", re.M)
+ROW = re.compile(r"^\| `((?:denoise|process)_\w+)` \| (\w+) \| ([\w, ]*?) ?\| .+ \|$", re.MULTILINE)
 
 
 def documented() -> dict[str, tuple[str, frozenset[str]]]:
     """Family to its type and labels."""
     text = (ROOT / "docs" / "metrics.md").read_text()
     rows = ROW.findall(text)
-    assert len(rows) == len(re.findall(r"^\| `", text, re.M)), "a row that is not understood"
+    assert len(rows) == len(re.findall(r"^\| `", text, re.MULTILINE)), "a row that is not understood"
     return {name: (kind, frozenset(filter(None, labels.split(", ")))) for name, kind, labels in rows}
 
 

@@ -15,14 +15,15 @@ def requests() -> list[dict]:
     """24 of 8 samplers, each without guidance, with it, and with it rescaled on an interval."""
     made = []
     for i, sampler in enumerate(SAMPLERS):
-        common = dict(
-            sampler=dict(kind=KINDS[sampler], steps=10 + 3 * i), class_labels=[i], num_samples=1
-        )
+        common = dict(sampler=dict(kind=KINDS[sampler], steps=10 + 3 * i), class_labels=[i], num_samples=1)
         made.append(dict(common, seed=3 * i, guidance_scale=1))
         made.append(dict(common, seed=3 * i + 1, guidance_scale=2))
         made.append(
             dict(
-                common, seed=3 * i + 2, guidance_scale=4, guidance_rescale=0.5,
+                common,
+                seed=3 * i + 2,
+                guidance_scale=4,
+                guidance_rescale=0.5,
                 guidance_interval=dict(sigma_min=0.1, sigma_max=10),
             )
         )
@@ -48,7 +49,7 @@ def test_24_requests_of_8_samplers_and_a_likelihood(start_server, report):
     of_requests = sum(outcome.result.denoiser_rows for outcome in together)
     of_terms = len(term_wise.result().terms)
     assert rows == of_requests + of_terms
-    errors = [error_of(t.samples, a) for t, a in zip(together, alone)]
+    errors = [error_of(t.samples, a) for t, a in zip(together, alone, strict=True)]
     apart = abs(term_wise.result().likelihood.total_bits_per_dim[0] - bound)
     report("24 requests of 8 samplers and a likelihood: rows a call", f"{rows / calls:.1f}")
     report("worst difference to each alone", f"{max(errors):.2g}, {apart:.2g} bits/dim")

@@ -8,9 +8,7 @@ import grpc
 import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
-    ProtoReflectionDescriptorDatabase,
-)
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from harness.api import CALL_TIMEOUT, pb, sample
 from harness.errors import failing
@@ -58,16 +56,12 @@ def test_health_of_what_is_not_there(server):
 
 def test_reflection(server):
     reflected = ProtoReflectionDescriptorDatabase(server.channel)
-    assert {
-        "denoise.v1.Diffusion",
-        "grpc.health.v1.Health",
-        "grpc.reflection.v1alpha.ServerReflection",
-    } <= set(reflected.get_services())
+    assert {"denoise.v1.Diffusion", "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"} <= set(
+        reflected.get_services()
+    )
     file = reflected.FindFileContainingSymbol("denoise.v1.Diffusion")
     [service] = [s for s in file.service if s.name == "Diffusion"]
-    assert {m.name for m in service.method} == {
-        "Sample", "Diffuse", "Evaluate", "ListModels", "GetModel",
-    }
+    assert {m.name for m in service.method} == {"Sample", "Diffuse", "Evaluate", "ListModels", "GetModel"}
 
 
 def test_promtool_finds_nothing(server):
@@ -75,7 +69,11 @@ def test_promtool_finds_nothing(server):
     failing(server.stub.Sample, pb.SampleRequest(model="cats"), timeout=10)
     checked = subprocess.run(
         [program("promtool"), "check", "metrics"],
-        input=server.metrics().text, capture_output=True, text=True, timeout=30,
+        input=server.metrics().text,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
     )
     assert checked.returncode == 0, checked.stderr
     assert checked.stdout == "" and checked.stderr == ""
@@ -83,11 +81,14 @@ def test_promtool_finds_nothing(server):
 
 def test_promtool_would_find_something(server):
     """Negative control."""
-    text = "\n".join(
-        line for line in server.metrics().text.splitlines() if "# HELP denoise_rows" not in line
-    )
+    text = "\n".join(line for line in server.metrics().text.splitlines() if "# HELP denoise_rows" not in line)
     checked = subprocess.run(
-        [program("promtool"), "check", "metrics"], input=text + "\n", capture_output=True, text=True, timeout=30
+        [program("promtool"), "check", "metrics"],
+        input=text + "\n",
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
     )
     assert checked.returncode != 0
 
@@ -111,9 +112,11 @@ def test_rejections_are_counted_by_reason(server):
     before = server.metrics()
     failing(server.stub.Sample, pb.SampleRequest(num_samples=1000), timeout=10)
     server.until(
-        lambda m: m.total("requests_rejected_total", reason="invalid_field")
-        - before.total("requests_rejected_total", reason="invalid_field")
-        == 1
+        lambda m: (
+            m.total("requests_rejected_total", reason="invalid_field")
+            - before.total("requests_rejected_total", reason="invalid_field")
+            == 1
+        )
     )
 
 
@@ -132,10 +135,7 @@ def test_latencies_are_counted_once_a_request(server):
     for _ in range(5):
         sample(server.stub, seed=1, sampler=dict(steps=2), states=dict(every_n_steps=1))
     names = ["queue_seconds_count", "first_state_seconds_count", "request_seconds_count"]
-    server.until(
-        lambda m: [m.total(n) - before.total(n) for n in names] == [5, 5, 5],
-        what="5 of each",
-    )
+    server.until(lambda m: [m.total(n) - before.total(n) for n in names] == [5, 5, 5], what="5 of each")
     metrics = server.metrics()
     assert metrics.total("states_sent_total") - before.total("states_sent_total") == 10
 

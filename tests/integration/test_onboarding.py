@@ -15,17 +15,14 @@ from harness.reference import draw, generators
 from harness.server import ONE_ENGINE
 
 SHAPE = (1, 16, 16)
-SIZES = dict(
-    sample_size=16, in_channels=1, out_channels=1, norm_num_groups=4, layers_per_block=1, attention_head_dim=4
-)
+SIZES = dict(sample_size=16, in_channels=1, out_channels=1, norm_num_groups=4, layers_per_block=1, attention_head_dim=4)
 BLOCKS = dict(
     block_out_channels=(8, 16),
-    down_block_types=("DownBlock2D", "AttnDownBlock2D"), up_block_types=("AttnUpBlock2D", "UpBlock2D"),
+    down_block_types=("DownBlock2D", "AttnDownBlock2D"),
+    up_block_types=("AttnUpBlock2D", "UpBlock2D"),
 )
 # Small, since a server examines each of them.
-ONE_BLOCK = dict(
-    block_out_channels=(8,), down_block_types=("DownBlock2D",), up_block_types=("UpBlock2D",)
-)
+ONE_BLOCK = dict(block_out_channels=(8,), down_block_types=("DownBlock2D",), up_block_types=("UpBlock2D",))
 CROSS_BLOCK = dict(
     block_out_channels=(8,), down_block_types=("CrossAttnDownBlock2D",), up_block_types=("CrossAttnUpBlock2D",)
 )
@@ -92,7 +89,9 @@ def of_folder(folder):
 
 def test_model_json_says_what_the_pipeline_is(pipelines, imported):
     _, source = pipelines
-    described = {name: json.loads((imported / name / "model.json").read_text()) for name in ("plain", "classes", "text")}
+    described = {
+        name: json.loads((imported / name / "model.json").read_text()) for name in ("plain", "classes", "text")
+    }
     assert all(model["sample_shape"] == list(SHAPE) for model in described.values())
     assert (described["plain"]["levels"], described["plain"]["licence"]) == (256, "none")
     assert "num_classes" not in described["plain"] and "inputs" not in described["plain"]
@@ -118,9 +117,7 @@ def test_samples_are_those_of_the_pipeline(server, pipelines):
     wanted = pipeline(
         batch_size=3, generator=generators(5, 3), num_inference_steps=STEPS, output_type="np"
     ).images.transpose(0, 3, 1, 2)
-    got = sample(
-        server.stub, model="plain", num_samples=3, seed=5, sampler=dict(kind="KIND_DDIM", steps=STEPS)
-    ).samples
+    got = sample(server.stub, model="plain", num_samples=3, seed=5, sampler=dict(kind="KIND_DDIM", steps=STEPS)).samples
     within = np.abs(got) < 1
     assert within.mean() > 0.2, "too few values are not clipped for this to say anything"
     np.testing.assert_allclose((got / 2 + 0.5).clip(0, 1), wanted, atol=TOLERANCE)
@@ -138,7 +135,11 @@ def test_class_labels_and_guidance(server, pipelines):
 
     wanted = ddim(predict, of_folder(source / "classes"), seed=9, n=2)
     got = sample(
-        server.stub, model="classes", num_samples=2, seed=9, class_labels=labels.tolist(),
+        server.stub,
+        model="classes",
+        num_samples=2,
+        seed=9,
+        class_labels=labels.tolist(),
         sampler=dict(kind="KIND_DDIM", steps=STEPS),
     ).samples
     np.testing.assert_allclose(got, wanted, atol=TOLERANCE * max(1, np.abs(wanted).max()))
@@ -151,11 +152,18 @@ def test_hidden_states_are_a_condition(server, pipelines, tokens):
     labels = torch.tensor([2, 0])
     wanted = ddim(
         lambda x, t: unets["text"](x, t.expand(len(x)), states, class_labels=labels).sample,
-        of_folder(source / "text"), seed=4, n=2,
+        of_folder(source / "text"),
+        seed=4,
+        n=2,
     )
     got = sample(
-        server.stub, model="captioned", num_samples=2, seed=4, sampler=dict(kind="KIND_DDIM", steps=STEPS),
-        conditions={"encoder_hidden_states": tensor(states.numpy())}, class_labels=labels.tolist(),
+        server.stub,
+        model="captioned",
+        num_samples=2,
+        seed=4,
+        sampler=dict(kind="KIND_DDIM", steps=STEPS),
+        conditions={"encoder_hidden_states": tensor(states.numpy())},
+        class_labels=labels.tolist(),
     ).samples
     np.testing.assert_allclose(got, wanted, atol=TOLERANCE * max(1, np.abs(wanted).max()))
 
@@ -194,7 +202,7 @@ def changed(source, target, **config):
 
 
 @pytest.mark.parametrize(
-    "config,said",
+    ("config", "said"),
     [
         (dict(_class_name="SD3Transformer2DModel"), "SD3Transformer2DModel"),
         (dict(time_embedding_type="fourier"), "time_embedding_type"),

@@ -11,9 +11,7 @@ from harness.server import ONE_ENGINE
 
 
 def request(steps: int = 1000, n: int = 1, **changes) -> pb.SampleRequest:
-    fields = dict(
-        num_samples=n, seed=1, guidance_scale=1, sampler=dict(kind="KIND_DDIM", steps=steps)
-    )
+    fields = dict(num_samples=n, seed=1, guidance_scale=1, sampler=dict(kind="KIND_DDIM", steps=steps))
     return pb.SampleRequest(**fields | changes)
 
 
@@ -119,7 +117,9 @@ def test_who_would_wait_too_long_is_refused_by_what_goes_before_it(start_server)
     assert "what goes before this request takes" in failure.message
     assert "no more than 1s may" in failure.message
     assert failure.retry_seconds > 0
-    assert Outcome.of(server.stub.Sample(request(steps=2), **modest)).result.denoiser_rows == 2, "before the greedy one's"
+    assert Outcome.of(server.stub.Sample(request(steps=2), **modest)).result.denoiser_rows == 2, (
+        "before the greedy one's"
+    )
     running.cancel()
     server.until_idle()
     assert Outcome.of(server.stub.Sample(request(steps=2), **greedy)).result
@@ -149,9 +149,7 @@ def test_requests_leave_the_queue_in_the_order_in_which_they_came(one_at_a_time)
         streams.append(server.stub.Sample(request(steps=20 * (5 - i)), timeout=CALL_TIMEOUT))
         next_of(streams[-1], "accepted")
     Outcome.of(first)
-    queued = [
-        next_of(s, "result").timing.queue.ToTimedelta().total_seconds() for s in streams
-    ]
+    queued = [next_of(s, "result").timing.queue.ToTimedelta().total_seconds() for s in streams]
     assert queued == sorted(queued)
 
 

@@ -53,7 +53,7 @@ def test_noises_and_evaluates(ran):
 
 
 def test_tells_errors(ran):
-    names, said = ran
+    _names, said = ran
     assert "INVALID_ARGUMENT INVALID_FIELD\nsampler.steps – " in said
 
 
@@ -62,8 +62,15 @@ def test_a_secure_channel(ran, start_server, tmp_path):
     pair, tokens = ours.issue("server", "IP:127.0.0.1"), tmp_path / "tokens"
     tokens.write_text("secret\n")
     server = start_server(
-        *ONE_ENGINE, "--batch-sizes", "1,2", "--tls-cert", str(pair.certificate),
-        "--tls-key", str(pair.key), "--token-file", str(tokens),
+        *ONE_ENGINE,
+        "--batch-sizes",
+        "1,2",
+        "--tls-cert",
+        str(pair.certificate),
+        "--tls-key",
+        str(pair.key),
+        "--token-file",
+        str(tokens),
     )
     with ran[0]["secure_channel"](server.address, ours.certificate.read_bytes(), "secret") as channel:
         assert pb_grpc.DiffusionStub(channel).GetModel(pb.GetModelRequest(), timeout=30).name == "digits"

@@ -21,7 +21,10 @@ NARROW = {"grpc.http2.bdp_probe": 0, "grpc.http2.lookahead_bytes": 65536}
 
 def long_request(n: int = 16, **changes) -> pb.SampleRequest:
     fields = dict(
-        num_samples=n, seed=1, class_labels=[1], guidance_scale=1,
+        num_samples=n,
+        seed=1,
+        class_labels=[1],
+        guidance_scale=1,
         sampler=dict(kind="KIND_DDIM", steps=1000),
         states=dict(every_n_steps=1, content=BOTH),
     )
@@ -31,21 +34,18 @@ def long_request(n: int = 16, **changes) -> pb.SampleRequest:
 def test_a_slow_reader_loses_states_and_is_told_so(server, report):
     """40 samples by 40 steps by two contents are 10 MB. They are all made before one is read."""
     request = dict(
-        num_samples=40, seed=12, class_labels=[2], guidance_scale=1,
-        sampler=dict(kind="KIND_DDIM", steps=40),
+        num_samples=40, seed=12, class_labels=[2], guidance_scale=1, sampler=dict(kind="KIND_DDIM", steps=40)
     )
     wanted = 40 * 40 * 2
     expected = sample(server.stub, **request).samples
     before = server.metrics()
 
     stream = server.new_stub(**NARROW).Sample(
-        pb.SampleRequest(**request, states=dict(every_n_steps=1, content=BOTH)),
-        timeout=CALL_TIMEOUT,
+        pb.SampleRequest(**request, states=dict(every_n_steps=1, content=BOTH)), timeout=CALL_TIMEOUT
     )
     rows = 40 * 40
     server.until(
-        lambda m: m.total("rows_total") - before.total("rows_total") >= rows
-        and m.total("chains_active") == 0,
+        lambda m: m.total("rows_total") - before.total("rows_total") >= rows and m.total("chains_active") == 0,
         within=30,
         what="all chains have run, without a reader",
     )
@@ -62,8 +62,7 @@ def test_a_slow_reader_loses_states_and_is_told_so(server, report):
         np.testing.assert_array_equal(got.states_of(i)[40], got.samples[i])
     np.testing.assert_allclose(got.samples, expected, atol=1e-4)
     after = server.until(
-        lambda m: m.total("states_dropped_total") - before.total("states_dropped_total")
-        == got.result.states_dropped
+        lambda m: m.total("states_dropped_total") - before.total("states_dropped_total") == got.result.states_dropped
     )
     assert after.total("states_sent_total") - before.total("states_sent_total") == len(got.states)
     report("states kept for a reader that reads late", f"{len(got.states)} of {wanted}")
@@ -72,7 +71,10 @@ def test_a_slow_reader_loses_states_and_is_told_so(server, report):
 def test_a_quick_reader_loses_nothing(server):
     """Negative control of the one above: the same request, read at once."""
     got = sample(
-        server.stub, num_samples=4, seed=12, sampler=dict(kind="KIND_DDIM", steps=40),
+        server.stub,
+        num_samples=4,
+        seed=12,
+        sampler=dict(kind="KIND_DDIM", steps=40),
         states=dict(every_n_steps=1, content=BOTH),
     )
     assert got.result.states_dropped == 0 and len(got.states) == 4 * 40 * 2
@@ -162,7 +164,9 @@ def test_many_streams_at_once_are_all_complete(server):
     streams = [
         server.stub.Sample(
             pb.SampleRequest(
-                seed=i, guidance_scale=1, sampler=dict(kind="KIND_DDIM", steps=10),
+                seed=i,
+                guidance_scale=1,
+                sampler=dict(kind="KIND_DDIM", steps=10),
                 states=dict(every_n_steps=1, content=["CONTENT_X_T"]),
             ),
             timeout=CALL_TIMEOUT,
@@ -178,7 +182,7 @@ def test_many_streams_at_once_are_all_complete(server):
 
 def test_connections_do_not_pile_up(server):
     def storm():
-        for i in range(40):
+        for _i in range(40):
             with server.connect() as channel:
                 channel.unary_unary("/grpc.health.v1.Health/Check")(b"", timeout=10)
 

@@ -35,9 +35,7 @@ def many(repository, start_shared_server):
 
 def test_all_are_listed(many):
     models = many.stub.ListModels(pb.ListModelsRequest(), timeout=10).models
-    assert [(m.name, m.version) for m in models] == [
-        ("digits", 1), ("gauss", 1), ("numbers", 1), ("numbers", 3),
-    ]
+    assert [(m.name, m.version) for m in models] == [("digits", 1), ("gauss", 1), ("numbers", 1), ("numbers", 3)]
     gauss = models[1]
     assert list(gauss.sample_shape) == [3, 8, 8]
     assert gauss.num_classes == 0 and not gauss.HasField("null_class") and not gauss.inputs
@@ -54,9 +52,7 @@ def test_which_one_is_meant(many):
     assert "model" in failure.violations
     for name in ("digits", "gauss", "numbers"):
         assert name in failure.message
-    failure = failing(
-        many.stub.Sample, pb.SampleRequest(model="numbers", model_version=2), timeout=10
-    )
+    failure = failing(many.stub.Sample, pb.SampleRequest(model="numbers", model_version=2), timeout=10)
     assert failure.code == grpc.StatusCode.NOT_FOUND
     assert "1, 3" in failure.message
 
@@ -71,7 +67,10 @@ def test_mixed_traffic_gets_right_results(many, repository):
         steps = 8 + i
         labels = None if name == "gauss" else [i % 10]
         request = dict(
-            model=name, seed=500 + i, class_labels=labels or [], guidance_scale=1,
+            model=name,
+            seed=500 + i,
+            class_labels=labels or [],
+            guidance_scale=1,
             sampler=dict(kind=f"KIND_{sampler.upper()}", steps=steps),
         )
         reference = gauss if name == "gauss" else digits
@@ -80,7 +79,7 @@ def test_mixed_traffic_gets_right_results(many, repository):
     with ThreadPoolExecutor(len(wanted)) as pool:
         answers = list(pool.map(lambda w: sample(many.stub, **w[0]), wanted))
 
-    for (request, expected), got in zip(wanted, answers):
+    for (request, expected), got in zip(wanted, answers, strict=True):
         assert got.accepted.model == request["model"]
         assert error_of(got.samples, expected) <= 1e-3, request
     many.until_idle()
@@ -107,10 +106,7 @@ def exact_deviation(alpha_bars: list[float], deviation: float) -> float:
 def test_a_chain_of_the_optimal_denoiser_has_the_exact_distribution(many):
     """4 · 64 · 192 elements: their deviation is known within 0.4 %."""
     got = [
-        sample(
-            many.stub, model="gauss", num_samples=64, seed=1000 * i,
-            sampler=dict(kind="KIND_DDPM", steps=100),
-        )
+        sample(many.stub, model="gauss", num_samples=64, seed=1000 * i, sampler=dict(kind="KIND_DDPM", steps=100))
         for i in range(4)
     ]
     x = np.concatenate([g.samples for g in got]).astype(np.float64)
@@ -121,7 +117,7 @@ def test_a_chain_of_the_optimal_denoiser_has_the_exact_distribution(many):
 
 
 @pytest.mark.parametrize(
-    "request_fields,field",
+    ("request_fields", "field"),
     [(dict(class_labels=[0]), "class_labels"), (dict(guidance_scale=2), "guidance_scale")],
     ids=["labels", "guidance"],
 )
@@ -147,9 +143,7 @@ def test_pictures_in_colour(many):
 
 def test_diffuse_uses_the_model_named(many):
     x_0 = tensor(np.zeros((2, 3, 8, 8)))
-    stream = many.stub.Diffuse(
-        pb.DiffuseRequest(model="gauss", x_0=x_0, timesteps=[999], seed=1), timeout=20
-    )
+    stream = many.stub.Diffuse(pb.DiffuseRequest(model="gauss", x_0=x_0, timesteps=[999], seed=1), timeout=20)
     events = list(stream)
     assert len(events) == 3
     assert list(events[1].state.tensor.shape) == [1, 3, 8, 8]
@@ -160,8 +154,14 @@ def test_a_link_out_of_the_repository_is_refused(start_process, tmp_path):
     root.mkdir()
     (root / "digits").symlink_to(DIGITS)
     process = start_process(
-        "--model-repository", str(root), "--log-level", "warn",
-        "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0",
+        "--model-repository",
+        str(root),
+        "--log-level",
+        "warn",
+        "--listen",
+        "127.0.0.1:0",
+        "--metrics-listen",
+        "127.0.0.1:0",
     )
     assert process.wait(within=30) > 0
     assert "symbolic link" in process.stderr
@@ -181,8 +181,14 @@ def test_one_bad_model_refuses_all(start_process, repository, tmp_path):
     shutil.copytree(repository, root)
     (root / "gauss" / "1" / "denoiser.pt").write_bytes(b"")
     process = start_process(
-        "--model-repository", str(root), "--log-level", "warn",
-        "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0",
+        "--model-repository",
+        str(root),
+        "--log-level",
+        "warn",
+        "--listen",
+        "127.0.0.1:0",
+        "--metrics-listen",
+        "127.0.0.1:0",
     )
     assert process.wait(within=30) > 0
     [line] = process.stderr.splitlines()

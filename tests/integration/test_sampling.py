@@ -32,8 +32,7 @@ def assert_same_picture(png: bytes, x: np.ndarray) -> None:
 
 def test_accepted_then_states_then_one_result(stub):
     got = sample(
-        stub, num_samples=3, seed=5, sampler=DDIM, class_labels=[1, 2, 3],
-        states=dict(every_n_steps=1, content=BOTH),
+        stub, num_samples=3, seed=5, sampler=DDIM, class_labels=[1, 2, 3], states=dict(every_n_steps=1, content=BOTH)
     )
     assert got.kinds[0] == "accepted" and got.kinds[-1] == "result"
     assert set(got.kinds[1:-1]) == {"state"}
@@ -46,14 +45,17 @@ def test_accepted_then_states_then_one_result(stub):
     assert all(s.total_steps == 10 for s in got.states)
 
 
-@pytest.mark.parametrize("kind,steps", [("ddim", 7), ("ddim", 50), ("ddpm", 30)])
+@pytest.mark.parametrize(("kind", "steps"), [("ddim", 7), ("ddim", 50), ("ddpm", 30)])
 def test_accepted_says_the_schedule_that_diffusers_would_use(stub, reference, kind, steps):
     scheduler = reference.scheduler(kind)
     scheduler.set_timesteps(steps)
     times = scheduler.timesteps.numpy()
 
     got = sample(
-        stub, seed=1, sampler=dict(kind=f"KIND_{kind.upper()}", steps=steps), guidance_scale=1,
+        stub,
+        seed=1,
+        sampler=dict(kind=f"KIND_{kind.upper()}", steps=steps),
+        guidance_scale=1,
         states=dict(every_n_steps=1),
     )
 
@@ -83,8 +85,7 @@ def test_accepted_names_the_call(stub):
 
 def test_last_state_is_the_result(stub):
     got = sample(
-        stub, num_samples=2, seed=3, sampler=DDIM, class_labels=[4],
-        states=dict(every_n_steps=3, content=BOTH),
+        stub, num_samples=2, seed=3, sampler=DDIM, class_labels=[4], states=dict(every_n_steps=3, content=BOTH)
     )
     for i in range(2):
         states = got.states_of(i)
@@ -93,15 +94,11 @@ def test_last_state_is_the_result(stub):
 
 
 def test_chosen_steps_and_step_zero_only_when_named(stub):
-    got = sample(
-        stub, seed=3, sampler=DDIM, guidance_scale=1,
-        states=dict(steps=[0, 4, 4], content=["CONTENT_X_T"]),
-    )
+    got = sample(stub, seed=3, sampler=DDIM, guidance_scale=1, states=dict(steps=[0, 4, 4], content=["CONTENT_X_T"]))
     states = got.states_of()
     assert sorted(states) == [0, 4, 10]
     every = sample(
-        stub, seed=3, sampler=DDIM, guidance_scale=1,
-        states=dict(every_n_steps=1, content=["CONTENT_X_T"]),
+        stub, seed=3, sampler=DDIM, guidance_scale=1, states=dict(every_n_steps=1, content=["CONTENT_X_T"])
     ).states_of()
     assert 0 not in every
     np.testing.assert_allclose(states[4], every[4], atol=1e-4)
@@ -110,9 +107,7 @@ def test_chosen_steps_and_step_zero_only_when_named(stub):
 def test_step_zero_is_the_noise_of_the_seed(stub, reference):
     from harness.reference import draw, generators
 
-    got = sample(
-        stub, num_samples=2, seed=11, sampler=DDIM, states=dict(steps=[0], content=["CONTENT_X_T"])
-    )
+    got = sample(stub, num_samples=2, seed=11, sampler=DDIM, states=dict(steps=[0], content=["CONTENT_X_T"]))
     noise = draw(generators(11, 2), reference.shape).numpy()
     for i in range(2):
         assert np.max(np.abs(got.states_of(i)[0] - noise[i])) <= 1e-6
@@ -124,9 +119,7 @@ def test_initial_noise_takes_the_place_of_the_first_draw(stub, reference):
 
     request = dict(num_samples=2, sampler=DDIM, class_labels=[5])
     drawn = sample(stub, seed=21, **request)
-    given = sample(
-        stub, seed=999, initial_noise=tensor(draw(generators(21, 2), reference.shape)), **request
-    )
+    given = sample(stub, seed=999, initial_noise=tensor(draw(generators(21, 2), reference.shape)), **request)
     np.testing.assert_allclose(given.samples, drawn.samples, atol=1e-4)
 
 
@@ -145,18 +138,13 @@ def test_no_states_unless_asked_for(stub):
 
 def test_progress_alone_has_no_data(stub):
     got = sample(stub, seed=3, num_samples=2, sampler=DDIM, states=dict(every_n_steps=2))
-    assert sorted((s.sample_index, s.step) for s in got.states) == [
-        (i, k) for i in range(2) for k in (2, 4, 6, 8, 10)
-    ]
+    assert sorted((s.sample_index, s.step) for s in got.states) == [(i, k) for i in range(2) for k in (2, 4, 6, 8, 10)]
     assert all(s.WhichOneof("data") is None for s in got.states)
     assert all(s.content == pb.CONTENT_UNSPECIFIED for s in got.states)
 
 
 def test_pictures_are_the_rounded_values(stub):
-    request = dict(
-        num_samples=2, seed=9, sampler=DDIM, class_labels=[8],
-        states=dict(every_n_steps=2, content=BOTH),
-    )
+    request = dict(num_samples=2, seed=9, sampler=DDIM, class_labels=[8], states=dict(every_n_steps=2, content=BOTH))
     raw = sample(stub, **request)
     request["states"]["encoding"] = "ENCODING_PNG"
     png = sample(stub, encoding="ENCODING_PNG", **request)
@@ -174,10 +162,7 @@ def test_pictures_are_the_rounded_values(stub):
 
 
 def test_predicted_x_0_lies_in_the_clipping_range_and_makes_the_last_step(stub):
-    got = sample(
-        stub, seed=2, sampler=DDIM | dict(clip_sample=True),
-        states=dict(every_n_steps=1, content=BOTH),
-    )
+    got = sample(stub, seed=2, sampler=DDIM | dict(clip_sample=True), states=dict(every_n_steps=1, content=BOTH))
     predictions = got.states_of(content=pb.CONTENT_PREDICTED_X_0)
     assert all(np.max(np.abs(x)) <= 1 for x in predictions.values())
     # DDIM goes to alpha_bar 1 at the end: x_0 is its own prediction.
@@ -220,23 +205,21 @@ def test_a_seed_gives_the_same_alone_and_in_company(stub, report):
     alone = [sample(stub, **r).samples for r in requests]
     with ThreadPoolExecutor(len(requests)) as pool:
         company = [o.samples for o in pool.map(lambda r: sample(stub, **r), requests)]
-    worst = max(float(np.max(np.abs(a - b))) for a, b in zip(alone, company))
+    worst = max(float(np.max(np.abs(a - b))) for a, b in zip(alone, company, strict=True))
     report("worst difference alone / batched with others", f"{worst:.2g}")
     assert worst <= 1e-4
 
 
 def test_the_result_says_what_was_spent(stub):
     got = sample(
-        stub, num_samples=3, seed=1, sampler=DDIM, class_labels=[1], guidance_scale=2,
-        states=dict(every_n_steps=1),
+        stub, num_samples=3, seed=1, sampler=DDIM, class_labels=[1], guidance_scale=2, states=dict(every_n_steps=1)
     )
     assert got.result.denoiser_rows == 3 * 10 * 2
     timing = got.result.timing
     queue, sampling, first, total = (
-        getattr(timing, name).ToTimedelta().total_seconds()
-        for name in ("queue", "sampling", "first_state", "total")
+        getattr(timing, name).ToTimedelta().total_seconds() for name in ("queue", "sampling", "first_state", "total")
     )
-    assert 0 <= queue and 0 < sampling
+    assert queue >= 0 and sampling > 0
     assert queue + sampling <= total + 1e-6
     assert queue < first <= total
 

@@ -63,14 +63,22 @@ def channel(server, ca=None, pair: Pair | None = None, **options) -> grpc.Channe
 def denoise(server, *flags, **environment) -> subprocess.CompletedProcess:
     return subprocess.run(
         [DENOISE, "models", "--address", server.address, *map(str, flags)],
-        capture_output=True, text=True, timeout=60 * PATIENCE, env=clean_environment() | environment,
+        capture_output=True,
+        text=True,
+        timeout=60 * PATIENCE,
+        env=clean_environment() | environment,
+        check=False,
     )
 
 
 def probe(server, *flags, **environment) -> subprocess.CompletedProcess:
     return subprocess.run(
         [DENOISED, "--probe", "--listen", server.address, *flags],
-        capture_output=True, text=True, timeout=60 * PATIENCE, env=clean_environment() | environment,
+        capture_output=True,
+        text=True,
+        timeout=60 * PATIENCE,
+        env=clean_environment() | environment,
+        check=False,
     )
 
 
@@ -85,9 +93,7 @@ def tls_server(start_shared_server, tmp_path_factory, certificates):
     shutil.copy(certificates.server.key, served.key)
     tokens = folder / "tokens"
     tokens.write_text("# of the tests\nright-token\n\nsecond-token\n")
-    server = start_shared_server(
-        *ONE_ENGINE, "--batch-sizes", "1,2", *tls_flags(served), "--token-file", str(tokens)
-    )
+    server = start_shared_server(*ONE_ENGINE, "--batch-sizes", "1,2", *tls_flags(served), "--token-file", str(tokens))
     server.pair, server.tokens = served, tokens
     return server
 
@@ -105,7 +111,7 @@ def test_the_right_token_over_tls(tls_server, certificates):
 
 
 @pytest.mark.parametrize(
-    "metadata, says",
+    ("metadata", "says"),
     [
         ((), "there is none"),
         ((("authorization", "Bearer wrong"),), "not one that this server takes"),
@@ -144,9 +150,7 @@ def test_health_needs_no_token_and_reflection_does(tls_server, certificates):
         request = reflection_pb2.ServerReflectionRequest(list_services="")
 
         def ask(metadata):
-            return list(
-                reflection.ServerReflectionInfo(iter([request]), metadata=metadata, timeout=CALL_TIMEOUT)
-            )
+            return list(reflection.ServerReflectionInfo(iter([request]), metadata=metadata, timeout=CALL_TIMEOUT))
 
         assert failing(ask, ()).code == grpc.StatusCode.UNAUTHENTICATED
         assert ask(TOKEN)[0].list_services_response.service
@@ -259,16 +263,18 @@ def test_certificates_are_read_again(tls_server, certificates):
 
 def test_mutual_tls(start_server, certificates):
     server = start_server(
-        *ONE_ENGINE, "--batch-sizes", "1,2", *tls_flags(certificates.server),
-        "--tls-client-ca", str(certificates.ours.certificate),
+        *ONE_ENGINE,
+        "--batch-sizes",
+        "1,2",
+        *tls_flags(certificates.server),
+        "--tls-client-ca",
+        str(certificates.ours.certificate),
     )
     with channel(server, certificates.ours, certificates.client) as to:
         assert sample(pb_grpc.DiffusionStub(to), **FEW).result.denoiser_rows
     for pair in (None, certificates.expired, certificates.stranger):
         with channel(server, certificates.ours, pair) as to:
-            failure = failing(
-                pb_grpc.DiffusionStub(to).GetModel, pb.GetModelRequest(), timeout=CALL_TIMEOUT
-            )
+            failure = failing(pb_grpc.DiffusionStub(to).GetModel, pb.GetModelRequest(), timeout=CALL_TIMEOUT)
             assert failure.code == grpc.StatusCode.UNAVAILABLE, (pair, failure)
 
     ours = "--tls-ca", certificates.ours.certificate
@@ -305,6 +311,6 @@ def test_files_that_are_of_no_use_end_the_server_at_once(start_process, certific
     )
     # All at once, since each takes as long as it takes to load LibTorch.
     processes = [start_process("--model", str(DIGITS), *flags) for flags, _, _ in cases]
-    for process, (flags, status, says) in zip(processes, cases):
+    for process, (flags, status, says) in zip(processes, cases, strict=True):
         assert process.wait() == status, (flags, process.stderr)
         assert says in process.stderr and process.stderr.count("\n") == 1, process.stderr

@@ -19,7 +19,10 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 def request(steps: int = 1000, n: int = 1, **changes) -> pb.SampleRequest:
     fields = dict(
-        num_samples=n, seed=1, guidance_scale=1, sampler=dict(kind="KIND_DDIM", steps=steps),
+        num_samples=n,
+        seed=1,
+        guidance_scale=1,
+        sampler=dict(kind="KIND_DDIM", steps=steps),
         states=dict(every_n_steps=100),
     )
     return pb.SampleRequest(**fields | changes)
@@ -29,8 +32,7 @@ def test_running_requests_finish_and_new_ones_are_turned_away(start_server):
     server = start_server()
     health = health_pb2_grpc.HealthStub(server.channel)
     watches = {
-        name: health.Watch(health_pb2.HealthCheckRequest(service=name), timeout=CALL_TIMEOUT)
-        for name in ("", "digits")
+        name: health.Watch(health_pb2.HealthCheckRequest(service=name), timeout=CALL_TIMEOUT) for name in ("", "digits")
     }
     for watch in watches.values():
         assert next(watch).status == SERVING
@@ -104,9 +106,7 @@ def test_a_reader_that_does_not_read_cannot_hold_the_server_up(start_server):
 
 
 def test_sigterm_while_loading(start_process):
-    process = start_process(
-        "--model", str(DIGITS), "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"
-    )
+    process = start_process("--model", str(DIGITS), "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0")
     eventually(process.blocks_sigterm, what="signals are waited for")
     process.signal(signal.SIGTERM)
     assert process.wait(within=20) == 0

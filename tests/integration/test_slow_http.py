@@ -29,8 +29,10 @@ WAYS = {
 @pytest.fixture(scope="module")
 def viewer():
     process = subprocess.Popen(
-        [str(BIN / "denoise-viewer"), "--server", "127.0.0.1:1", "--listen", "127.0.0.1:0"], env=clean_environment(),
-        stdout=subprocess.PIPE, text=True,
+        [str(BIN / "denoise-viewer"), "--server", "127.0.0.1:1", "--listen", "127.0.0.1:0"],
+        env=clean_environment(),
+        stdout=subprocess.PIPE,
+        text=True,
     )
     yield re.search(r"http://(\S+)/$", process.stdout.readline().strip()).group(1)
     assert process.poll() is None
@@ -53,9 +55,20 @@ def ask(address: str, path: str, source: str) -> bytes:
 def test_others_are_answered_meanwhile(server, viewer, port, way, report):
     address, path = (server.metrics_address, "/metrics") if port == "metrics" else (viewer, "/")
     attack = subprocess.Popen(
-        ["slowhttptest", "-c", str(CONNECTIONS), "-r", "200", "-l", str(SECONDS), *WAYS[way],
-         "-u", f"http://{address}{path}"],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        [
+            "slowhttptest",
+            "-c",
+            str(CONNECTIONS),
+            "-r",
+            "200",
+            "-l",
+            str(SECONDS),
+            *WAYS[way],
+            "-u",
+            f"http://{address}{path}",
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     try:
         slowest, answered = 0.0, 0

@@ -43,7 +43,7 @@ def refused(start_process):
 
 
 @pytest.mark.parametrize(
-    "flags,said",
+    ("flags", "said"),
     [
         (("--frobnicate",), "--frobnicate"),
         (("--max-waiting", "many"), "--max-waiting"),
@@ -91,8 +91,7 @@ def test_no_model(refused):
 
 def test_bad_environment(start_process):
     process = start_process(
-        "--model", str(DIGITS), "--log-level", "warn",
-        environment={"DENOISED_MAX_WAITING": "a lot"},
+        "--model", str(DIGITS), "--log-level", "warn", environment={"DENOISED_MAX_WAITING": "a lot"}
     )
     line = refusal(process)
     assert "a lot" in line
@@ -102,7 +101,7 @@ def test_bad_environment(start_process):
 def test_a_port_in_use(refused, flag):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        flags = dict(zip(ANYWHERE[::2], ANYWHERE[1::2])) | {flag: address}
+        flags = dict(zip(ANYWHERE[::2], ANYWHERE[1::2], strict=True)) | {flag: address}
         line = refused("--model", str(DIGITS), *(word for pair in flags.items() for word in pair))
     assert address in line
     assert flag in line, "says which flag to change"
@@ -169,7 +168,11 @@ def test_a_model_that_ignores_t(refused, tmp_path):
 def examine(*flags: str) -> subprocess.CompletedProcess:
     return subprocess.run(
         [DENOISED, "--log-level", "warn", "--examine", *flags],
-        capture_output=True, text=True, timeout=80, env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=80,
+        env=clean_environment(),
+        check=False,
     )
 
 
@@ -177,12 +180,17 @@ def test_the_report_on_a_model():
     done = examine(str(DIGITS), "--max-batch-rows", "4", *ONE_ENGINE)
     assert done.returncode == 0 and not done.stderr
     report = done.stdout
-    for words in ("digits, version 1", "1 x 28 x 28", "class_labels: int64 [N], 0 to 9, none: 10",
-                  "DDPMScheduler, 1000 steps, epsilon", "ddim, 50 steps, guidance 2"):
+    for words in (
+        "digits, version 1",
+        "1 x 28 x 28",
+        "class_labels: int64 [N], 0 to 9, none: 10",
+        "DDPMScheduler, 1000 steps, epsilon",
+        "ddim, 50 steps, guidance 2",
+    ):
         assert words in report, report
     for test in ("weights", "type of t", "equal calls", "rows of a batch", "t", "y", "answer"):
-        assert re.search(rf"^  {test}  +\S", report, re.M), test
-    sizes = re.findall(r"^ +(\d+) +[\d.]+ +(\d+) +yes +[A-Z]$", report, re.M)
+        assert re.search(rf"^  {test}  +\S", report, re.MULTILINE), test
+    sizes = re.findall(r"^ +(\d+) +[\d.]+ +(\d+) +yes +[A-Z]$", report, re.MULTILINE)
     assert [int(rows) for rows, _ in sizes] == [1, 2, 3, 4], report
     assert all(int(rate) > 0 for _, rate in sizes)
 
@@ -190,7 +198,7 @@ def test_the_report_on_a_model():
 def test_the_report_on_a_model_that_is_refused(tmp_path):
     done = examine(str(write_model(tmp_path / "timeless", TimelessDenoiser())))
     assert done.returncode == 65
-    assert re.search(r"^  rows of a batch  +independent", done.stdout, re.M), "what went well"
+    assert re.search(r"^  rows of a batch  +independent", done.stdout, re.MULTILINE), "what went well"
     assert "t is ignored" in done.stderr and len(done.stderr.splitlines()) == 1
 
 
@@ -231,7 +239,9 @@ def test_flags_from_the_environment_and_from_a_file(start_server, tmp_path):
     config = tmp_path / "denoised.toml"
     config.write_text("max-samples = 3\nmax-waiting = 7\n")
     server = start_server(
-        "--config", str(config), model=None,
+        "--config",
+        str(config),
+        model=None,
         environment={"DENOISED_MODEL": str(DIGITS), "DENOISED_DEVICES": "cpu:1", "DENOISED_THREADS": "1"},
     )
     assert server.stub.GetModel(pb.GetModelRequest()).replicas == 1
@@ -248,20 +258,32 @@ def test_replicas_and_threads(start_server):
 
 def test_help_groups_the_flags():
     shown = subprocess.run(
-        [DENOISED, "--help"], capture_output=True, text=True, timeout=10, env=clean_environment()
+        [DENOISED, "--help"], capture_output=True, text=True, timeout=10, env=clean_environment(), check=False
     )
     assert shown.returncode == 0 and not shown.stderr
-    for flag in ("--model", "--listen", "--batching", "--policy", "--max-wait", "--max-waiting",
-                 "--max-waiting-per-tenant", "--drain-grace"):
+    for flag in (
+        "--model",
+        "--listen",
+        "--batching",
+        "--policy",
+        "--max-wait",
+        "--max-waiting",
+        "--max-waiting-per-tenant",
+        "--drain-grace",
+    ):
         assert flag in shown.stdout
-    assert re.search(r"^Limits", shown.stdout, re.M | re.I)
+    assert re.search(r"^Limits", shown.stdout, re.MULTILINE | re.IGNORECASE)
 
 
 def test_probe(server):
     def probe(address: str) -> subprocess.CompletedProcess:
         return subprocess.run(
             [DENOISED, "--probe", "--listen", address],
-            capture_output=True, text=True, timeout=20, env=clean_environment(),
+            capture_output=True,
+            text=True,
+            timeout=20,
+            env=clean_environment(),
+            check=False,
         )
 
     assert probe(server.address).returncode == 0

@@ -27,7 +27,10 @@ def test_x_t_has_the_mean_square_of_the_forward_process(gaussian_stub, report):
 
     def run(seed: int):
         return sample(
-            gaussian_stub, num_samples=64, seed=seed, sampler=dict(kind="KIND_DDPM", steps=STEPS),
+            gaussian_stub,
+            num_samples=64,
+            seed=seed,
+            sampler=dict(kind="KIND_DDPM", steps=STEPS),
             states=dict(steps=SHOWN, content=["CONTENT_X_T"]),
         )
 
@@ -53,7 +56,11 @@ def test_x_t_has_the_mean_square_of_the_forward_process(gaussian_stub, report):
 def test_the_check_would_notice_states_on_another_scale(stub):
     """Negative control: x_t/α_t, which some libraries keep instead, is far off."""
     got = sample(
-        stub, num_samples=32, seed=1, guidance_scale=1, sampler=dict(kind="KIND_DDPM", steps=20),
+        stub,
+        num_samples=32,
+        seed=1,
+        guidance_scale=1,
+        sampler=dict(kind="KIND_DDPM", steps=20),
         states=dict(steps=[5], content=["CONTENT_X_T"]),
     )
     states = [s for s in got.states if s.step == 5]
@@ -67,7 +74,10 @@ def test_x_t_and_the_prediction_belong_together(stub):
     """x_t = α_t x̂_0 + σ_t ε with one ε for both: DDIM keeps the ε of the step that made the state,
     so the ε implied by (x_t, x̂_0) after a step is that implied by (x_t, x̂_0) before it."""
     got = sample(
-        stub, seed=8, class_labels=[2], guidance_scale=1,
+        stub,
+        seed=8,
+        class_labels=[2],
+        guidance_scale=1,
         sampler=dict(kind="KIND_DDIM", steps=10, clip_sample=False),
         states=dict(steps=range(11), content=["CONTENT_X_T", "CONTENT_PREDICTED_X_0"]),
     )

@@ -123,9 +123,10 @@ def failure_of(call) -> InferenceServerException:
 def fields_of(message) -> dict:
     return {
         field.name: (
-            field.number, field.type, field.is_repeated,
-            (field.message_type or field.enum_type).full_name
-            if field.message_type or field.enum_type else None,
+            field.number,
+            field.type,
+            field.is_repeated,
+            (field.message_type or field.enum_type).full_name if field.message_type or field.enum_type else None,
             field.containing_oneof.name if field.containing_oneof else None,
         )
         for field in message.fields
@@ -148,10 +149,15 @@ def messages_in(file) -> dict:
 def test_our_protocol_is_that_of_tritonclient(tmp_path):
     """Every message that we have is theirs in names, numbers and types; what they may send, in full."""
     path = tmp_path / "set"
-    status = protoc.main([
-        "protoc", f"--proto_path={ROOT / 'proto'}", f"--descriptor_set_out={path}",
-        "--include_imports", "inference/grpc_service.proto",
-    ])
+    status = protoc.main(
+        [
+            "protoc",
+            f"--proto_path={ROOT / 'proto'}",
+            f"--descriptor_set_out={path}",
+            "--include_imports",
+            "inference/grpc_service.proto",
+        ]
+    )
     assert status == 0
     pool = descriptor_pool.DescriptorPool()
     for file in descriptor_pb2.FileDescriptorSet.FromString(path.read_bytes()).file:
@@ -180,9 +186,7 @@ def test_our_protocol_is_that_of_tritonclient(tmp_path):
         their = their_service.methods_by_name[method.name]
         assert method.input_type.full_name == their.input_type.full_name
         assert method.output_type.full_name == their.output_type.full_name
-        assert (method.client_streaming, method.server_streaming) == (
-            their.client_streaming, their.server_streaming
-        )
+        assert (method.client_streaming, method.server_streaming) == (their.client_streaming, their.server_streaming)
 
 
 def test_health_and_metadata(client):
@@ -196,16 +200,23 @@ def test_health_and_metadata(client):
     model = client.get_model_metadata("digits")
     assert (model.name, list(model.versions), model.platform) == ("digits", ["1"], "denoised")
     assert [(i.name, i.datatype, list(i.shape)) for i in model.inputs] == [
-        ("x", "FP32", [-1, 1, 28, 28]), ("timestep", "FP32", [-1]), ("class_labels", "INT64", [-1]),
+        ("x", "FP32", [-1, 1, 28, 28]),
+        ("timestep", "FP32", [-1]),
+        ("class_labels", "INT64", [-1]),
     ]
-    assert [(o.name, o.datatype, list(o.shape)) for o in model.outputs] == [
-        ("out", "FP32", [-1, 1, 28, 28])
-    ]
+    assert [(o.name, o.datatype, list(o.shape)) for o in model.outputs] == [("out", "FP32", [-1, 1, 28, 28])]
     sampling = client.get_model_metadata("digits.sample", as_json=True)
-    assert {"seed", "steps", "class_label", "guidance_scale", "sampler", "eta", "initial_noise",
-            "every_n_steps"} <= {i["name"] for i in sampling["inputs"]}
+    assert {"seed", "steps", "class_label", "guidance_scale", "sampler", "eta", "initial_noise", "every_n_steps"} <= {
+        i["name"] for i in sampling["inputs"]
+    }
     assert {o["name"] for o in sampling["outputs"]} == {
-        "sample", "png", "x_t", "predicted_x_0", "sample_index", "step", "timestep"
+        "sample",
+        "png",
+        "x_t",
+        "predicted_x_0",
+        "sample_index",
+        "step",
+        "timestep",
     }
 
 
@@ -221,7 +232,8 @@ def test_configuration_and_index(client):
 
     index = client.get_model_repository_index()
     assert [(m.name, m.version, m.state) for m in index.models] == [
-        ("digits", "1", "READY"), ("digits.sample", "1", "READY")
+        ("digits", "1", "READY"),
+        ("digits.sample", "1", "READY"),
     ]
 
 
@@ -241,9 +253,12 @@ def test_the_denoiser_answers_as_in_python(client, report):
 
 def test_one_time_and_one_label_for_all_and_whole_times(client):
     x, _ = x_and_t(5)
-    answer = client.infer("digits", [
-        floats("x", x), integers("timestep", [17]), integers("class_labels", [3])
-    ], request_id="mine", outputs=[triton.InferRequestedOutput("out")])
+    answer = client.infer(
+        "digits",
+        [floats("x", x), integers("timestep", [17]), integers("class_labels", [3])],
+        request_id="mine",
+        outputs=[triton.InferRequestedOutput("out")],
+    )
     assert answer.get_response().id == "mine"
     expected = directly(x, np.full(5, 17, np.float32), np.full(5, 3))
     np.testing.assert_allclose(answer.as_numpy("out"), expected, atol=1e-5)
@@ -313,30 +328,34 @@ def test_conditions_are_inputs(start_server, tmp_path):
         def forward(self, x, t, style, timestep):
             return self.inner(x, t) + (style.sum(1) + timestep.float()).view(-1, 1, 1, 1)
 
-    folder = write_model(tmp_path / "conditioned", Conditioned(), (1, 4, 4), inputs=[
-        dict(name="style", kind="condition", dtype="float32", shape=[3], null=0),
-        dict(name="timestep", kind="condition", dtype="int64", shape=[]),
-    ])
+    folder = write_model(
+        tmp_path / "conditioned",
+        Conditioned(),
+        (1, 4, 4),
+        inputs=[
+            dict(name="style", kind="condition", dtype="float32", shape=[3], null=0),
+            dict(name="timestep", kind="condition", dtype="int64", shape=[]),
+        ],
+    )
     server = start_server(model=folder)
     x = np.random.default_rng(3).standard_normal((2, 1, 4, 4)).astype(np.float32)
     style = np.array([[1, 2, 3], [4, 5, 6]], np.float32)
     with triton.InferenceServerClient(server.address) as client:
-        answer = client.infer("conditioned", [
-            floats("x", x), integers("timestep", [7]), floats("style", style),
-            integers("condition_timestep", [2]),
-        ])
-        sampled = client.infer("conditioned.sample", [
-            floats("style", style[:1]), integers("timestep", [2]), made("seed", np.array([5], np.uint64), "UINT64"),
-        ])
+        answer = client.infer(
+            "conditioned",
+            [floats("x", x), integers("timestep", [7]), floats("style", style), integers("condition_timestep", [2])],
+        )
+        sampled = client.infer(
+            "conditioned.sample",
+            [floats("style", style[:1]), integers("timestep", [2]), made("seed", np.array([5], np.uint64), "UINT64")],
+        )
         missing = failure_of(lambda: client.infer("conditioned", [floats("x", x), integers("timestep", [7])]))
     with torch.inference_mode():
-        expected = Conditioned()(
-            torch.tensor(x), torch.tensor([7, 7]), torch.tensor(style), torch.tensor([2, 2])
-        )
+        expected = Conditioned()(torch.tensor(x), torch.tensor([7, 7]), torch.tensor(style), torch.tensor([2, 2]))
     np.testing.assert_allclose(answer.as_numpy("out"), expected.numpy(), atol=1e-5)
-    same = sample(server.stub, seed=5, conditions=dict(
-        style=tensor(style[:1]), timestep=tensor(np.array([2], np.int64))
-    ))
+    same = sample(
+        server.stub, seed=5, conditions=dict(style=tensor(style[:1]), timestep=tensor(np.array([2], np.int64)))
+    )
     np.testing.assert_array_equal(sampled.as_numpy("sample"), same.samples)
     assert 'inputs: "timestep" is left out' in missing.message()
 
@@ -344,9 +363,10 @@ def test_conditions_are_inputs(start_server, tmp_path):
 # Samples.
 
 
-@pytest.mark.parametrize("sampler, changes", [
-    (b"ddim", dict(eta=0.5)), (b"ddpm", {}), (b"dpmpp_2m", dict(guidance_rescale=0.5)), (b"euler_ancestral", {}),
-])
+@pytest.mark.parametrize(
+    ("sampler", "changes"),
+    [(b"ddim", dict(eta=0.5)), (b"ddpm", {}), (b"dpmpp_2m", dict(guidance_rescale=0.5)), (b"euler_ancestral", {})],
+)
 def test_samples_have_the_bits_of_the_api(client, served, sampler, changes):
     inputs = sample_inputs(seed=11, label=(7, 3, 10), sampler=sampler, guidance_scale=2.5, **changes)
     got = client.infer("digits.sample", inputs)
@@ -354,8 +374,7 @@ def test_samples_have_the_bits_of_the_api(client, served, sampler, changes):
     if "eta" in changes:
         options["eta"] = changes.pop("eta")
     expected = sample(
-        served.stub, seed=11, num_samples=3, class_labels=[7, 3, 10], guidance_scale=2.5,
-        sampler=options, **changes,
+        served.stub, seed=11, num_samples=3, class_labels=[7, 3, 10], guidance_scale=2.5, sampler=options, **changes
     )
     np.testing.assert_array_equal(got.as_numpy("sample"), expected.samples)
     assert got.get_response().parameters["seed"].uint64_param == 11
@@ -367,8 +386,12 @@ def test_initial_noise_and_pictures(client, served):
     outputs = [triton.InferRequestedOutput("png")]
     got = client.infer("digits.sample", [floats("initial_noise", noise), *sample_inputs()], outputs=outputs)
     expected = sample(
-        served.stub, num_samples=2, class_labels=[7], sampler=dict(kind="KIND_DDIM", steps=6),
-        initial_noise=tensor(noise), encoding=pb.ENCODING_PNG,
+        served.stub,
+        num_samples=2,
+        class_labels=[7],
+        sampler=dict(kind="KIND_DDIM", steps=6),
+        initial_noise=tensor(noise),
+        encoding=pb.ENCODING_PNG,
     )
     assert list(got.as_numpy("png")) == list(expected.result.pngs)
     assert got.as_numpy("sample") is None
@@ -385,19 +408,24 @@ def test_a_seed_that_the_server_picks_is_said(client):
 def test_states_are_those_of_the_api(client, served):
     stream = Stream(client)
     client.async_stream_infer(
-        "digits.sample", sample_inputs(label=(7, 3)), request_id="a", parameters={"every_n_steps": 2},
+        "digits.sample", sample_inputs(label=(7, 3)), request_id="a", parameters={"every_n_steps": 2}
     )
     *states, last = stream.of_one()
     client.stop_stream()
     expected = sample(
-        served.stub, seed=7, num_samples=2, class_labels=[7, 3], sampler=dict(kind="KIND_DDIM", steps=6),
+        served.stub,
+        seed=7,
+        num_samples=2,
+        class_labels=[7, 3],
+        sampler=dict(kind="KIND_DDIM", steps=6),
         states=dict(every_n_steps=2, content=[pb.CONTENT_X_T, pb.CONTENT_PREDICTED_X_0]),
     )
     assert len(states) == 2 * 3 * 2
     for content, kind in (("x_t", pb.CONTENT_X_T), ("predicted_x_0", pb.CONTENT_PREDICTED_X_0)):
         for index in (0, 1):
             got = {
-                int(r.as_numpy("step")[0]): r.as_numpy(content)[0] for r in states
+                int(r.as_numpy("step")[0]): r.as_numpy(content)[0]
+                for r in states
                 if r.as_numpy(content) is not None and r.as_numpy("sample_index")[0] == index
             }
             wanted = expected.states_of(index, kind)
@@ -447,8 +475,7 @@ def test_cancelling_a_stream_frees_its_chains(client, served):
     stream = Stream(client)
     for seed in range(3):
         client.async_stream_infer(
-            "digits.sample", sample_inputs(seed=seed, label=[7] * 8, steps=1000),
-            parameters={"every_n_steps": 1},
+            "digits.sample", sample_inputs(seed=seed, label=[7] * 8, steps=1000), parameters={"every_n_steps": 1}
         )
     assert not is_last(stream.next())
     client.stop_stream(cancel_requests=True)
@@ -457,15 +484,13 @@ def test_cancelling_a_stream_frees_its_chains(client, served):
 
 
 def test_deadlines(client, served):
-    late = failure_of(lambda: client.infer(
-        "digits.sample", sample_inputs(label=[7] * 64, steps=1000), client_timeout=0.5
-    ))
+    late = failure_of(
+        lambda: client.infer("digits.sample", sample_inputs(label=[7] * 64, steps=1000), client_timeout=0.5)
+    )
     assert late.status() in ("StatusCode.DEADLINE_EXCEEDED", "StatusCode.RESOURCE_EXHAUSTED")
     served.until_idle(within=2)
     # Half a second, in microseconds.
-    late = failure_of(lambda: client.infer(
-        "digits.sample", sample_inputs(label=[7] * 64, steps=1000), timeout=500_000
-    ))
+    late = failure_of(lambda: client.infer("digits.sample", sample_inputs(label=[7] * 64, steps=1000), timeout=500_000))
     assert late.status() in ("StatusCode.DEADLINE_EXCEEDED", "StatusCode.RESOURCE_EXHAUSTED")
     served.until_idle(within=2)
 
@@ -475,8 +500,7 @@ def test_draining(start_server):
     with triton.InferenceServerClient(server.address) as client:
         stream = Stream(client)
         client.async_stream_infer(
-            "digits.sample", sample_inputs(label=[7] * 4, steps=200, guidance_scale=1),
-            parameters={"every_n_steps": 10},
+            "digits.sample", sample_inputs(label=[7] * 4, steps=200, guidance_scale=1), parameters={"every_n_steps": 10}
         )
         assert not is_last(stream.next())
         server.signal(signal.SIGTERM)
@@ -501,8 +525,9 @@ def test_statistics(client, served):
         client.infer("digits", denoiser_inputs(2))
     failure_of(lambda: client.infer("digits", []))
     client.infer("digits.sample", sample_inputs(label=(1, 2)))
-    served.until(lambda m: of("digits.sample").inference_stats.success.count
-                 - before_sampling.inference_stats.success.count == 1)
+    served.until(
+        lambda m: of("digits.sample").inference_stats.success.count - before_sampling.inference_stats.success.count == 1
+    )
     after, sampling = of("digits"), of("digits.sample")
     success, was = after.inference_stats.success, before.inference_stats.success
     assert success.count - was.count == 3
@@ -526,18 +551,25 @@ def test_statistics(client, served):
 
 # One of each kind; tests/unit/rpc/inference has them all.
 BAD = {
-    "no model": ("cats", lambda: denoiser_inputs(), "NOT_FOUND", '"cats" is not served here'),
+    "no model": ("cats", denoiser_inputs, "NOT_FOUND", '"cats" is not served here'),
     "no time": ("digits", lambda: denoiser_inputs()[:1], "INVALID_ARGUMENT", 'inputs["timestep"]: missing'),
     "another type": (
-        "digits", lambda: [made("x", np.zeros((1, 1, 28, 28), np.float64), "FP64"), floats("timestep", [1])],
-        "INVALID_ARGUMENT", 'inputs["x"].datatype: "FP64" is not',
+        "digits",
+        lambda: [made("x", np.zeros((1, 1, 28, 28), np.float64), "FP64"), floats("timestep", [1])],
+        "INVALID_ARGUMENT",
+        'inputs["x"].datatype: "FP64" is not',
     ),
     "steps": (
-        "digits.sample", lambda: sample_inputs(steps=1001), "INVALID_ARGUMENT",
+        "digits.sample",
+        lambda: sample_inputs(steps=1001),
+        "INVALID_ARGUMENT",
         'inputs["steps"]: 1001 is not in 1..1000',
     ),
     "an option that does nothing": (
-        "digits.sample", lambda: sample_inputs(sampler=b"heun", eta=0.5), "INVALID_ARGUMENT", 'inputs["eta"]',
+        "digits.sample",
+        lambda: sample_inputs(sampler=b"heun", eta=0.5),
+        "INVALID_ARGUMENT",
+        'inputs["eta"]',
     ),
 }
 
@@ -560,23 +592,30 @@ def test_errors(client, case):
     assert second.as_numpy("out").shape == (3, 1, 28, 28)
 
 
-@pytest.mark.parametrize("call, code", [
-    (lambda c: c.infer("digits", denoiser_inputs(), model_version="one"), "INVALID_ARGUMENT"),
-    (lambda c: c.infer("digits", denoiser_inputs(), model_version="2"), "NOT_FOUND"),
-    (lambda c: c.infer("digits", denoiser_inputs(), priority=1), "INVALID_ARGUMENT"),
-    (lambda c: c.infer("digits", denoiser_inputs(), sequence_id=5), "INVALID_ARGUMENT"),
-    (lambda c: c.infer("digits", denoiser_inputs(), parameters={"cats": 1}), "INVALID_ARGUMENT"),
-    (lambda c: c.infer("digits", denoiser_inputs(), outputs=[triton.InferRequestedOutput("y")]),
-     "INVALID_ARGUMENT"),
-    (lambda c: c.infer("digits", denoiser_inputs(), outputs=[triton.InferRequestedOutput("out", 3)]),
-     "INVALID_ARGUMENT"),
-    (lambda c: c.infer("digits.sample", sample_inputs(), parameters={"every_n_steps": 1}), "INVALID_ARGUMENT"),
-    (lambda c: c.get_model_metadata("cats"), "NOT_FOUND"),
-    (lambda c: c.get_model_config("cats"), "NOT_FOUND"),
-    (lambda c: c.get_inference_statistics("cats"), "NOT_FOUND"),
-    (lambda c: c.load_model("digits"), "UNIMPLEMENTED"),
-    (lambda c: c.get_trace_settings(), "UNIMPLEMENTED"),
-])
+@pytest.mark.parametrize(
+    ("call", "code"),
+    [
+        (lambda c: c.infer("digits", denoiser_inputs(), model_version="one"), "INVALID_ARGUMENT"),
+        (lambda c: c.infer("digits", denoiser_inputs(), model_version="2"), "NOT_FOUND"),
+        (lambda c: c.infer("digits", denoiser_inputs(), priority=1), "INVALID_ARGUMENT"),
+        (lambda c: c.infer("digits", denoiser_inputs(), sequence_id=5), "INVALID_ARGUMENT"),
+        (lambda c: c.infer("digits", denoiser_inputs(), parameters={"cats": 1}), "INVALID_ARGUMENT"),
+        (
+            lambda c: c.infer("digits", denoiser_inputs(), outputs=[triton.InferRequestedOutput("y")]),
+            "INVALID_ARGUMENT",
+        ),
+        (
+            lambda c: c.infer("digits", denoiser_inputs(), outputs=[triton.InferRequestedOutput("out", 3)]),
+            "INVALID_ARGUMENT",
+        ),
+        (lambda c: c.infer("digits.sample", sample_inputs(), parameters={"every_n_steps": 1}), "INVALID_ARGUMENT"),
+        (lambda c: c.get_model_metadata("cats"), "NOT_FOUND"),
+        (lambda c: c.get_model_config("cats"), "NOT_FOUND"),
+        (lambda c: c.get_inference_statistics("cats"), "NOT_FOUND"),
+        (lambda c: c.load_model("digits"), "UNIMPLEMENTED"),
+        (lambda c: c.get_trace_settings(), "UNIMPLEMENTED"),
+    ],
+)
 def test_other_errors(client, call, code):
     assert failure_of(lambda: call(client)).status() == f"StatusCode.{code}"
 
@@ -588,13 +627,17 @@ def hostile(shape, size, datatype="FP32", name="x"):
     return request
 
 
-@pytest.mark.parametrize("request_", [
-    hostile([2**62, 4, 28, 28], 0),
-    hostile([1] * 10_000, 4),
-    hostile([1], 4, name="\x00\x1b[31m"),
-    hostile([1], 4, datatype="x" * 10_000),
-    hostile([2**63 - 1], 4, datatype="BYTES"),
-], ids=range(5))
+@pytest.mark.parametrize(
+    "request_",
+    [
+        hostile([2**62, 4, 28, 28], 0),
+        hostile([1] * 10_000, 4),
+        hostile([1], 4, name="\x00\x1b[31m"),
+        hostile([1], 4, datatype="x" * 10_000),
+        hostile([2**63 - 1], 4, datatype="BYTES"),
+    ],
+    ids=range(5),
+)
 def test_hostile_tensors(served, stub, request_):
     before = served.rss_bytes()
     with pytest.raises(grpc.RpcError) as caught:
@@ -642,9 +685,7 @@ def test_tensors_in_shared_memory(client, regions):
     target, _ = regions("target", 2 * x.nbytes)
     shared_memory.set_shared_memory_region(source, [x], offset=x.nbytes)
     status = client.get_system_shared_memory_status().regions
-    assert {r.name: r.byte_size for r in status.values()} == {
-        "source": 2 * x.nbytes, "target": 2 * x.nbytes
-    }
+    assert {r.name: r.byte_size for r in status.values()} == {"source": 2 * x.nbytes, "target": 2 * x.nbytes}
     given = triton.InferInput("x", list(x.shape), "FP32")
     given.set_shared_memory("source", x.nbytes, offset=x.nbytes)
     wanted = triton.InferRequestedOutput("out")
@@ -655,8 +696,7 @@ def test_tensors_in_shared_memory(client, regions):
     assert answer.get_response().raw_output_contents[0] == b""
     by_message = client.infer("digits", [floats("x", x), floats("timestep", t)])
     np.testing.assert_array_equal(
-        shared_memory.get_contents_as_numpy(target, np.float32, x.shape, offset=64),
-        by_message.as_numpy("out"),
+        shared_memory.get_contents_as_numpy(target, np.float32, x.shape, offset=64), by_message.as_numpy("out")
     )
     sampled = triton.InferRequestedOutput("sample")
     sampled.set_shared_memory("target", 784 * 4)
@@ -705,8 +745,8 @@ def test_shared_memory_is_off_unless_asked_for(server):
 
 def test_the_example_of_the_documentation(served):
     text = (ROOT / "docs" / "open_inference.md").read_text()
-    [code] = re.findall(r"```python\n(.*?)```", text, re.S)
-    [says] = re.findall(r"```text\n(.*?)```", text, re.S)
+    [code] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    [says] = re.findall(r"```text\n(.*?)```", text, re.DOTALL)
     assert "127.0.0.1:8500" in code
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +12,7 @@ from harness.api import array, pb, sample
 from harness.paths import DENOISE, DENOISED, DIGITS, clean_environment
 from harness.server import ONE_ENGINE
 
-HAS_BFLOAT16 = any(
-    flag in open("/proc/cpuinfo").read().split() for flag in ("avx512_bf16", "amx_bf16", "bf16")
-)
+HAS_BFLOAT16 = any(flag in Path("/proc/cpuinfo").read_text().split() for flag in ("avx512_bf16", "amx_bf16", "bf16"))
 needs_bfloat16 = pytest.mark.skipif(not HAS_BFLOAT16, reason="this CPU has no bfloat16")
 # Fewer to measure once the way is chosen.
 SIZES = ("--batch-sizes", "1,4")
@@ -63,7 +62,11 @@ def test_a_tuned_server_says_what_it_chose_and_why(start_server, tmp_path, repor
 
     shown = subprocess.run(
         [DENOISE, "models", "--json", "--address", server.address],
-        capture_output=True, text=True, timeout=20, env=clean_environment(), check=True,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        env=clean_environment(),
+        check=True,
     )
     [described] = json.loads(shown.stdout)["models"]
     assert len(described["tuning"]) == len(model.tuning)
@@ -160,9 +163,24 @@ def test_bfloat16_is_near_float32(server, start_server, report):
 @needs_bfloat16
 def test_examine_tells_of_the_precision_and_of_tuning():
     done = subprocess.run(
-        [DENOISED, "--examine", DIGITS, "--precision", "bfloat16", "--tune-seconds", "1",
-         "--max-batch-rows", "4", "--log-level", "warn"],
-        capture_output=True, text=True, timeout=80, env=clean_environment(),
+        [
+            DENOISED,
+            "--examine",
+            DIGITS,
+            "--precision",
+            "bfloat16",
+            "--tune-seconds",
+            "1",
+            "--max-batch-rows",
+            "4",
+            "--log-level",
+            "warn",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=80,
+        env=clean_environment(),
+        check=False,
     )
     assert done.returncode == 0 and not done.stderr, done.stderr
     assert "\ntuning\n" in done.stdout and "numerics id" in done.stdout

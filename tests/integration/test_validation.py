@@ -25,7 +25,9 @@ BAD = {
     "100,000 labels": ("class_labels", 100_000, dict(class_labels=[1] * 100_000)),
     "NaN in the noise": ("initial_noise.data", "nan", dict(initial_noise=tensor(np.full_like(X_T, np.nan)))),
     "extents whose product overflows to the right one": (
-        "initial_noise.shape", 2**33, dict(initial_noise=noise([2**33, 2**31, 28, 28])),
+        "initial_noise.shape",
+        2**33,
+        dict(initial_noise=noise([2**33, 2**31, 28, 28])),
     ),
     "10,000 extents": ("initial_noise.shape", "…", dict(initial_noise=noise([1] * 10_000))),
     "no strength": ("image_to_image.strength", 0, dict(image_to_image=dict(image=tensor(np.zeros(X_T.shape))))),
@@ -103,12 +105,15 @@ GOOD_DIFFUSE = dict(x_0=tensor(np.zeros(X_T.shape)), timesteps=[5])
 GOOD_EVALUATE = dict(x_0=tensor(np.zeros(X_T.shape)), class_labels=[3], num_timesteps=2)
 
 
-@pytest.mark.parametrize("method,good,change,field", [
-    ("Diffuse", GOOD_DIFFUSE, dict(timesteps=[2**32 - 1]), "timesteps"),
-    ("Diffuse", GOOD_DIFFUSE, dict(x_0=tensor(np.full(X_T.shape, np.nan))), "x_0.data"),
-    ("Evaluate", GOOD_EVALUATE, dict(num_timesteps=1), "num_timesteps"),
-    ("Evaluate", GOOD_EVALUATE, dict(x_0=None), "x_0"),
-])
+@pytest.mark.parametrize(
+    ("method", "good", "change", "field"),
+    [
+        ("Diffuse", GOOD_DIFFUSE, dict(timesteps=[2**32 - 1]), "timesteps"),
+        ("Diffuse", GOOD_DIFFUSE, dict(x_0=tensor(np.full(X_T.shape, np.nan))), "x_0.data"),
+        ("Evaluate", GOOD_EVALUATE, dict(num_timesteps=1), "num_timesteps"),
+        ("Evaluate", GOOD_EVALUATE, dict(x_0=None), "x_0"),
+    ],
+)
 def test_bad_requests_of_the_other_methods(stub, method, good, change, field):
     message = {"Diffuse": pb.DiffuseRequest, "Evaluate": pb.EvaluateRequest}[method]
     failure = failing(getattr(stub, method), message(**good | change), timeout=10)
@@ -118,9 +123,7 @@ def test_bad_requests_of_the_other_methods(stub, method, good, change, field):
 
 
 def test_unknown_version(server):
-    failure = failing(
-        server.stub.Sample, pb.SampleRequest(model="digits", model_version=2), timeout=20
-    )
+    failure = failing(server.stub.Sample, pb.SampleRequest(model="digits", model_version=2), timeout=20)
     assert failure.code == grpc.StatusCode.NOT_FOUND
     assert "2" in failure.message and "1" in failure.message
 
@@ -139,7 +142,7 @@ def test_unknown_version(server):
         dict(model="digits", model_version=1, sampler=dict(steps=1)),
         dict(initial_noise=tensor(X_T), sampler=dict(steps=2)),
     ],
-    ids=lambda good: " ".join(good),
+    ids=" ".join,
 )
 def test_what_lies_on_the_edge_is_served(stub, good):
     """Negative control: the limits are where they are said to be."""

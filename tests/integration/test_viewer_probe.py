@@ -13,16 +13,22 @@ VIEWER = BIN / "denoise-viewer"
 
 def probe(listen: str) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [str(VIEWER), "--probe", "--listen", listen], env=clean_environment(), capture_output=True, text=True,
+        [str(VIEWER), "--probe", "--listen", listen],
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
         timeout=20,
+        check=False,
     )
 
 
 @pytest.mark.parametrize("listen", ["127.0.0.1:0", "0.0.0.0:0", "[::1]:0"])
 def test_probe_of_a_viewer_whose_server_is_away(listen):
     viewer = subprocess.Popen(
-        [str(VIEWER), "--server", "127.0.0.1:1", "--listen", listen], env=clean_environment(),
-        stdout=subprocess.PIPE, text=True,
+        [str(VIEWER), "--server", "127.0.0.1:1", "--listen", listen],
+        env=clean_environment(),
+        stdout=subprocess.PIPE,
+        text=True,
     )
     try:
         port = re.search(r":(\d+)/$", viewer.stdout.readline().strip()).group(1)

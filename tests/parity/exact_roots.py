@@ -1,7 +1,7 @@
 """Square roots as IEEE 754 has them.
 
-torch takes float32 roots from MKL, which on some CPUs (AMD's) are off by a unit in the last place. Where the noise level
-is near 0, 1 - ᾱ magnifies that to 1e-3, and what is compared is no longer a formula with a formula.
+torch takes float32 roots from MKL, which on some CPUs (AMD's) are off by a unit in the last place. Where the noise
+level is near 0, 1 - ᾱ magnifies that to 1e-3, and what is compared is no longer a formula with a formula.
 """
 
 import torch

@@ -21,8 +21,7 @@ def dump_table_program():
     program = build / "bin" / "dump_table"
     if not program.exists():
         raise FileNotFoundError(
-            f"{program} is not there: build the target dump_table, or point DENOISE_BUILD at the "
-            "build folder"
+            f"{program} is not there: build the target dump_table, or point DENOISE_BUILD at the build folder"
         )
     return program
 
@@ -48,9 +47,7 @@ def threshold(x0, ratio, maximum):
     return x0.clamp(-s, s) / s
 
 
-def run_table(
-    table, denoiser, generators, shape, dtype=torch.float32, image=None, known=None, mask=None
-):
+def run_table(table, denoiser, generators, shape, dtype=torch.float32, image=None, known=None, mask=None):
     """The final x of len(generators) chains side by side, [n, C, H, W].
 
     `image`: what the chain starts from; `known` and `mask`: what rows blend with.
@@ -79,7 +76,7 @@ def run_table(
             z = z * torch.exp(0.5 * (f * row["log_var_max"] + (1 - f) * row["log_var_min"]))
         columns = [*registers, *[None] * (MAX_REGISTERS - len(registers)), out, x0, z]
         registers = [
-            sum(weight * column for weight, column in zip(weights, columns) if weight != 0)
+            sum(weight * column for weight, column in zip(weights, columns, strict=True) if weight != 0)
             for weights in row["w"]
         ]
         if row["blend"] != "none":

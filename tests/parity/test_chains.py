@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler
-
 from tables import draw, make_tables
 from test_solvers import CLASSES as SOLVERS
 from test_solvers import STOCHASTIC, denoiser_of, kept
@@ -33,9 +32,7 @@ ARGUMENTS = {
     "pndm": ({"skip_prk_steps": True}, {}),
     "deis": ({"solver_order": 3},),
 }
-CHOICES = [
-    (name, arguments) for name in CLASSES for arguments in ARGUMENTS.get(name, ({},))
-]
+CHOICES = [(name, arguments) for name in CLASSES for arguments in ARGUMENTS.get(name, ({},))]
 IMAGE = torch.rand(SHAPE, generator=torch.Generator().manual_seed(3)) * 2 - 1
 MASK = torch.rand((SHAPE[0], 1, *SHAPE[2:]), generator=torch.Generator().manual_seed(4))
 
@@ -65,9 +62,7 @@ def set_timesteps(scheduler, *arguments, dtype=torch.float32, **keywords):
         scheduler.set_begin_index(0)
 
 
-def walk(
-    scheduler, x, denoiser, streams, timesteps=None, before=lambda i: None, after=lambda i, x: x
-):
+def walk(scheduler, x, denoiser, streams, timesteps=None, before=lambda i: None, after=lambda i, x: x):
     """diffusers' loop; `before` is called before, `after` changes x after each step."""
     takes_generator = "generator" in scheduler.step.__code__.co_varnames
     arguments = {"generator": streams} if takes_generator else {}
@@ -87,7 +82,7 @@ def plan_pndm(scheduler, times, strides):
     else:
         assert n >= 4
         prk, steps = [], [0] * 4 + [1] * 4 + [2] * 4 + list(range(3, n))
-        for start, end, stride in zip(times[:3], times[1:4], strides):
+        for start, end, stride in zip(times[:3], times[1:4], strides, strict=False):
             prk += [start, end + stride // 2, end + stride // 2, end]
         plms = times[3:]
     scheduler.prk_timesteps = np.array(prk)
@@ -114,7 +109,7 @@ def run_on_times(sampler, scheduler, times, denoiser, dtype):
         set_timesteps(scheduler, timesteps=times, dtype=dtype)
     elif sampler in ("ddim", "pndm"):
         scheduler.set_timesteps(len(times))
-        strides = [a - b for a, b in zip(times, [*times[1:], -1])]
+        strides = [a - b for a, b in zip(times, [*times[1:], -1], strict=True)]
         steps = range(len(times))
         scheduler.timesteps = torch.tensor(times)
         if sampler == "pndm":
@@ -137,7 +132,7 @@ def run_on_times(sampler, scheduler, times, denoiser, dtype):
     return walk(scheduler, x, denoiser, streams, before=before)
 
 
-@pytest.mark.parametrize("sampler,arguments", CHOICES)
+@pytest.mark.parametrize(("sampler", "arguments"), CHOICES)
 def test_own_times(sampler, arguments, record_error, request):
     dtype = dtype_of(sampler)
     denoiser = denoiser_of(dtype)
@@ -146,19 +141,13 @@ def test_own_times(sampler, arguments, record_error, request):
     lists = [*TIMES, FRACTIONS] if takes_fractions else TIMES
     comparison = None
     for choice in itertools.product(
-        predictions_of(sampler),
-        ("linear", "scaled_linear"),
-        ("leading", "linspace"),
-        range(len(lists)),
+        predictions_of(sampler), ("linear", "scaled_linear"), ("leading", "linspace"), range(len(lists))
     ):
         if not full and not kept((sampler, choice), 3):
             continue
         prediction, schedule, spacing, number = choice
         scheduler = CLASSES[sampler](
-            prediction_type=prediction,
-            timestep_spacing=spacing,
-            **SCHEDULES[schedule],
-            **arguments,
+            prediction_type=prediction, timestep_spacing=spacing, **SCHEDULES[schedule], **arguments
         )
         name = f"{title(sampler, scheduler)}, own times"
         comparison = comparison or Comparison(name, allowed(sampler), record_error)
@@ -198,7 +187,7 @@ def run_from_image(sampler, scheduler, steps, strength, denoiser, dtype):
     return walk(scheduler, x, denoiser, streams, timesteps)
 
 
-@pytest.mark.parametrize("sampler,arguments", CHOICES)
+@pytest.mark.parametrize(("sampler", "arguments"), CHOICES)
 def test_image_to_image(sampler, arguments, record_error, request):
     dtype = dtype_of(sampler)
     denoiser = denoiser_of(dtype)
@@ -216,10 +205,7 @@ def test_image_to_image(sampler, arguments, record_error, request):
         if schedule == "squaredcos_cap_v2" and strength == 1:
             continue  # x/alpha of size 20,000, as in test_solvers.py.
         scheduler = CLASSES[sampler](
-            prediction_type=prediction,
-            timestep_spacing=spacing,
-            **SCHEDULES[schedule],
-            **arguments,
+            prediction_type=prediction, timestep_spacing=spacing, **SCHEDULES[schedule], **arguments
         )
         name = f"{title(sampler, scheduler)}, from an image"
         comparison = comparison or Comparison(name, allowed(sampler), record_error)
@@ -227,9 +213,7 @@ def test_image_to_image(sampler, arguments, record_error, request):
             f"{prediction} {schedule} {spacing} N={steps} strength={strength}",
             scheduler.to_json_string(),
             {"steps": steps, "strength": strength},
-            lambda s=scheduler, n=steps, p=strength: run_from_image(
-                sampler, s, n, p, denoiser, dtype
-            ),
+            lambda s=scheduler, n=steps, p=strength: run_from_image(sampler, s, n, p, denoiser, dtype),
             denoiser,
             dtype=dtype,
             image=IMAGE.to(dtype),
@@ -253,12 +237,10 @@ def run_inpainting(scheduler, steps, denoiser, dtype):
             known = scheduler.add_noise(image, first, scheduler.timesteps[i + 1 : i + 2])
         return MASK * known + (1 - MASK) * x
 
-    return walk(
-        scheduler, first * scheduler.init_noise_sigma, denoiser, streams, after=after
-    )
+    return walk(scheduler, first * scheduler.init_noise_sigma, denoiser, streams, after=after)
 
 
-@pytest.mark.parametrize("sampler,arguments", CHOICES)
+@pytest.mark.parametrize(("sampler", "arguments"), CHOICES)
 def test_inpainting(sampler, arguments, record_error, request):
     dtype = dtype_of(sampler)
     denoiser = denoiser_of(dtype)
@@ -267,17 +249,12 @@ def test_inpainting(sampler, arguments, record_error, request):
     # spacing is leading; PNDM's Runge-Kutta stages also where the stride is odd.
     spacings = ("leading",) if sampler in ("ddim", "pndm") else ("leading", "trailing", "linspace")
     comparison = None
-    for choice in itertools.product(
-        predictions_of(sampler), ("linear", "scaled_linear"), spacings, (10, 50)
-    ):
+    for choice in itertools.product(predictions_of(sampler), ("linear", "scaled_linear"), spacings, (10, 50)):
         if not full and not kept((sampler, choice, "inpainting"), 2 if len(spacings) == 1 else 5):
             continue
         prediction, schedule, spacing, steps = choice
         scheduler = CLASSES[sampler](
-            prediction_type=prediction,
-            timestep_spacing=spacing,
-            **SCHEDULES[schedule],
-            **arguments,
+            prediction_type=prediction, timestep_spacing=spacing, **SCHEDULES[schedule], **arguments
         )
         name = f"{title(sampler, scheduler)}, inpainting"
         comparison = comparison or Comparison(name, allowed(sampler), record_error)
@@ -312,5 +289,5 @@ def test_refusals():
         ),
     ]
     answers = make_tables([{"config": ddim, "sampler": sampler} for sampler, _ in cases])
-    for answer, (_, message) in zip(answers, cases):
+    for answer, (_, message) in zip(answers, cases, strict=True):
         assert message in answer["error"]

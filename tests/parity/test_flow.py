@@ -12,7 +12,6 @@ import diffusers
 import numpy as np
 import pytest
 import torch
-
 from tables import draw, make_tables, run_table
 from test_solvers import denoiser_of, describe, kept
 from test_tables import SHAPE, STEPS, error_between, generators
@@ -30,10 +29,7 @@ SOLVERS = {
     ),
     "sde_dpmpp_2m": (
         diffusers.DPMSolverMultistepScheduler,
-        (
-            {"algorithm_type": "sde-dpmsolver++"},
-            {"algorithm_type": "sde-dpmsolver++", "solver_type": "heun"},
-        ),
+        ({"algorithm_type": "sde-dpmsolver++"}, {"algorithm_type": "sde-dpmsolver++", "solver_type": "heun"}),
     ),
     "dpmpp_3m": (
         diffusers.DPMSolverMultistepScheduler,
@@ -92,7 +88,7 @@ class FlowRuns:
         denoisers = {dtype: denoiser_of(dtype) for dtype in (torch.float32, torch.float64)}
         tables = make_tables([run[0] for run in self.runs])
         bad = []
-        for (request, scheduler, steps, dtype, arguments), table in zip(self.runs, tables):
+        for (request, scheduler, steps, dtype, arguments), table in zip(self.runs, tables, strict=True):
             assert "error" not in table, (table["error"], request)
             denoiser = denoisers[dtype]
             ours = run_table(table, denoiser, generators(), SHAPE, dtype)
@@ -113,7 +109,7 @@ def shifts_of_euler():
         yield {"use_dynamic_shifting": True, "time_shift_type": kind, "shift": 3.0}, mu
 
 
-@pytest.mark.parametrize("stochastic", (False, True))
+@pytest.mark.parametrize("stochastic", [False, True])
 def test_euler(stochastic, record_error, request):
     full = request.config.getoption("--full")
     runs = FlowRuns("euler_ancestral" if stochastic else "euler", record_error)
@@ -191,13 +187,13 @@ def test_any_sampler_from_either_kind_of_file(record_error):
             runs.check()
 
 
-@pytest.mark.parametrize("shift", (1.0, 2.0, 3.0, 5.0, 12.0))
-@pytest.mark.parametrize("scheduler_class", (
+@pytest.mark.parametrize("shift", [1.0, 2.0, 3.0, 5.0, 12.0])
+@pytest.mark.parametrize("scheduler_class", [
     diffusers.DPMSolverMultistepScheduler,
     diffusers.UniPCMultistepScheduler,
     diffusers.DEISMultistepScheduler,
     Euler,
-))  # fmt: skip
+])  # fmt: skip
 def test_grids(scheduler_class, shift):
     """Every N up to T = 250: the times, of which whole ones are cut, and the levels."""
     if scheduler_class is Euler:
@@ -210,7 +206,7 @@ def test_grids(scheduler_class, shift):
     config = scheduler.to_json_string()
     counts = range(1, 251)
     tables = make_tables([{"config": config, "sampler": {"steps": n}} for n in counts])
-    for steps, table in zip(counts, tables):
+    for steps, table in zip(counts, tables, strict=True):
         scheduler.set_timesteps(steps)
         times = [row["timestep"] for row in table["rows"]]
         levels = [table["initial_sigma"], *(row["state_sigma"] for row in table["rows"])]
@@ -242,5 +238,5 @@ def test_refusals():
         (ddim, {"steps": 10, "flow_shift": 3}, "sampler.flow_shift"),
     ]
     answers = make_tables([{"config": config, "sampler": s} for config, s, _ in cases])
-    for answer, (_, _, message) in zip(answers, cases):
+    for answer, (_, _, message) in zip(answers, cases, strict=True):
         assert message in answer["error"]

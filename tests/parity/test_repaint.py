@@ -10,7 +10,6 @@ import itertools
 import diffusers
 import pytest
 import torch
-
 from tables import draw
 from test_chains import CLASSES, IMAGE, MASK, allowed, predictions_of
 from test_solvers import denoiser_of, kept
@@ -100,16 +99,8 @@ def test_repaint(sampler, record_error, request):
         comparison.add(
             f"{prediction} {schedule} {arguments} N={steps} j={jump_length} r={jump_samples}",
             scheduler.to_json_string(),
-            {
-                "steps": steps,
-                "inpainting": True,
-                "jump_length": jump_length,
-                "jump_samples": jump_samples,
-                **eta,
-            },
-            lambda s=scheduler, n=steps, j=jump_length, r=jump_samples, e=eta: run_repaint(
-                s, n, j, r, denoiser, **e
-            ),
+            {"steps": steps, "inpainting": True, "jump_length": jump_length, "jump_samples": jump_samples, **eta},
+            lambda s=scheduler, n=steps, j=jump_length, r=jump_samples, e=eta: run_repaint(s, n, j, r, denoiser, **e),
             denoiser,
             known=IMAGE,
             mask=MASK,

@@ -26,7 +26,6 @@ import zlib
 import diffusers
 import pytest
 import torch
-
 from tables import draw, make_tables, run_table
 from test_tables import SCHEDULES, SHAPE, SPACINGS, STEPS, Denoiser, error_between, generators
 
@@ -55,12 +54,7 @@ VARIANTS = {
         {"solver_type": "heun"},
         {"final_sigmas_type": "sigma_min"},
         {"final_sigmas_type": "sigma_min", "euler_at_final": True, "lower_order_final": False},
-        {
-            "solver_type": "bh2",
-            "algorithm_type": "deis",
-            "lower_order_final": False,
-            "final_sigmas_type": "sigma_min",
-        },
+        {"solver_type": "bh2", "algorithm_type": "deis", "lower_order_final": False, "final_sigmas_type": "sigma_min"},
     ),
     "sde_dpmpp_2m": (
         {"algorithm_type": "sde-dpmsolver++"},
@@ -144,7 +138,7 @@ class Runs:
         denoisers = {dtype: denoiser_of(dtype) for dtype in (torch.float32, torch.float64)}
         tables = make_tables([request for request, _, _ in self.runs])
         bad = []
-        for (request, scheduler, steps), table in zip(self.runs, tables):
+        for (request, scheduler, steps), table in zip(self.runs, tables, strict=True):
             assert "error" not in table, (table["error"], request)
             name, allowed, dtype = self.name, self.allowed, torch.float32
             if scheduler.init_noise_sigma > 1000:
@@ -198,9 +192,7 @@ def test_solver(sampler, record_error, request):
     schedules = [name for name in SCHEDULES if name != "sigmoid"]
     for number, variant in enumerate(VARIANTS[sampler]):
         one_in = 2 if not curves else 6 if number == 0 else 18
-        for choice in itertools.product(
-            predictions, schedules, SPACINGS, SIGMAS if curves else ("schedule",), STEPS
-        ):
+        for choice in itertools.product(predictions, schedules, SPACINGS, SIGMAS if curves else ("schedule",), STEPS):
             prediction, schedule, spacing, sigmas, steps = choice
             if not full and not kept((sampler, number, choice), one_in):
                 continue
@@ -262,14 +254,10 @@ def test_refusals():
             {"steps": 10},
             "algorithm_type",
         ),
-        (
-            {"_class_name": "UniPCMultistepScheduler", "lower_order_final": False},
-            {"steps": 10},
-            "lower_order_final",
-        ),
+        ({"_class_name": "UniPCMultistepScheduler", "lower_order_final": False}, {"steps": 10}, "lower_order_final"),
         ({"_class_name": "DDIMScheduler"}, {"steps": 10, "sigmas": "karras"}, "sampler.sigmas"),
         ({"_class_name": "DEISMultistepScheduler"}, {"steps": 1000}, "sampler.steps"),
     ]
     answers = make_tables([{"config": config, "sampler": s} for config, s, _ in cases])
-    for answer, (_, _, message) in zip(answers, cases):
+    for answer, (_, _, message) in zip(answers, cases, strict=True):
         assert message in answer["error"]

@@ -22,7 +22,6 @@ import json
 import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler
-
 from tables import draw, make_tables, run_table
 
 SHAPE = (2, 3, 4, 4)
@@ -30,11 +29,7 @@ STEPS = (7, 30, 50)
 PREDICTIONS = ("epsilon", "v_prediction", "sample")
 SCHEDULES = {
     "linear": {"beta_schedule": "linear"},
-    "scaled_linear": {
-        "beta_schedule": "scaled_linear",
-        "beta_start": 0.00085,
-        "beta_end": 0.012,
-    },
+    "scaled_linear": {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012},
     "squaredcos_cap_v2": {"beta_schedule": "squaredcos_cap_v2"},
     "sigmoid": {"beta_schedule": "sigmoid"},
     "trained_betas": {
@@ -100,9 +95,7 @@ class Comparison:
         self.record_error = record_error
         self.runs = []
 
-    def add(
-        self, what, config, options, theirs, denoiser, learned_variance=False, **how_to_run_ours
-    ):
+    def add(self, what, config, options, theirs, denoiser, learned_variance=False, **how_to_run_ours):
         """`theirs`: a function without arguments that gives diffusers' final sample."""
         request = {"config": config, "sampler": options, "learned_variance": learned_variance}
         self.runs.append((what, request, theirs, denoiser, how_to_run_ours))
@@ -110,7 +103,7 @@ class Comparison:
     def check(self):
         tables = make_tables([request for _, request, *_ in self.runs])
         bad = []
-        for (what, _, theirs, denoiser, how), table in zip(self.runs, tables):
+        for (what, _, theirs, denoiser, how), table in zip(self.runs, tables, strict=True):
             assert "error" not in table, f"{what}: {table['error']}"
             ours = run_table(table, denoiser, generators(), SHAPE, **how)
             error = error_between(ours, theirs())
@@ -129,10 +122,13 @@ def file_of(scheduler):
 @pytest.mark.parametrize("prediction", PREDICTIONS)
 def test_ddpm(prediction, schedule, record_error):
     plain, doubled = Denoiser(), Denoiser(2)
-    first_channels = lambda out: out[:, : SHAPE[1]]  # noqa: E731
-    exp_of_second = lambda out: torch.cat(  # noqa: E731
-        [out[:, : SHAPE[1]], torch.exp(out[:, SHAPE[1] :])], dim=1
-    )
+
+    def first_channels(out):
+        return out[:, : SHAPE[1]]
+
+    def exp_of_second(out):
+        return torch.cat([out[:, : SHAPE[1]], torch.exp(out[:, SHAPE[1] :])], dim=1)
+
     # variance_type of our file -> that of diffusers, the denoiser, what diffusers is given of it
     variances = {
         "fixed_small": ("fixed_small", plain, None),
@@ -143,9 +139,7 @@ def test_ddpm(prediction, schedule, record_error):
         "learned_range": ("learned_range", doubled, None),
     }
     comparison = Comparison("ddpm", ALLOWED["ddpm"], record_error)
-    for spacing, offset, clip, variance, steps in itertools.product(
-        SPACINGS, (0, 1), (True, False), variances, STEPS
-    ):
+    for spacing, offset, clip, variance, steps in itertools.product(SPACINGS, (0, 1), (True, False), variances, STEPS):
         if offset and spacing != "leading" and variance != "fixed_small":
             continue  # Only leading uses the offset; that the others do not is seen once each.
         if variance.endswith("_log") and steps != 30:
@@ -177,10 +171,7 @@ def test_ddpm(prediction, schedule, record_error):
 def test_ddim(prediction, schedule, record_error):
     denoiser = Denoiser()
     keys = SCHEDULES[schedule]
-    if schedule == "sigmoid":
-        theirs_keys = {"trained_betas": DDPMScheduler(**keys).betas.tolist()}
-    else:
-        theirs_keys = keys
+    theirs_keys = {"trained_betas": DDPMScheduler(**keys).betas.tolist()} if schedule == "sigmoid" else keys
     comparison = Comparison("ddim", ALLOWED["ddim"], record_error)
     for spacing, offset, to_one, clip, (eta, use_clipped), steps in itertools.product(
         SPACINGS,
@@ -220,7 +211,7 @@ def test_ddim(prediction, schedule, record_error):
     comparison.check()
 
 
-@pytest.mark.parametrize("file_class", (DDPMScheduler, DDIMScheduler))
+@pytest.mark.parametrize("file_class", [DDPMScheduler, DDIMScheduler])
 def test_either_sampler_from_either_file(file_class, record_error):
     """A file's keys count for every sampler; what it lacks is the chosen class's default."""
     denoiser = Denoiser()
@@ -297,9 +288,7 @@ def test_every_training_step(prediction, spacing, record_error):
     for sampler, scheduler_class in (("ddpm", DDPMScheduler), ("ddim", DDIMScheduler)):
         comparison = Comparison(f"{sampler} N=T", 1e-3, record_error)
         for schedule in ("linear", "squaredcos_cap_v2"):
-            scheduler = scheduler_class(
-                prediction_type=prediction, timestep_spacing=spacing, **SCHEDULES[schedule]
-            )
+            scheduler = scheduler_class(prediction_type=prediction, timestep_spacing=spacing, **SCHEDULES[schedule])
             comparison.add(
                 f"{prediction} {schedule} {spacing} N=T",
                 file_of(scheduler),
@@ -311,19 +300,15 @@ def test_every_training_step(prediction, spacing, record_error):
 
 
 @pytest.mark.parametrize("spacing", SPACINGS)
-@pytest.mark.parametrize("offset", (0, 1))
+@pytest.mark.parametrize("offset", [0, 1])
 def test_times(spacing, offset):
     """The grids of every N up to T = 250, time by time."""
     train_steps = 250
-    scheduler = DDIMScheduler(
-        num_train_timesteps=train_steps, timestep_spacing=spacing, steps_offset=offset
-    )
+    scheduler = DDIMScheduler(num_train_timesteps=train_steps, timestep_spacing=spacing, steps_offset=offset)
     counts = range(1, train_steps + 1)
-    tables = make_tables(
-        [{"config": file_of(scheduler), "sampler": {"steps": steps}} for steps in counts]
-    )
+    tables = make_tables([{"config": file_of(scheduler), "sampler": {"steps": steps}} for steps in counts])
     seen_too_many = 0
-    for steps, table in zip(counts, tables):
+    for steps, table in zip(counts, tables, strict=True):
         scheduler.set_timesteps(steps)
         theirs = scheduler.timesteps.tolist()
         if theirs[0] >= train_steps:
@@ -335,7 +320,7 @@ def test_times(spacing, offset):
         ours = [row["timestep"] for row in table["rows"]]
         # diffusers adds the stride up in binary, so exact halves can go the other way.
         assert len(ours) == len(theirs) == steps
-        for i, (a, b) in enumerate(zip(ours, theirs)):
+        for i, (a, b) in enumerate(zip(ours, theirs, strict=True)):
             half = 2 * i * train_steps % steps == 0 and i * train_steps % steps != 0
             assert a == b or (spacing == "trailing" and half and abs(a - b) == 1)
     assert spacing == "trailing" or seen_too_many == 0
@@ -347,15 +332,11 @@ def test_refusals():
     cases = [
         ({**ddim, "steps_offset": 1}, {"steps": 1000}, "past the last trained time 999"),
         (ddim, {"steps": 1001}, "1001 is not in 1..1000"),
-        (
-            {**ddim, "clip_sample": False},
-            {"steps": 10, "use_clipped_model_output": True},
-            "nothing is clipped",
-        ),
+        ({**ddim, "clip_sample": False}, {"steps": 10, "use_clipped_model_output": True}, "nothing is clipped"),
         ({**ddim, "rescale_betas_zero_snr": True}, {"steps": 10}, "is not served"),
         ({**ddim, "use_lu_lambdas": True}, {"steps": 10}, "is not served"),
         ({"_class_name": "EDMEulerScheduler"}, {"steps": 10}, "EDMEulerScheduler"),
     ]
     answers = make_tables([{"config": c, "sampler": s} for c, s, _ in cases])
-    for answer, (_, _, message) in zip(answers, cases):
+    for answer, (_, _, message) in zip(answers, cases, strict=True):
         assert message in answer["error"]

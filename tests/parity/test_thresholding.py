@@ -4,7 +4,6 @@ import itertools
 
 import diffusers
 import pytest
-
 from tables import make_tables
 from test_solvers import Runs, kept
 from test_tables import SCHEDULES, STEPS
@@ -13,10 +12,7 @@ CLASSES = {
     "ddpm": (diffusers.DDPMScheduler, {}),
     "ddim": (diffusers.DDIMScheduler, {}),
     "dpmpp_2m": (diffusers.DPMSolverMultistepScheduler, {}),
-    "sde_dpmpp_2m": (
-        diffusers.DPMSolverMultistepScheduler,
-        {"algorithm_type": "sde-dpmsolver++"},
-    ),
+    "sde_dpmpp_2m": (diffusers.DPMSolverMultistepScheduler, {"algorithm_type": "sde-dpmsolver++"}),
     "dpmpp_3m": (diffusers.DPMSolverMultistepScheduler, {"solver_order": 3}),
     "unipc": (diffusers.UniPCMultistepScheduler, {}),
     "deis": (diffusers.DEISMultistepScheduler, {}),
@@ -43,11 +39,7 @@ def test_sampler(sampler, record_error, request):
         if not full and not kept((sampler, choice), 6):
             continue
         scheduler = scheduler_class(
-            prediction_type=prediction,
-            thresholding=True,
-            **PARAMETERS[number],
-            **SCHEDULES[schedule],
-            **arguments,
+            prediction_type=prediction, thresholding=True, **PARAMETERS[number], **SCHEDULES[schedule], **arguments
         )
         runs.add(scheduler, steps)
     runs.check()

@@ -16,19 +16,9 @@ import diffusers
 import pytest
 import torch
 from diffusers.schedulers.scheduling_ddim import rescale_zero_terminal_snr
-
 from tables import make_tables
 from test_solvers import CLASSES, Runs, kept, switch
-from test_tables import (
-    ALLOWED,
-    SCHEDULES,
-    SPACINGS,
-    STEPS,
-    Comparison,
-    Denoiser,
-    file_of,
-    run_diffusers,
-)
+from test_tables import ALLOWED, SCHEDULES, SPACINGS, STEPS, Comparison, Denoiser, file_of, run_diffusers
 
 PREDICTIONS = ("v_prediction", "sample")
 RESCALED = [name for name in SCHEDULES if name != "sigmoid"]
@@ -40,7 +30,7 @@ ARGUMENTS = {
 
 
 @pytest.mark.parametrize("prediction", PREDICTIONS)
-@pytest.mark.parametrize("sampler", ("ddpm", "ddim"))
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim"])
 def test_from_noise_alone(sampler, prediction, record_error, request):
     full = request.config.getoption("--full")
     scheduler_class = getattr(diffusers, f"{sampler.upper()}Scheduler")
@@ -104,9 +94,7 @@ def test_solver(sampler, record_error, request):
         if by_hand:
             scheduler, file = rescaled_by_hand(scheduler_class, SCHEDULES[schedule], **arguments)
         else:
-            scheduler = scheduler_class(
-                rescale_betas_zero_snr=True, **SCHEDULES[schedule], **arguments
-            )
+            scheduler = scheduler_class(rescale_betas_zero_snr=True, **SCHEDULES[schedule], **arguments)
             file = None
         runs.add(scheduler, steps, file)
     runs.check()
@@ -131,11 +119,6 @@ def test_levels(schedule):
 
 def test_refusals():
     (answer,) = make_tables(
-        [
-            {
-                "config": {"_class_name": "DDIMScheduler", "rescale_betas_zero_snr": True},
-                "sampler": {"steps": 10},
-            }
-        ]
+        [{"config": {"_class_name": "DDIMScheduler", "rescale_betas_zero_snr": True}, "sampler": {"steps": 10}}]
     )
     assert "rescale_betas_zero_snr" in answer["error"]

@@ -11,7 +11,9 @@ void AddAdminFlags(CLI::App* app, AdminFlags* flags) {
       app, "OPERATION", &flags->operation,
       "load: from the server's --model-repository; unload: once its last request has ended; "
       "reload: its folder as it is now",
-      {{"load", AdminFlags::Operation::kLoad}, {"unload", AdminFlags::Operation::kUnload}, {"reload", AdminFlags::Operation::kReload}})
+      {{"load", AdminFlags::Operation::kLoad},
+       {"unload", AdminFlags::Operation::kUnload},
+       {"reload", AdminFlags::Operation::kReload}})
       ->required();
   app->add_option("MODEL", flags->model, "Its name")->required();
   app->add_option("--model-version", flags->version,

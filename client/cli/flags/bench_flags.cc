@@ -6,8 +6,8 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
-#include "client/cli/load/bench_command.h"
 #include "client/cli/flags/flag_types.h"
+#include "client/cli/load/bench_command.h"
 
 namespace denoise::cli {
 namespace {

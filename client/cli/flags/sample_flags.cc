@@ -6,9 +6,9 @@
 #include "absl/strings/str_split.h"
 #include "client/cli/files.h"
 #include "client/cli/flags/flag_types.h"
+#include "client/cli/flags/sampler_flags.h"
 #include "client/cli/pictures/input_files.h"
 #include "client/cli/sample_command.h"
-#include "client/cli/flags/sampler_flags.h"
 
 namespace denoise::cli {
 namespace {

@@ -8,11 +8,11 @@
 #include <string>
 #include <vector>
 
-#include "client/cli/flags/common_flags.h"
 #include "client/cli/console.h"
+#include "client/cli/flags/common_flags.h"
 #include "client/cli/interrupt.h"
-#include "client/cli/task_loop.h"
 #include "client/cli/load/workload.h"
+#include "client/cli/task_loop.h"
 
 namespace denoise::cli {
 

@@ -10,8 +10,8 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "client/cli/load/load_stats.h"
-#include "client/cli/task_loop.h"
 #include "client/cli/load/workload.h"
+#include "client/cli/task_loop.h"
 #include "denoise/client.h"
 
 namespace denoise::cli {

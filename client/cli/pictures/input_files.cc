@@ -5,9 +5,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "client/cli/flags/common_flags.h"
 #include "client/cli/exit_codes.h"
 #include "client/cli/files.h"
+#include "client/cli/flags/common_flags.h"
 #include "client/cli/pictures/npy.h"
 
 namespace denoise::cli {

@@ -1,24 +1,36 @@
 // The page: the form, the server's state, links, the theme.
-import { get } from "./stream.js";
+
 import { Schedule } from "./chart.js";
 import { Pad } from "./draw.js";
 import { Run } from "./run.js";
+import { get } from "./stream.js";
 
-const MAX_RUNNING = 4;  // a browser opens six connections to one host
+const MAX_RUNNING = 4; // a browser opens six connections to one host
 const MAX_CARDS = 12;
 const POLL_MS = 2000;
 const TERMS = 50;
 
 const $ = (id) => document.getElementById(id);
-const form = $("form"), fields = form.elements;
+const form = $("form");
+const fields = form.elements;
 const pad = new Pad($("pad"));
 const runs = new Set();
-let models = [], model = null, schedule = null, up = false, before = null;
+let models = [];
+let model = null;
+let schedule = null;
+let up = false;
+let before = null;
 
 // --- theme ---
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
-const stored = () => { try { return localStorage.getItem("theme"); } catch { return null; } };
+const stored = () => {
+  try {
+    return localStorage.getItem("theme");
+  } catch {
+    return null;
+  }
+};
 function paintTheme() {
   const isDark = (stored() ?? (dark.matches ? "dark" : "light")) === "dark";
   document.documentElement.dataset.theme = isDark ? "dark" : "light";
@@ -27,7 +39,11 @@ function paintTheme() {
 dark.addEventListener("change", paintTheme);
 $("theme").onclick = () => {
   const next = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
-  try { localStorage.setItem("theme", next); } catch { /* a private window: for this page only */ }
+  try {
+    localStorage.setItem("theme", next);
+  } catch {
+    /* a private window: for this page only */
+  }
   document.documentElement.dataset.theme = next;
   $("theme").setAttribute("aria-pressed", next === "dark");
 };
@@ -64,10 +80,14 @@ function useModel(keep) {
 function useModels(document_) {
   const names = JSON.stringify(models.map((m) => [m.name, m.version]));
   models = document_.models;
-  $("server-text").textContent = `${document_.server} · ${models.length === 1 ? models[0].name : `${models.length} models`}`;
+  $("server-text").textContent =
+    `${document_.server} · ${models.length === 1 ? models[0].name : `${models.length} models`}`;
   if (names === JSON.stringify(models.map((m) => [m.name, m.version])) || !models.length) return;
   const first = model === null;
-  options(fields.model, models.map((m) => [m.name, m.name]));
+  options(
+    fields.model,
+    models.map((m) => [m.name, m.name]),
+  );
   if (first) readLink();
   else useModel(true);
 }
@@ -75,7 +95,8 @@ function useModels(document_) {
 // --- the server's state ---
 
 function figure(list, name, value) {
-  const dt = document.createElement("dt"), dd = document.createElement("dd");
+  const dt = document.createElement("dt");
+  const dd = document.createElement("dd");
   dt.textContent = name;
   dd.textContent = value;
   list.push(dt, dd);
@@ -117,8 +138,8 @@ async function poll() {
     up = false;
     before = null;
     $("server-text").textContent = "Away";
-    const text = error.code === "VIEWER_AWAY" ? error.message
-      : `The server cannot be reached: ${error.message}. Trying again…`;
+    const text =
+      error.code === "VIEWER_AWAY" ? error.message : `The server cannot be reached: ${error.message}. Trying again…`;
     if ($("away").textContent !== text) $("away").textContent = text;
     $("away").hidden = false;
   }
@@ -142,10 +163,14 @@ function start(title, request, link = null) {
   const run = new Run(title, request, model, link, {
     at: (timestep, alphaBar) => {
       schedule.show(timestep, alphaBar);
-      $("schedule-text").textContent = timestep < 0 ? "ᾱ = 1: a clean picture."
-        : `t = ${Math.round(timestep)}: ᾱ = ${alphaBar.toFixed(4)} of the picture’s variance is left.`;
+      $("schedule-text").textContent =
+        timestep < 0
+          ? "ᾱ = 1: a clean picture."
+          : `t = ${Math.round(timestep)}: ᾱ = ${alphaBar.toFixed(4)} of the picture’s variance is left.`;
     },
-    say: (text) => { $("announce").textContent = text; },
+    say: (text) => {
+      $("announce").textContent = text;
+    },
     use: (bitmap) => {
       pad.use(bitmap);
       if (fields.start.value === "noise") fields.start.value = "image";
@@ -153,7 +178,10 @@ function start(title, request, link = null) {
       $("pad").focus();
     },
     ended: () => {},
-    removed: (gone) => { runs.delete(gone); $("empty").hidden = runs.size > 0; },
+    removed: (gone) => {
+      runs.delete(gone);
+      $("empty").hidden = runs.size > 0;
+    },
   });
   runs.add(run);
   for (const old of runs) {
@@ -161,7 +189,7 @@ function start(title, request, link = null) {
   }
   $("empty").hidden = true;
   $("runs").prepend(run.card);
-  run.start();
+  void run.start();
 }
 
 const numberOf = (input) => (input.value === "" ? undefined : Number(input.value));
@@ -173,30 +201,62 @@ function linkOf(request, seed) {
 
 function sample() {
   const from = fields.start.value;
-  if (from === "mask" && !pad.masked) return fail("Paint a mask first: choose the mask below Draw, and paint what is to be replaced.");
-  const request = { kind: "sample", model: model.name, n: numberOf(fields.n), seed: numberOf(fields.seed),
-    sampler: fields.sampler.value || undefined, steps: numberOf(fields.steps) };
+  if (from === "mask" && !pad.masked)
+    return fail("Paint a mask first: choose the mask below Draw, and paint what is to be replaced.");
+  const request = {
+    kind: "sample",
+    model: model.name,
+    n: numberOf(fields.n),
+    seed: numberOf(fields.seed),
+    sampler: fields.sampler.value || undefined,
+    steps: numberOf(fields.steps),
+  };
   if (model.num_classes) Object.assign(request, { class: numberOf(fields.class), guidance: numberOf(fields.guidance) });
-  const title = [model.name, request.class === undefined ? null : `class ${request.class}`,
-    fields.sampler.value ? fields.sampler.selectedOptions[0].text : null, `${request.steps} steps`,
-    { noise: null, image: "from a drawing", mask: "inpainting" }[from]].filter(Boolean).join(" · ");
+  const title = [
+    model.name,
+    request.class === undefined ? null : `class ${request.class}`,
+    fields.sampler.value ? fields.sampler.selectedOptions[0].text : null,
+    `${request.steps} steps`,
+    { noise: null, image: "from a drawing", mask: "inpainting" }[from],
+  ]
+    .filter(Boolean)
+    .join(" · ");
   if (from === "noise") return start(title, request, (seed) => linkOf(request, seed));
   request.image = pad.bytes();
-  if (from === "image") request.strength = numberOf(fields.strength); else request.mask = pad.kept();
+  if (from === "image") request.strength = numberOf(fields.strength);
+  else request.mask = pad.kept();
   start(title, request);
 }
 
-form.addEventListener("submit", (event) => { event.preventDefault(); sample(); });
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  sample();
+});
 $("diffuse").onclick = () => {
-  const last = model.num_train_timesteps - 1, count = Math.min(40, last + 1);
-  const timesteps = [...new Set(Array.from({ length: count }, (_, i) => Math.round(i * last / Math.max(1, count - 1))))];
-  start(`${model.name} · noising a drawing`, { kind: "diffuse", model: model.name, image: pad.bytes(), seed: numberOf(fields.seed), timesteps });
+  const last = model.num_train_timesteps - 1;
+  const count = Math.min(40, last + 1);
+  const timesteps = [
+    ...new Set(Array.from({ length: count }, (_, i) => Math.round((i * last) / Math.max(1, count - 1)))),
+  ];
+  start(`${model.name} · noising a drawing`, {
+    kind: "diffuse",
+    model: model.name,
+    image: pad.bytes(),
+    seed: numberOf(fields.seed),
+    timesteps,
+  });
 };
 $("evaluate").onclick = () => {
   const terms = Math.min(TERMS, model.num_train_timesteps);
   const label = model.num_classes ? numberOf(fields.class) : undefined;
-  start(`${model.name} · bits per dimension${label === undefined ? "" : ` as class ${label}`}`,
-    { kind: "evaluate", model: model.name, image: pad.bytes(), seed: numberOf(fields.seed), class: label, terms });
+  start(`${model.name} · bits per dimension${label === undefined ? "" : ` as class ${label}`}`, {
+    kind: "evaluate",
+    model: model.name,
+    image: pad.bytes(),
+    seed: numberOf(fields.seed),
+    class: label,
+    terms,
+  });
 };
 
 // --- links: what the address says, the form says; whether it is run, a person says, for any page may link to this one ---
@@ -228,8 +288,13 @@ form.addEventListener("change", (event) => {
   }
 });
 fields.model.addEventListener("change", () => useModel(false));
-fields.strength.addEventListener("input", () => { $("strength-value").textContent = Number(fields.strength.value).toFixed(2); });
-for (const tool of document.querySelectorAll("[name=tool]")) tool.onchange = () => { pad.tool = tool.value; };
+fields.strength.addEventListener("input", () => {
+  $("strength-value").textContent = Number(fields.strength.value).toFixed(2);
+});
+for (const tool of document.querySelectorAll("[name=tool]"))
+  tool.onchange = () => {
+    pad.tool = tool.value;
+  };
 $("clear").onclick = () => pad.clear();
 buttons();
-poll();
+void poll();

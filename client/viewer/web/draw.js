@@ -9,7 +9,9 @@ export class Pad {
       this.last = null;
       this.drag(event);
     });
-    canvas.addEventListener("pointermove", (event) => { if (event.buttons) this.drag(event); });
+    canvas.addEventListener("pointermove", (event) => {
+      if (event.buttons) this.drag(event);
+    });
     canvas.addEventListener("keydown", (event) => this.key(event));
     canvas.addEventListener("focus", () => this.paint());
     canvas.addEventListener("blur", () => this.paint());
@@ -40,11 +42,14 @@ export class Pad {
 
   drag(event) {
     const box = this.canvas.getBoundingClientRect();
-    const to = [(event.clientX - box.left) / box.width * this.width, (event.clientY - box.top) / box.height * this.height];
+    const to = [
+      ((event.clientX - box.left) / box.width) * this.width,
+      ((event.clientY - box.top) / box.height) * this.height,
+    ];
     const from = this.last ?? to;
     const count = Math.max(1, Math.ceil(Math.hypot(to[0] - from[0], to[1] - from[1]) * 2));
     for (let i = 1; i <= count; i++) {
-      this.dab(from[0] + (to[0] - from[0]) * i / count, from[1] + (to[1] - from[1]) * i / count);
+      this.dab(from[0] + ((to[0] - from[0]) * i) / count, from[1] + ((to[1] - from[1]) * i) / count);
     }
     this.last = to;
     this.paint();
@@ -66,7 +71,7 @@ export class Pad {
 
   // A soft round brush; the mask's is wider and hard.
   dab(x, y) {
-    const radius = Math.max(1, this.width / 28 * (this.tool === "mask" ? 2.5 : 1.3));
+    const radius = Math.max(1, (this.width / 28) * (this.tool === "mask" ? 2.5 : 1.3));
     if (this.tool === "mask") {
       for (let v = 0; v < this.height; v++) {
         for (let u = 0; u < this.width; u++) {
@@ -85,11 +90,15 @@ export class Pad {
     const context = this.canvas.getContext("2d");
     context.drawImage(this.picture.canvas, 0, 0);
     context.fillStyle = "rgb(217 138 61 / 60%)";
-    this.mask.forEach((set, i) => { if (set) context.fillRect(i % this.width, Math.floor(i / this.width), 1, 1); });
+    this.mask.forEach((set, i) => {
+      if (set) context.fillRect(i % this.width, Math.floor(i / this.width), 1, 1);
+    });
     if (this.canvas.matches(":focus-visible")) context.fillRect(this.cursor[0], this.cursor[1], 1, 1);
   }
 
-  get masked() { return this.mask.includes(1); }
+  get masked() {
+    return this.mask.includes(1);
+  }
 
   // [C·H·W] bytes.
   bytes() {
@@ -99,5 +108,7 @@ export class Pad {
   }
 
   // [H·W] bytes, 255 where the picture is kept.
-  kept() { return Array.from(this.mask, (set) => (set ? 0 : 255)); }
+  kept() {
+    return Array.from(this.mask, (set) => (set ? 0 : 255));
+  }
 }

@@ -1,6 +1,7 @@
 // A run's card. What came from elsewhere is set as text, never as markup.
-import { run } from "./stream.js";
+
 import { terms } from "./chart.js";
+import { run } from "./stream.js";
 
 function make(name, properties = {}, ...children) {
   const made = Object.assign(document.createElement(name), properties);
@@ -8,7 +9,7 @@ function make(name, properties = {}, ...children) {
   return made;
 }
 
-async function bitmapOf(base64) {
+function bitmapOf(base64) {
   const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
   return createImageBitmap(new Blob([bytes], { type: "image/png" }));
 }
@@ -30,7 +31,11 @@ class Grid {
     context.clearRect(0, 0, this.canvas.width, this.canvas.height);
     pictures.forEach((picture, i) => {
       if (picture) {
-        context.drawImage(picture, (i % this.columns) * (this.width + 1), Math.floor(i / this.columns) * (this.height + 1));
+        context.drawImage(
+          picture,
+          (i % this.columns) * (this.width + 1),
+          Math.floor(i / this.columns) * (this.height + 1),
+        );
       }
     });
   }
@@ -38,7 +43,13 @@ class Grid {
 
 export class Run {
   // By an event's type. Others are a server's mistake, and fail the run.
-  take = { accepted: this.accepted, state: this.pictured, result: this.result, term: this.term, likelihood: this.likelihood };
+  take = {
+    accepted: this.accepted,
+    state: this.pictured,
+    result: this.result,
+    term: this.term,
+    likelihood: this.likelihood,
+  };
 
   // hooks: at(timestep, alphaBar), say(text), use(bitmap), ended(run, error), removed(run)
   constructor(title, request, model, link, hooks) {
@@ -52,10 +63,16 @@ export class Run {
     this.button = make("button", { type: "button", textContent: "Cancel" });
     this.button.onclick = () => (this.running ? this.abort.abort() : this.remove());
     this.body = make("div");
-    this.card = make("article", { className: "card" }, make("header", {},
-      make("h3", { textContent: title }), this.link, this.useButton, this.button), this.body, this.state);
+    this.card = make(
+      "article",
+      { className: "card" },
+      make("header", {}, make("h3", { textContent: title }), this.link, this.useButton, this.button),
+      this.body,
+      this.state,
+    );
     this.card.setAttribute("aria-label", title);
-    if (request.kind === "evaluate") this.layEvaluation(); else this.layGrids();
+    if (request.kind === "evaluate") this.layEvaluation();
+    else this.layGrids();
   }
 
   layGrids() {
@@ -65,11 +82,16 @@ export class Run {
     }
     this.slider = make("input", { type: "range", min: 0, max: 0, value: 0, disabled: true });
     this.slider.setAttribute("aria-label", "Step of the chain");
-    this.slider.oninput = () => { this.follow = Number(this.slider.value) === this.frames.length - 1; this.show(); };
+    this.slider.oninput = () => {
+      this.follow = Number(this.slider.value) === this.frames.length - 1;
+      this.show();
+    };
     this.follow = true;
     this.readout = make("output");
-    this.body.append(make("div", { className: "grids" }, ...Object.values(this.grids).map((g) => g.figure)),
-      make("div", { className: "scrub" }, this.slider, this.readout));
+    this.body.append(
+      make("div", { className: "grids" }, ...Object.values(this.grids).map((g) => g.figure)),
+      make("div", { className: "scrub" }, this.slider, this.readout),
+    );
   }
 
   layEvaluation() {
@@ -86,7 +108,8 @@ export class Run {
   }
 
   async start() {
-    let error = null, ended = false;
+    let error = null;
+    let ended = false;
     try {
       for await (const event of run(this.request, this.abort.signal)) {
         if (event.type === "error") throw Object.assign(new Error(event.message), { code: event.code });
@@ -114,7 +137,8 @@ export class Run {
   accepted(event) {
     this.total = event.total_steps;
     this.seed = event.seed;
-    this.state.textContent = event.queue_position > 0 ? `Queued behind ${event.queue_position}…` : `Seed ${event.seed}…`;
+    this.state.textContent =
+      event.queue_position > 0 ? `Queued behind ${event.queue_position}…` : `Seed ${event.seed}…`;
     if (this.linkFor) {
       this.link.href = this.linkFor(event.seed);
       this.link.hidden = false;
@@ -128,7 +152,13 @@ export class Run {
       at = this.steps.findIndex((step) => step > event.step);
       if (at < 0) at = this.steps.length;
       this.steps.splice(at, 0, event.step);
-      this.frames.splice(at, 0, { step: event.step, timestep: event.timestep, alphaBar: event.alpha_bar, xt: [], x0: [] });
+      this.frames.splice(at, 0, {
+        step: event.step,
+        timestep: event.timestep,
+        alphaBar: event.alpha_bar,
+        xt: [],
+        x0: [],
+      });
     }
     this.frames[at][event.content][event.sample] = picture;
     this.slider.max = this.frames.length - 1;
@@ -136,21 +166,27 @@ export class Run {
     if (this.follow) this.slider.value = this.frames.length - 1;
     if (!this.drawing) {
       this.drawing = true;
-      requestAnimationFrame(() => { this.drawing = false; this.show(); });
+      requestAnimationFrame(() => {
+        this.drawing = false;
+        this.show();
+      });
     }
   }
 
   // The newest picture of each sample up to the scrubbed frame.
   show() {
-    const at = Number(this.slider.value), frame = this.frames[at];
+    const at = Number(this.slider.value);
+    const frame = this.frames[at];
     if (!frame) return;
     for (const [content, grid] of Object.entries(this.grids)) {
-      grid.draw(Array.from({ length: this.count }, (_, i) => {
-        for (let back = at; back >= 0; back--) {
-          if (this.frames[back][content][i]) return this.frames[back][content][i];
-        }
-        return null;
-      }));
+      grid.draw(
+        Array.from({ length: this.count }, (_, i) => {
+          for (let back = at; back >= 0; back--) {
+            if (this.frames[back][content][i]) return this.frames[back][content][i];
+          }
+          return null;
+        }),
+      );
     }
     const t = frame.timestep < 0 ? "clean" : `t ${Math.round(frame.timestep)}`;
     const of = this.request.kind === "diffuse" ? "" : `step ${frame.step} of ${this.total} · `;
@@ -163,7 +199,8 @@ export class Run {
     this.final = await Promise.all(event.pngs.map(bitmapOf));
     this.useButton.hidden = !this.model.drawable;
     const dropped = event.states_dropped ? ` ${event.states_dropped} states were left out on a slow way.` : "";
-    this.state.textContent = `Done: seed ${this.seed}, ${event.sampling_seconds.toFixed(2)} s, ` +
+    this.state.textContent =
+      `Done: seed ${this.seed}, ${event.sampling_seconds.toFixed(2)} s, ` +
       `${event.rows} denoiser rows, ${event.queue_seconds.toFixed(2)} s in the queue.${dropped}`;
   }
 
@@ -172,14 +209,21 @@ export class Run {
     this.state.textContent = `${this.terms.length} terms…`;
     if (!this.drawing) {
       this.drawing = true;
-      requestAnimationFrame(() => { this.drawing = false; terms(this.chart, this.terms, this.model.num_train_timesteps - 1); });
+      requestAnimationFrame(() => {
+        this.drawing = false;
+        terms(this.chart, this.terms, this.model.num_train_timesteps - 1);
+      });
     }
   }
 
   likelihood(event) {
     const error = event.standard_error[0];
-    this.bits.replaceChildren(event.bits_per_dim[0].toFixed(3), make("small", {
-      textContent: ` bits per dimension${error > 0 ? `, ± ${error.toFixed(3)}` : ""}` }));
+    this.bits.replaceChildren(
+      event.bits_per_dim[0].toFixed(3),
+      make("small", {
+        textContent: ` bits per dimension${error > 0 ? `, ± ${error.toFixed(3)}` : ""}`,
+      }),
+    );
     this.state.textContent = `Done: an upper bound from ${this.terms.length} terms, seed ${this.seed}.`;
   }
 }

@@ -22,7 +22,8 @@ export async function get(path) {
 // Starts a run and yields its events until it ends; aborting `signal` cancels it on the server too.
 export async function* run(document, signal) {
   const response = await request("/api/runs", {
-    method: "POST", signal,
+    method: "POST",
+    signal,
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify(document),
   });

@@ -8,14 +8,14 @@
 #include <vector>
 
 #include "server/engine/executor.h"
-#include "server/model/denoiser/batch_inputs.h"
 #include "server/model/chain/batch_noise.h"
-#include "server/model/denoiser/decoder.h"
-#include "server/model/denoiser/denoiser.h"
 #include "server/model/chain/likelihood_term.h"
 #include "server/model/chain/noise.h"
 #include "server/model/chain/row_update.h"
 #include "server/model/chain/term_noise.h"
+#include "server/model/denoiser/batch_inputs.h"
+#include "server/model/denoiser/decoder.h"
+#include "server/model/denoiser/denoiser.h"
 
 namespace denoise {
 

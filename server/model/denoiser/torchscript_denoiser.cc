@@ -17,8 +17,7 @@ absl::StatusOr<std::unique_ptr<Denoiser>> TorchScriptDenoiser::Load(
   forward.signature += ")";
   forward.fix =
       "change num_classes or inputs in model.json, or export a module with that signature";
-  absl::StatusOr<TorchScriptModule> loaded =
-      TorchScriptModule::Load(path, layout, forward, device);
+  absl::StatusOr<TorchScriptModule> loaded = TorchScriptModule::Load(path, layout, forward, device);
   if (!loaded.ok()) return loaded.status();
   const Traits traits = {.layout = layout,
                          .dtype = loaded->dtype(),

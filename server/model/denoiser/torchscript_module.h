@@ -36,11 +36,11 @@ class TorchScriptModule {
   TorchScriptModule(TorchScriptModule&&) noexcept;
   ~TorchScriptModule();
 
-  // Calls forward with `arguments`, in host memory. Those of floating point are cast to dtype(), but
-  // for the one at `uncast`: times would be rounded.
-  // Answers the tensor that forward gave (itself, the first of a tuple, or a dict's "sample") in
-  // host memory, as float32 where it has floating point of another type. INTERNAL where it gave
-  // something else or threw, RESOURCE_EXHAUSTED where memory ran out; messages are fit for callers.
+  // Calls forward with `arguments`, in host memory. Those of floating point are cast to dtype(),
+  // but for the one at `uncast`: times would be rounded. Answers the tensor that forward gave
+  // (itself, the first of a tuple, or a dict's "sample") in host memory, as float32 where it has
+  // floating point of another type. INTERNAL where it gave something else or threw,
+  // RESOURCE_EXHAUSTED where memory ran out; messages are fit for callers.
   static constexpr size_t kNone = SIZE_MAX;
   absl::StatusOr<at::Tensor> Forward(absl::Span<const at::Tensor> arguments,
                                      size_t uncast = kNone) const;

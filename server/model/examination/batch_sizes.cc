@@ -10,8 +10,8 @@
 #include "absl/strings/str_cat.h"
 #include "server/model/denoiser/batch_inputs.h"
 #include "server/model/denoiser/denoiser.h"
-#include "server/model/runtime/torch_error.h"
 #include "server/model/examination/warm_up.h"
+#include "server/model/runtime/torch_error.h"
 
 namespace denoise {
 namespace {

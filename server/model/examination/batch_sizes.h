@@ -7,8 +7,8 @@
 
 #include "absl/status/statusor.h"
 #include "server/engine/model_info.h"
-#include "server/model/examination/batch_time.h"
 #include "server/model/denoiser/carrier.h"
+#include "server/model/examination/batch_time.h"
 
 namespace denoise {
 

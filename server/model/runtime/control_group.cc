@@ -38,15 +38,16 @@ std::vector<std::string> FoldersOf(const std::string& root, const std::string& c
   if (!found) return {};
   // One of mountinfo: "31 23 0:27 ROOT MOUNT_POINT OPTIONS… - TYPE SOURCE SUPER_OPTIONS".
   for (const std::string& line : LinesOf(root + "/proc/self/mountinfo")) {
-    const std::pair<std::string, std::string> halves = absl::StrSplit(line, absl::MaxSplits(" - ", 1));
+    const std::pair<std::string, std::string> halves =
+        absl::StrSplit(line, absl::MaxSplits(" - ", 1));
     const Words mount = absl::StrSplit(halves.first, ' ');
     const Words type = absl::StrSplit(halves.second, ' ');
     if (mount.size() < 5 || type.size() < 3) continue;
     const Words options = absl::StrSplit(type[2], ',');
-    const bool is_it = controller.empty()
-                           ? type[0] == "cgroup2"
-                           : type[0] == "cgroup" &&
-                                 std::count(options.begin(), options.end(), controller) > 0;
+    const bool is_it =
+        controller.empty()
+            ? type[0] == "cgroup2"
+            : type[0] == "cgroup" && std::count(options.begin(), options.end(), controller) > 0;
     if (!is_it) continue;
     // Of a group outside of what is mounted, nothing can be read but the mount itself.
     absl::string_view below = group;

@@ -8,9 +8,9 @@
 
 #include "server/engine/mutex.h"
 #include "server/model/denoiser/batch_inputs.h"
+#include "server/model/examination/warm_up.h"
 #include "server/model/runtime/torch_error.h"
 #include "server/model/runtime/torch_runtime.h"
-#include "server/model/examination/warm_up.h"
 
 namespace denoise {
 namespace {

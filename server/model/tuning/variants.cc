@@ -6,8 +6,8 @@
 #include "absl/strings/str_cat.h"
 #include "server/model/denoiser/autocast_denoiser.h"
 #include "server/model/denoiser/carried_denoiser.h"
-#include "server/model/examination/examination.h"
 #include "server/model/denoiser/load_denoiser.h"
+#include "server/model/examination/examination.h"
 #include "server/model/runtime/machine.h"
 #include "server/model/runtime/precision.h"
 

@@ -6,9 +6,9 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "server/rpc/messages/conditions_proto.h"
 #include "server/rpc/inference/infer_inputs.h"
 #include "server/rpc/inference/infer_model.h"
+#include "server/rpc/messages/conditions_proto.h"
 
 namespace denoise {
 

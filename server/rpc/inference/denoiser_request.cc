@@ -10,9 +10,9 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "server/diffusion/field_error.h"
+#include "server/rpc/inference/api_fields.h"
 #include "server/rpc/messages/conditions_proto.h"
 #include "server/rpc/messages/guidance_proto.h"
-#include "server/rpc/inference/api_fields.h"
 #include "server/rpc/messages/tensor_proto.h"
 #include "server/rpc/messages/text.h"
 

@@ -90,7 +90,10 @@ TEST_F(RequestTest, WhatIsAbsentStaysAbsent) {
   SampleRequest request;
   request.states.content = {Content::kNone};
   v1::SampleRequest got = Sent(request);
-  EXPECT_THAT(got, EqualsProto("num_samples: 1 sampler {} states { encoding: ENCODING_RAW } encoding: ENCODING_RAW"));
+  EXPECT_THAT(
+      got,
+      EqualsProto(
+          "num_samples: 1 sampler {} states { encoding: ENCODING_RAW } encoding: ENCODING_RAW"));
 
   EvaluateRequest evaluate;
   evaluate.x_0 = {{2, 1, 1, 1}, {0.25f, -0.5f}};

@@ -149,9 +149,7 @@ def bound(model: Denoiser, variance_type: str, clip: bool, x_0: Tensor, alpha_ba
         mse = [((a - b) ** 2).flatten(1).mean(1) for a, b in ((epsilon, z), (predicted, x_0))]
         terms.append((bits(nats), *mse))
     zero = torch.zeros((), dtype=torch.float64)
-    prior = bits(
-        normal_kl(alpha_bar[-1].sqrt() * x_0, (1 - alpha_bar[-1]).log().expand_as(x_0), zero, zero)
-    )
+    prior = bits(normal_kl(alpha_bar[-1].sqrt() * x_0, (1 - alpha_bar[-1]).log().expand_as(x_0), zero, zero))
     return prior + sum(term[0] for term in terms), prior, terms
 
 
@@ -159,10 +157,7 @@ def write_model(folder: pathlib.Path, model: Denoiser) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     torch.jit.script(model).save(str(folder / "denoiser.pt"))
     variance_type = {"none": "fixed_small", "range": "learned_range", "log": "learned"}
-    config = CONFIG | {
-        "prediction_type": model.prediction,
-        "variance_type": variance_type[model.variance],
-    }
+    config = CONFIG | {"prediction_type": model.prediction, "variance_type": variance_type[model.variance]}
     (folder / "scheduler_config.json").write_text(json.dumps(config))
     (folder / "model.json").write_text(json.dumps({"sample_shape": SHAPE, "levels": 256}))
 

@@ -21,7 +21,7 @@ CLASSES = {"num_classes": 10, "null_class": 10}
 
 
 class Formula(nn.Module):
-    """x/2 + t/1000 + y: known by heart. A row that begins with 1234 raises, one with 4321 gives NaN, with 5678 takes a petabyte."""
+    """x/2 + t/1000 + y. A row that begins with 1234 raises, with 4321 gives NaN, with 5678 takes a petabyte."""
 
     def forward(self, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
         first = x[:, 0, 0, 0]
@@ -69,7 +69,9 @@ class Net(nn.Module):
 class Conditioned(nn.Module):
     """x/2 + t/1000 + y + the mean of text over its true places + sizes[1]/2 + weight, with y amid them."""
 
-    def forward(self, x: Tensor, t: Tensor, text: Tensor, mask: Tensor, y: Tensor, sizes: Tensor, weight: Tensor) -> Tensor:
+    def forward(
+        self, x: Tensor, t: Tensor, text: Tensor, mask: Tensor, y: Tensor, sizes: Tensor, weight: Tensor
+    ) -> Tensor:
         places = mask.to(text.dtype)
         mean = (text.mean(2) * places).sum(1) / places.sum(1)
         shift = t.to(torch.float32) / 1000.0 + y.to(torch.float32) + mean + 0.5 * sizes[:, 1].to(torch.float32) + weight
@@ -370,7 +372,12 @@ class DecodeOtherLatents(nn.Module):
 
 def save_latent(out: pathlib.Path, name: str, decoder: nn.Module, decoder_json: dict | None = None) -> None:
     """Formula, with latents [2, 3, 4], and this decoder."""
-    save(out / name, torch.jit.script(Formula()), [2, 3, 4], CLASSES | ({"decoder": decoder_json} if decoder_json else {}))
+    save(
+        out / name,
+        torch.jit.script(Formula()),
+        [2, 3, 4],
+        CLASSES | ({"decoder": decoder_json} if decoder_json else {}),
+    )
     torch.jit.script(decoder).save(str(out / name / "decoder.pt"))
 
 
@@ -379,7 +386,9 @@ def trace(module: nn.Module, shape: Shape) -> torch.jit.ScriptModule:
     return torch.jit.trace(module, example, check_trace=False)
 
 
-def save(folder: pathlib.Path, module: torch.jit.ScriptModule, shape: Shape, model: dict, config: dict | None = None) -> None:
+def save(
+    folder: pathlib.Path, module: torch.jit.ScriptModule, shape: Shape, model: dict, config: dict | None = None
+) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     module.save(str(folder / "denoiser.pt"))
     config = {"_class_name": "DDPMScheduler", "num_train_timesteps": 1000} | (config or {})
@@ -430,7 +439,12 @@ def main(out: pathlib.Path) -> None:
 
     save(out / "time_baked_in", trace(TimeBakedIn(), grey), grey, CLASSES)
     # Right behind a convolution it would be folded into that when the module is frozen, and do no harm.
-    save(out / "batch_norm_training", trace(Net(middle=nn.Sequential(nn.ReLU(), nn.BatchNorm2d(16))).train(), grey), grey, CLASSES)
+    save(
+        out / "batch_norm_training",
+        trace(Net(middle=nn.Sequential(nn.ReLU(), nn.BatchNorm2d(16))).train(), grey),
+        grey,
+        CLASSES,
+    )
     save(out / "dropout", trace(Net(middle=nn.Dropout(0.5)).train(), grey), grey, CLASSES)
     save(out / "wrong_channels", script(Net(channels_out=3)), grey, CLASSES)
     save(out / "not_finite", script(NotFinite()), grey, CLASSES)
@@ -443,7 +457,12 @@ def main(out: pathlib.Path) -> None:
     save(out / "integers", script(InIntegers()), grey, CLASSES)
     save(out / "random", script(Random()), grey, {})
     # eval(), which the server calls, reaches what was scripted.
-    save(out / "scripted_batch_norm", script(Net(middle=nn.Sequential(nn.ReLU(), nn.BatchNorm2d(16))).train()), grey, CLASSES)
+    save(
+        out / "scripted_batch_norm",
+        script(Net(middle=nn.Sequential(nn.ReLU(), nn.BatchNorm2d(16))).train()),
+        grey,
+        CLASSES,
+    )
     save(out / "scripted_dropout", script(Net(middle=nn.Dropout(0.5)).train()), grey, CLASSES)
 
     text = {"inputs": [TEXT]}
@@ -454,7 +473,12 @@ def main(out: pathlib.Path) -> None:
     save(out / "fixed_text", script(FixedText()), grey, text)
 
     net = Net(3, 3).eval()
-    for name, dtype in (("float32", torch.float32), ("float16", torch.float16), ("bfloat16", torch.bfloat16), ("float64", torch.float64)):
+    for name, dtype in (
+        ("float32", torch.float32),
+        ("float16", torch.float16),
+        ("bfloat16", torch.bfloat16),
+        ("float64", torch.float64),
+    ):
         save(out / name, script(copy.deepcopy(net).to(dtype)), [3, 8, 8], CLASSES)
     net = WithText().eval()
     for name, dtype in (("text_float32", torch.float32), ("text_bfloat16", torch.bfloat16)):

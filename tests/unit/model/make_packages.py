@@ -13,10 +13,9 @@ import sys
 import zipfile
 
 import torch
-from torch import nn
-
 from export_aotinductor import export
 from make_models import CLASSES, Net, save
+from torch import nn
 
 SHAPE = [3, 8, 8]
 
@@ -40,7 +39,7 @@ def metadata_with(folder: pathlib.Path, **changes: str | None) -> None:
         for name, content in files.items():
             if name.endswith("_metadata.json"):
                 changed = json.loads(content) | changes
-                content = json.dumps({k: v for k, v in changed.items() if v is not None}).encode()
+                content = json.dumps({k: v for k, v in changed.items() if v is not None}).encode()  # noqa: PLW2901
             package.writestr(name, content)
     package_with(folder, path.read_bytes())
 
@@ -77,7 +76,12 @@ def main(out: pathlib.Path) -> None:
     metadata_with(like("of_bfloat16"), denoise_precision="bfloat16")
 
     other = like("other_weights")
-    save(other, torch.jit.script(Net(3, 3, middle=nn.GroupNorm(4, 16)).eval()), SHAPE, json.loads((good / "model.json").read_text()))
+    save(
+        other,
+        torch.jit.script(Net(3, 3, middle=nn.GroupNorm(4, 16)).eval()),
+        SHAPE,
+        json.loads((good / "model.json").read_text()),
+    )
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
-#include "server/model/served_model.h"
 #include "server/model/runtime/torch_runtime.h"
+#include "server/model/served_model.h"
 
 namespace denoise {
 

@@ -41,7 +41,8 @@ class AcceptorTest : public testing::Test {
   // Waits for a connection to be served, and takes it.
   UniqueFd Next() {
     std::unique_lock<std::mutex> lock(mutex_);
-    EXPECT_TRUE(changed_.wait_for(lock, std::chrono::seconds(20), [&] { return !served_.empty(); }));
+    EXPECT_TRUE(
+        changed_.wait_for(lock, std::chrono::seconds(20), [&] { return !served_.empty(); }));
     if (served_.empty()) return UniqueFd();
     UniqueFd next = std::move(served_.front());
     served_.pop_front();
@@ -205,7 +206,8 @@ TEST(ListenerTest, AllAddressesAreThoseOfBothFamilies) {
     const auto listener = Listener::Open(all);
     ASSERT_TRUE(listener.ok()) << listener.status();
     for (const char* one : {"127.0.0.1:", "[::1]:"}) {
-      EXPECT_TRUE(absl::IsUnavailable(Listener::Open(absl::StrCat(one, listener->port())).status()));
+      EXPECT_TRUE(
+          absl::IsUnavailable(Listener::Open(absl::StrCat(one, listener->port())).status()));
     }
   }
 }

@@ -61,7 +61,8 @@ TEST_F(HttpServerTest, AnswersOneRequestAConnection) {
   EXPECT_THAT(answer, HasSubstr("Connection: close\r\n"));
   EXPECT_THAT(answer, EndsWith("\r\n\r\nworld"));
   EXPECT_THAT(Answer("GET /nothing HTTP/1.1\r\n\r\n"), StartsWith("HTTP/1.1 404"));
-  EXPECT_THAT(Answer("POST /echo HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc"), EndsWith("\r\n\r\nabc"));
+  EXPECT_THAT(Answer("POST /echo HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc"),
+              EndsWith("\r\n\r\nabc"));
 }
 
 TEST_F(HttpServerTest, ARefusalIsReadThoughItsBodyWasNot) {
@@ -88,7 +89,8 @@ TEST_F(HttpServerTest, SlowHeadersHoldNobodyUp) {
 
 TEST_F(HttpServerTest, ABodyThatDoesNotComeIsCutOff) {
   Start({.read_timeout = std::chrono::milliseconds(20)});
-  EXPECT_THAT(Answer("POST /echo HTTP/1.1\r\nContent-Length: 100\r\n\r\nx"), testing::Not(HasSubstr("200")));
+  EXPECT_THAT(Answer("POST /echo HTTP/1.1\r\nContent-Length: 100\r\n\r\nx"),
+              testing::Not(HasSubstr("200")));
 }
 
 TEST_F(HttpServerTest, AReaderThatDoesNotReadIsCutOff) {

@@ -29,15 +29,17 @@ std::string Record(size_t size) {
 
 TEST(OpeningTest, Http2) {
   ExpectOpening(&Http2Opening, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-  for (const std::string& other : {std::string("GET / HTTP/1.1\r\n"), Record(300), std::string(1, '\0')}) {
+  for (const std::string& other :
+       {std::string("GET / HTTP/1.1\r\n"), Record(300), std::string(1, '\0')}) {
     EXPECT_EQ(Http2Opening(other), Opening::kWrong) << other;
   }
 }
 
 TEST(OpeningTest, Tls) {
   ExpectOpening(&TlsOpening, Record(300));
-  for (const std::string& other : {std::string("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), std::string("\x16\x02"),
-                                   std::string(1, '\0'), Record(kMaxOpeningBytes)}) {
+  for (const std::string& other :
+       {std::string("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), std::string("\x16\x02"),
+        std::string(1, '\0'), Record(kMaxOpeningBytes)}) {
     EXPECT_EQ(TlsOpening(other), Opening::kWrong);
   }
 }

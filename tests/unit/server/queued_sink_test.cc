@@ -26,8 +26,8 @@ class QueuedSinkTest : public ::testing::Test {
     ASSERT_EQ(pipe(ends_), 0);
     // A pipe's buffer and the queue hold less than what the tests write.
     ASSERT_GT(fcntl(ends_[1], F_SETPIPE_SZ, 4096), 0);
-    logger_ = std::make_shared<spdlog::logger>("test",
-                                               std::make_shared<QueuedSink>(ends_[1], kMaxBytes));
+    logger_ =
+        std::make_shared<spdlog::logger>("test", std::make_shared<QueuedSink>(ends_[1], kMaxBytes));
     logger_->set_pattern("%v");
   }
   void TearDown() override {

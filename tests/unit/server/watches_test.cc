@@ -27,13 +27,13 @@ class WatchdogTest : public ::testing::Test {
   std::optional<SteadyTime> busy_since_;
   std::vector<bool> changes_;
   int ends_ = 0;
-  Watchdog watchdog_{
-      {.limit = seconds(10),
-       .engines = {{"cpu:0", [] { return std::nullopt; }}, {"cpu:1", [this] { return busy_since_; }}},
-       .clock = &clock_,
-       .on_change = [this](bool hangs) { changes_.push_back(hangs); },
-       .on_end = [this] { ++ends_; }},
-      Watchdog::WithoutThread()};
+  Watchdog watchdog_{{.limit = seconds(10),
+                      .engines = {{"cpu:0", [] { return std::nullopt; }},
+                                  {"cpu:1", [this] { return busy_since_; }}},
+                      .clock = &clock_,
+                      .on_change = [this](bool hangs) { changes_.push_back(hangs); },
+                      .on_end = [this] { ++ends_; }},
+                     Watchdog::WithoutThread()};
 };
 
 TEST_F(WatchdogTest, AnIdleEngineNeverHangs) {
@@ -109,7 +109,8 @@ TEST_F(MemoryWatchTest, ShedsAtEachLookFrom95Percent) {
 TEST(HeldMemoryTest, GrowsWithWhatIsWrittenTo) {
   const uint64_t before = HeldMemory();
   const std::vector<char> block(64 << 20, 1);
-  EXPECT_NEAR(static_cast<double>(HeldMemory() - before), static_cast<double>(block.size()), 8 << 20);
+  EXPECT_NEAR(static_cast<double>(HeldMemory() - before), static_cast<double>(block.size()),
+              8 << 20);
 }
 
 }  // namespace

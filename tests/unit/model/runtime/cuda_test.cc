@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "server/model/runtime/accelerators.h"
-#include "server/model/served_model.h"
 #include "server/model/runtime/torch_runtime.h"
+#include "server/model/served_model.h"
 
 namespace denoise {
 namespace {

@@ -8,12 +8,12 @@
 
 #include "ATen/autocast_mode.h"
 #include "ATen/ops/zeros.h"
-#include "server/model/runtime/accelerators.h"
 #include "server/model/denoiser/autocast_denoiser.h"
-#include "server/model/examination/batch_sizes.h"
 #include "server/model/denoiser/torchscript_denoiser.h"
-#include "tests/unit/model/runtime/deferred_device.h"
+#include "server/model/examination/batch_sizes.h"
+#include "server/model/runtime/accelerators.h"
 #include "tests/unit/model/chain/executor_fixture.h"
+#include "tests/unit/model/runtime/deferred_device.h"
 
 namespace denoise {
 namespace {

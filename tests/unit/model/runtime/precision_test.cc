@@ -8,8 +8,8 @@
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"
-#include "server/model/runtime/machine.h"
 #include "server/model/examination/numerics_id.h"
+#include "server/model/runtime/machine.h"
 #include "tests/unit/model/served_test_model.h"
 
 namespace denoise {
