@@ -2,6 +2,7 @@
 
 #include <sysexits.h>
 
+#include <algorithm>
 #include <iostream>
 #include <map>
 #include <regex>
@@ -41,19 +42,6 @@ CLI::Validator Duration(double least = 0) {
 // Bytes, with K, M or G for powers of 1024.
 CLI::Validator Bytes() { return CLI::AsSizeValue(false).description("BYTES"); }
 
-// Who reaches ModelAdmin may do as they like with the models, so it is not for other machines.
-CLI::Validator Loopback() {
-  return CLI::Validator(
-      [](std::string& text) -> std::string {
-        static const std::regex kLoopback(R"((127(\.\d{1,3}){3}|\[::1\]|localhost):\d+)");
-        if (std::regex_match(text, kLoopback)) return "";
-        return "'" + text +
-               "' is open to other machines: write 127.0.0.1:PORT, and reach it by a "
-               "tunnel or from a container of the same pod";
-      },
-      "");
-}
-
 CLI::Validator HostPort() {
   return CLI::Validator(
       [](std::string& text) -> std::string {
@@ -75,7 +63,42 @@ CLI::Validator DeviceList() {
       "cpu|cpu:N|cuda:0,…|all");
 }
 
+// What no flag tells by itself; empty: nothing is wrong.
+std::string Contradiction(const Flags& flags, const CLI::App& app) {
+  if (flags.probe || !flags.examine.empty() || flags.hash_token) return "";
+  if (flags.models.empty() && flags.model_repository.empty()) {
+    return "no model: give --model FOLDER or --model-repository FOLDER";
+  }
+  // Who reaches ModelAdmin may do as they like with the models.
+  const bool closed = !flags.token_file.empty() && flags.tls.enabled();
+  if (!flags.admin_listen.empty() && !IsLoopback(flags.admin_listen) && !closed) {
+    return "--admin-listen: '" + flags.admin_listen +
+           "' is open to other machines: give --tls-cert, --tls-key and --token-file with an entry "
+           "of the scope admin, or write 127.0.0.1:PORT and reach it by a tunnel or from a "
+           "container of the same pod";
+  }
+  if (!flags.has_tenants()) {
+    for (const char* flag : {"--max-waiting-per-tenant", "--max-bytes-per-tenant",
+                             "--max-active-per-tenant", "--max-rate-per-tenant"}) {
+      if (app.get_option(flag)->count() == 0) continue;
+      return std::string(flag) +
+             ": all callers are one tenant, to which the server's own limits apply: tell them "
+             "apart by --token-file or --tenant-by";
+    }
+  }
+  return "";
+}
+
 }  // namespace
+
+bool IsLoopback(const std::string& address) {
+  static const std::regex kLoopback(R"((127(\.\d{1,3}){3}|\[::1\]|localhost):\d+)");
+  return std::regex_match(address, kLoopback);
+}
+
+std::chrono::nanoseconds Nanoseconds(double seconds) {
+  return std::chrono::nanoseconds(static_cast<int64_t>(std::min(seconds, 365.0 * 24 * 3600) * 1e9));
+}
 
 std::variant<Flags, int> ParseFlags(int argc, char** argv) {
   Flags flags;
@@ -108,8 +131,9 @@ std::variant<Flags, int> ParseFlags(int argc, char** argv) {
   add("--metrics-listen", flags.metrics_listen, "Prometheus metrics; empty: none", addresses)
       ->check(HostPort() | CLI::IsMember({""}));
   add("--admin-listen", flags.admin_listen,
-      "gRPC service ModelAdmin, of this machine alone; empty: none", addresses)
-      ->check((HostPort() & Loopback()) | CLI::IsMember({""}));
+      "gRPC service ModelAdmin; of this machine alone, but with TLS and --token-file; empty: none",
+      addresses)
+      ->check(HostPort() | CLI::IsMember({""}));
   app.add_flag(
          "--shared-memory", flags.shared_memory,
          "Let callers of the Open Inference Protocol pass tensors through POSIX shared memory "
@@ -126,10 +150,22 @@ std::variant<Flags, int> ParseFlags(int argc, char** argv) {
   add("--tls-client-ca", flags.tls.client_ca,
       "CA certificates, PEM: callers must show a certificate that one of them signed", security)
       ->needs(cert);
-  add("--token-file", flags.token_file,
-      "Callers must send one of these tokens, one a line, as 'authorization: Bearer TOKEN'",
-      security)
-      ->needs(cert);
+  auto* tokens = add("--token-file", flags.token_file,
+                     "Who may call, and what each may have, as a list in JSON; callers send "
+                     "'authorization: Bearer TOKEN' or show a certificate",
+                     security)
+                     ->needs(cert);
+  const std::map<std::string, TenantBy> tenants = {{"none", TenantBy::kNone},
+                                                   {"address", TenantBy::kAddress},
+                                                   {"metadata", TenantBy::kMetadata}};
+  app.add_option("--tenant-by", flags.tenant_by,
+                 "Without --token-file: none: all callers are one tenant; address: each address is "
+                 "one; metadata: whom denoise-tenant names, where all callers are trusted")
+      ->envname("DENOISED_TENANT_BY")
+      ->group(security)
+      ->transform(CLI::CheckedTransformer(tenants).description("none|address|metadata"))
+      ->default_str("none")
+      ->excludes(tokens);
 
   const char* devices = "Devices and batching";
   add("--devices", flags.devices,
@@ -179,7 +215,7 @@ std::variant<Flags, int> ParseFlags(int argc, char** argv) {
       {"fcfs", Order::kFcfs}, {"srpf", Order::kSrpf}, {"fair", Order::kFair}};
   app.add_option("--policy", flags.policy,
                  "Order at equal priority and deadline: fcfs: first come, first served; srpf: "
-                 "shortest remaining first, with ageing; fair: tenants in turn (denoise-tenant)")
+                 "shortest remaining first, with ageing; fair: tenants in turn")
       ->envname("DENOISED_POLICY")
       ->group(devices)
       ->transform(CLI::CheckedTransformer(orders).description("fcfs|srpf|fair"))
@@ -201,9 +237,6 @@ std::variant<Flags, int> ParseFlags(int argc, char** argv) {
   const char* limits = "Limits";
   add("--max-waiting", flags.max_waiting, "Requests that may wait", limits)
       ->check(CLI::Range(1u, 1'000'000u));
-  add("--max-waiting-per-tenant", flags.max_waiting_per_tenant,
-      "Of those, of one denoise-tenant; 0: no limit of its own", limits)
-      ->check(CLI::Range(0u, 1'000'000u));
   add("--max-backlog", flags.max_backlog_seconds,
       "Longest expected wait: a request that would wait longer is refused; 0: no limit", limits)
       ->transform(Duration());
@@ -241,6 +274,31 @@ std::variant<Flags, int> ParseFlags(int argc, char** argv) {
       ->transform(Duration());
   add("--drain-grace", flags.drain_grace_seconds, "Time for running chains after SIGTERM", limits)
       ->transform(Duration());
+
+  const char* callers = "Limits of a caller of whom --token-file does not say otherwise";
+  add("--max-priority", flags.max_priority, "Highest priority of a request", callers)
+      ->check(CLI::Range(-kMaxPriority, kMaxPriority));
+  add("--max-call", flags.max_call_seconds,
+      "Longest call; one without a deadline ends then; 0: no limit", callers)
+      ->transform(Duration());
+  add("--max-waiting-per-tenant", flags.max_waiting_per_tenant,
+      "Requests of one tenant that may wait; 0: no limit of its own", callers)
+      ->check(CLI::Range(0u, 1'000'000u));
+  add("--max-bytes-per-tenant", flags.max_bytes_per_tenant,
+      "What those may have brought; 0: no limit of its own", callers)
+      ->transform(Bytes());
+  add("--max-active-per-tenant", flags.max_active_per_tenant,
+      "Chains of one tenant that may run; its others wait; 0: no limit of its own", callers)
+      ->check(CLI::Range(0u, 1'000'000u));
+  add("--max-rate-per-tenant", flags.max_rate_per_tenant,
+      "Denoiser rows a second that one tenant may ask for; 0: no limit", callers)
+      ->check(CLI::Range(0.0, 1e9));
+  add("--max-admin-operations", flags.max_admin_operations,
+      "Operations of ModelAdmin that may wait", limits)
+      ->check(CLI::Range(1, 1000));
+  add("--max-regions", flags.max_regions,
+      "Regions of shared memory that may be registered, half of them by one tenant", limits)
+      ->check(CLI::Range(1u, 100'000u));
 
   const char* connections = "Connections of callers";
   ConnectionOptions& connection = flags.connections;
@@ -297,6 +355,9 @@ std::variant<Flags, int> ParseFlags(int argc, char** argv) {
       ->group(other);
   app.add_flag("--probe", flags.probe, "Ask the server at --listen for its health, and exit 0 or 1")
       ->group(other);
+  app.add_flag("--hash-token", flags.hash_token,
+               "Print the sha256 for --token-file of the token on standard input, and exit")
+      ->group(other);
 
   try {
     app.parse(argc, argv);
@@ -306,9 +367,8 @@ std::variant<Flags, int> ParseFlags(int argc, char** argv) {
     std::cerr << "denoised: " << error.what() << " (denoised --help lists the flags)\n";
     return EX_USAGE;
   }
-  if (!flags.probe && flags.examine.empty() && flags.models.empty() &&
-      flags.model_repository.empty()) {
-    std::cerr << "denoised: no model: give --model FOLDER or --model-repository FOLDER\n";
+  if (const std::string wrong = Contradiction(flags, app); !wrong.empty()) {
+    std::cerr << "denoised: " << wrong << "\n";
     return EX_USAGE;
   }
   return flags;

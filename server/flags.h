@@ -2,6 +2,7 @@
 #ifndef DENOISE_SERVER_FLAGS_H_
 #define DENOISE_SERVER_FLAGS_H_
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <variant>
@@ -14,6 +15,13 @@
 #include "server/rpc/connection_options.h"
 
 namespace denoise {
+
+// Whose part of the server a call without credentials uses.
+enum class TenantBy {
+  kNone,      // all callers are one tenant
+  kAddress,   // each address is one
+  kMetadata,  // denoise-tenant says it: for a network in which callers are trusted
+};
 
 // Every flag is also DENOISED_… in the environment and a key of --config; the command line wins
 // over the environment, the environment over the file.
@@ -32,6 +40,7 @@ struct Flags {
   // Who may call. Tokens are sent over TLS only.
   CertificateFiles tls;
   std::string token_file;  // empty: everybody
+  TenantBy tenant_by = TenantBy::kNone;
 
   // Devices and how the denoiser is called.
   std::string devices = "cpu";        // see devices.h
@@ -52,11 +61,10 @@ struct Flags {
   std::string tune_cache;               // file; empty: none
 
   // Limits.
-  uint32_t max_waiting = 256;           // requests
-  uint32_t max_waiting_per_tenant = 0;  // 0: only max_waiting
-  double max_backlog_seconds = 10;      // 0: no bound
-  uint32_t max_active = 1024;           // chains, of all replicas
-  uint32_t max_samples = 64;            // chains of a request
+  uint32_t max_waiting = 256;       // requests
+  double max_backlog_seconds = 10;  // 0: no bound
+  uint32_t max_active = 1024;       // chains, of all replicas
+  uint32_t max_samples = 64;        // chains of a request
   uint64_t max_message_bytes = 64u << 20;
   uint64_t max_state_bytes = 256u << 10;  // of a request, waiting for its reader
   uint64_t max_receive_bytes = 0;         // of all calls together; 0: max_message_bytes
@@ -66,6 +74,17 @@ struct Flags {
   double drain_grace_seconds = 30;
   ConnectionOptions connections;
 
+  // Limits of a caller, or of a tenant, of whom the token file does not say otherwise. 0: no bound
+  // but the server's.
+  int max_priority = 0;
+  double max_call_seconds = 0;
+  uint32_t max_waiting_per_tenant = 128;
+  uint64_t max_bytes_per_tenant = 256u << 20;  // that waiting requests have brought
+  uint32_t max_active_per_tenant = 512;        // chains
+  double max_rate_per_tenant = 0;              // denoiser rows a second
+  int max_admin_operations = 16;
+  uint32_t max_regions = 256;  // of shared memory
+
   std::string log_level = "info";
   LogFormat log_format = LogFormat::kText;
 
@@ -73,7 +92,18 @@ struct Flags {
   bool probe = false;
   // Folder of a model to examine; report, and exit. Empty: serve.
   std::string examine;
+  // Print the sha256 of the token on standard input, and exit.
+  bool hash_token = false;
+
+  // Whether callers are told apart; otherwise all are one tenant.
+  bool has_tenants() const { return !token_file.empty() || tenant_by != TenantBy::kNone; }
 };
+
+// Whether only this machine reaches HOST:PORT.
+bool IsLoopback(const std::string& address);
+
+// Of more than a year it is as much as never.
+std::chrono::nanoseconds Nanoseconds(double seconds);
 
 // The flags, or the exit status with which the program is to end at once (after --help, --version,
 // or a message on stderr about what was wrong and what would be right).

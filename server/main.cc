@@ -9,6 +9,7 @@
 
 #include "server/examine.h"
 #include "server/flags.h"
+#include "server/hash_token.h"
 #include "server/log/log.h"
 #include "server/model/runtime/torch_runtime.h"
 #include "server/probe.h"
@@ -54,6 +55,7 @@ int main(int argc, char** argv) {
   const auto parsed = denoise::ParseFlags(argc, argv);
   if (const int* status = std::get_if<int>(&parsed)) return *status;
   const auto& flags = std::get<denoise::Flags>(parsed);
+  if (flags.hash_token) return denoise::HashToken();
   if (flags.probe) return denoise::Probe(flags.listen, flags.tls);
 
   signal(SIGPIPE, SIG_IGN);

@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "server/access.h"
 #include "server/descriptors.h"
 #include "server/devices.h"
 #include "server/engine/chain_exchange.h"
@@ -27,7 +28,6 @@
 #include "server/model/served_model.h"
 #include "server/model_manager.h"
 #include "server/replicas.h"
-#include "server/rpc/access/token_file.h"
 #include "server/rpc/catalog.h"
 #include "server/rpc/diffusion_service.h"
 #include "server/rpc/grpc_server.h"
@@ -44,11 +44,6 @@ constexpr uint32_t kAdminConnections = 32;
 // The error of what a flag asked for.
 absl::Status OfFlag(const char* flag, const absl::Status& status) {
   return absl::Status(status.code(), absl::StrCat(flag, ": ", status.message()));
-}
-
-// Of more than a year it is as much as never.
-std::chrono::nanoseconds Nanoseconds(double seconds) {
-  return std::chrono::nanoseconds(static_cast<int64_t>(std::min(seconds, 365.0 * 24 * 3600) * 1e9));
 }
 
 absl::StatusOr<std::vector<ModelFolder>> Folders(const Flags& flags) {
@@ -71,6 +66,7 @@ struct Server::Parts {
   ~Parts() {
     metrics.SetRequestsWaiting(nullptr);
     metrics.SetMemory(nullptr);
+    metrics.SetCallers(nullptr);
   }
 
   absl::Status CheckDescriptors();
@@ -81,6 +77,7 @@ struct Server::Parts {
   absl::Status StartManager();
   absl::Status OpenPorts();
   absl::Status OpenAdminPort();
+  CallerGauges ReadCallers() const;
   void StartWatchdog();
   void WatchMemory();
   // What health says of the server and of each model.
@@ -94,7 +91,7 @@ struct Server::Parts {
   std::vector<LoadedModel> models;
   SystemClock clock;
   Metrics metrics;
-  std::unique_ptr<TokenFile> tokens;
+  std::unique_ptr<Access> access;
   std::unique_ptr<MemoryBudget> memory;
   std::unique_ptr<Reception> reception;
   std::unique_ptr<Reception> admin_reception;
@@ -117,7 +114,9 @@ struct Server::Parts {
 
 absl::Status Server::Parts::CheckDescriptors() {
   const uint64_t descriptors = RaiseDescriptorLimit();
-  const auto connections = ConnectionsWithin(descriptors, flags.connections.max_connections);
+  const uint64_t regions = flags.shared_memory ? flags.max_regions : 0;  // each is an open file
+  const auto connections = ConnectionsWithin(descriptors - std::min(descriptors, regions),
+                                             flags.connections.max_connections);
   if (!connections.ok()) return connections.status();
   max_connections = *connections;
   if (max_connections < flags.connections.max_connections) {
@@ -132,10 +131,9 @@ absl::Status Server::Parts::CheckDescriptors() {
 // Before the models are loaded, which takes longer.
 absl::Status Server::Parts::CheckCredentials() {
   if (absl::Status status = CheckCertificateFiles(flags.tls); !status.ok()) return status;
-  if (flags.token_file.empty()) return absl::OkStatus();
-  auto opened = TokenFile::Open(flags.token_file, &clock);
-  if (!opened.ok()) return OfFlag("--token-file", opened.status());
-  tokens = *std::move(opened);
+  auto opened = Access::Open(flags, &clock);
+  if (!opened.ok()) return opened.status();
+  access = *std::move(opened);
   return absl::OkStatus();
 }
 
@@ -185,7 +183,6 @@ absl::Status Server::Parts::StartEngines() {
   });
   queue = std::make_unique<WaitingQueue>(
       WaitingQueue::Options{.max_waiting = flags.max_waiting,
-                            .max_waiting_per_tenant = flags.max_waiting_per_tenant,
                             .max_bytes = max_bytes,
                             .max_backlog = Nanoseconds(flags.max_backlog_seconds),
                             .engines = replicas,
@@ -237,7 +234,7 @@ absl::Status Server::Parts::OpenPorts() {
   writers = std::make_unique<WriterPool>(writer_options);
 
   Reception::Options reception_options;
-  reception_options.tokens = tokens.get();
+  reception_options.authenticator = &access->authenticator();
   reception_options.max_message_bytes = flags.max_message_bytes;
   reception_options.max_receive_bytes = std::max(flags.max_receive_bytes, flags.max_message_bytes);
   reception_options.memory = memory.get();
@@ -271,11 +268,12 @@ absl::Status Server::Parts::OpenPorts() {
     const size_t room = std::min<size_t>(largest_batch * engines.size(), flags.max_active);
     return chains < room ? 0 : rows;
   };
-  inference = std::make_unique<InferenceService>(backend, flags.shared_memory);
+  inference =
+      std::make_unique<InferenceService>(backend, flags.shared_memory ? flags.max_regions : 0);
   service = std::make_unique<DiffusionService>(std::move(backend));
 
   if (!flags.metrics_listen.empty()) {
-    auto port = metrics.Listen(flags.metrics_listen);
+    auto port = metrics.Listen(flags.metrics_listen, access->scrapes());
     if (!port.ok()) return OfFlag("--metrics-listen", port.status());
     metrics_port = *port;
   }
@@ -284,7 +282,7 @@ absl::Status Server::Parts::OpenPorts() {
   options.max_message_bytes = flags.max_message_bytes;
   options.reception = reception.get();
   options.tls = flags.tls;
-  options.tokens = tokens.get();
+  options.authenticator = access->required();
   options.connections = flags.connections;
   options.connections.max_connections = max_connections;
   options.on_refused = [this](const absl::Status& status) {
@@ -297,8 +295,17 @@ absl::Status Server::Parts::OpenPorts() {
   if (!flags.admin_listen.empty()) {
     if (absl::Status status = OpenAdminPort(); !status.ok()) return status;
   }
+  metrics.SetCallers([this] { return ReadCallers(); });
+  WarnOfOpenPort(flags);
   SayServing(true);
   return absl::OkStatus();
+}
+
+CallerGauges Server::Parts::ReadCallers() const {
+  return {.tenants = access->TenantsOf(*queue),
+          .token_file_stale = access->stale(),
+          .admin_operations = admin == nullptr ? 0.0 : admin->operations(),
+          .shared_memory_regions = static_cast<double>(inference->regions())};
 }
 
 void Server::Parts::SayServing(bool serving) {
@@ -330,16 +337,25 @@ void Server::Parts::StartWatchdog() {
 // After the port for callers, of whose health its operations tell.
 absl::Status Server::Parts::OpenAdminPort() {
   Reception::Options reception_options;
+  reception_options.authenticator = &access->authenticator();
+  reception_options.scope = Scope::kAdmin;
   reception_options.memory = memory.get();
   reception_options.metrics = &metrics;
   reception_options.clock = &clock;
   admin_reception = std::make_unique<Reception>(reception_options);
-  admin = std::make_unique<ModelAdminService>(manager.get(), admin_reception.get());
+  admin = std::make_unique<ModelAdminService>(
+      ModelAdminService::Options{.models = manager.get(),
+                                 .reception = admin_reception.get(),
+                                 .clock = &clock,
+                                 .max_operations = flags.max_admin_operations});
   GrpcServer::Options options;
   options.address = flags.admin_listen;
   options.connections = flags.connections;
   options.connections.max_connections = kAdminConnections;
   options.reception = admin_reception.get();
+  // Without credentials it is of this machine alone, and speaks plain HTTP/2.
+  options.authenticator = access->required();
+  if (options.authenticator != nullptr) options.tls = flags.tls;
   auto started = GrpcServer::Start(options, {admin.get()});
   if (!started.ok()) return OfFlag("--admin-listen", started.status());
   admin_grpc = *std::move(started);

@@ -116,12 +116,11 @@ Fleet::Fleet(const FleetOptions& options, const BatchCurve& curve)
   const Policy policy(options.policy);
   servers_.resize(options.servers);
   for (Server& server : servers_) {
-    server.queue = std::make_unique<WaitingQueue>(
-        WaitingQueue::Options{.max_waiting = options.max_waiting,
-                              .max_waiting_per_tenant = options.max_waiting_per_tenant,
-                              .max_backlog = options.max_backlog,
-                              .engines = options.replicas,
-                              .policy = policy});
+    server.queue =
+        std::make_unique<WaitingQueue>(WaitingQueue::Options{.max_waiting = options.max_waiting,
+                                                             .max_backlog = options.max_backlog,
+                                                             .engines = options.replicas,
+                                                             .policy = policy});
     server.exchange = std::make_unique<ChainExchange>(options.replicas);
     server.replicas.reserve(options.replicas);
     server.idle.assign(options.replicas, true);
@@ -147,6 +146,7 @@ std::shared_ptr<Arrival> Fleet::NextArrival() {
   arrival->table = tables_[kind];
   arrival->greedy = Uniform(&choices_) < options_.greedy_share;
   arrival->arrival = now_;
+  arrival->limits.max_waiting = options_.max_waiting_per_tenant;
   arrival->model = model_;
   return arrival;
 }

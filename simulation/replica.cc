@@ -31,6 +31,7 @@ void Replica::Admit(SteadyTime now) {
     Chain& chain = chains_.emplace_back();
     chain.request = std::move(range.request);
     chain.standing = range.standing;
+    chain.active = range.active.TakeOne();
     chain.denoiser_rows = range.rows_per_chain;
     chain.denoiser_rows_left = range.rows_per_chain;
   }

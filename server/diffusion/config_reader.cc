@@ -13,8 +13,7 @@ const nlohmann::json* ConfigReader::Find(const char* key) {
 
 void ConfigReader::Fail(const char* key, absl::string_view value, absl::string_view problem) {
   if (!status_.ok()) return;
-  status_ = absl::InvalidArgumentError(
-      absl::StrCat("scheduler_config.json: ", key, ": ", value, " ", problem));
+  status_ = absl::InvalidArgumentError(absl::StrCat(where_(key), key, ": ", value, " ", problem));
 }
 
 std::string ConfigReader::Show(const nlohmann::json& value) {

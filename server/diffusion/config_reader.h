@@ -1,8 +1,9 @@
-// Reads a flat JSON object key by key, with errors that name key and value. Private to this folder.
+// Reads a flat JSON object key by key, with errors that name key and value.
 #ifndef DENOISE_SERVER_DIFFUSION_CONFIG_READER_H_
 #define DENOISE_SERVER_DIFFUSION_CONFIG_READER_H_
 
 #include <cstdint>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
@@ -23,8 +24,10 @@ inline constexpr int64_t kMaxTrainTimesteps = 100'000;
 // at status() once. A key that is absent is nullopt too, and no error.
 class ConfigReader {
  public:
-  // `object` must be a JSON object and outlive the reader.
-  explicit ConfigReader(const nlohmann::json& object) : object_(object) {}
+  // `object` must be a JSON object and outlive the reader. Errors about a key begin with
+  // `where(key)`.
+  ConfigReader(const nlohmann::json& object, std::function<std::string(const char* key)> where)
+      : object_(object), where_(std::move(where)) {}
 
   std::optional<std::string> Text(const char* key);
   std::optional<bool> Flag(const char* key);
@@ -59,6 +62,7 @@ class ConfigReader {
   void FailType(const char* key, const nlohmann::json& value, absl::string_view wanted);
 
   const nlohmann::json& object_;
+  const std::function<std::string(const char* key)> where_;
   std::set<std::string> read_;
   absl::Status status_;
 };

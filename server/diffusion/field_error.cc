@@ -5,13 +5,23 @@
 
 namespace denoise {
 namespace {
+
 constexpr char kFieldPayload[] = "denoise.v1/field";
+
+absl::Status Of(absl::StatusCode code, absl::string_view field, absl::string_view message) {
+  absl::Status status(code, absl::StrCat(field, ": ", message));
+  status.SetPayload(kFieldPayload, absl::Cord(field));
+  return status;
+}
+
 }  // namespace
 
 absl::Status FieldError(absl::string_view field, absl::string_view message) {
-  absl::Status status = absl::InvalidArgumentError(absl::StrCat(field, ": ", message));
-  status.SetPayload(kFieldPayload, absl::Cord(field));
-  return status;
+  return Of(absl::StatusCode::kInvalidArgument, field, message);
+}
+
+absl::Status FieldDenied(absl::string_view field, absl::string_view message) {
+  return Of(absl::StatusCode::kPermissionDenied, field, message);
 }
 
 std::optional<std::string> FieldOf(const absl::Status& status) {

@@ -1,5 +1,4 @@
-// INVALID_ARGUMENT that names the field it is about, so that the answer to a caller can carry it as
-// data.
+// Errors that name the field they are about, so that the answer to a caller can carry it as data.
 #ifndef DENOISE_SERVER_DIFFUSION_FIELD_ERROR_H_
 #define DENOISE_SERVER_DIFFUSION_FIELD_ERROR_H_
 
@@ -15,7 +14,10 @@ namespace denoise {
 // right.
 absl::Status FieldError(absl::string_view field, absl::string_view message);
 
-// The field of a status made by FieldError, else nullopt.
+// PERMISSION_DENIED of the same form: another caller might.
+absl::Status FieldDenied(absl::string_view field, absl::string_view message);
+
+// The field of a status made by those, else nullopt.
 std::optional<std::string> FieldOf(const absl::Status& status);
 
 }  // namespace denoise

@@ -214,7 +214,7 @@ absl::StatusOr<SchedulerConfig> ParseSchedulerConfig(absl::string_view json) {
         "scheduler_config.json: not a JSON object; write it with diffusers' save_pretrained, or as "
         "{\"_class_name\": \"DDPMScheduler\", …}");
   }
-  ConfigReader reader(object);
+  ConfigReader reader(object, [](const char*) { return "scheduler_config.json: "; });
   const SamplerSpec* spec = ReadClass(&reader);
   if (spec == nullptr) return reader.status();
 

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "server/engine/policy.h"
@@ -31,12 +32,13 @@ class Backlog {
   // Sets its work to all of its rows.
   void Add(const Request& request, const Standing& standing, uint64_t rows_per_chain);
 
-  // What goes before a request of that rank now.
+  // What goes before a request of that tenant and rank now. Of another tenant with a limit of
+  // active chains, only as many chains as may be active count.
   struct Ahead {
     double seconds = 0;   // of all replicas, at the speed measured when its model was loaded
     uint64_t chains = 0;  // that have not ended, about
   };
-  Ahead Before(const Rank& rank, const Policy& policy, SteadyTime now);
+  Ahead Before(const std::string& tenant, const Rank& rank, const Policy& policy, SteadyTime now);
 
  private:
   struct Entry {
@@ -46,6 +48,8 @@ class Backlog {
     uint64_t share_per_chain;  // by which a chain's share exceeds the one's before it
     uint64_t rows_per_chain;
     double seconds_per_row;
+    std::string tenant;
+    uint64_t max_active;  // chains of its tenant; 0: no bound
   };
   static uint64_t ChainsBefore(const Entry& entry, uint64_t chains_left, const Rank& rank,
                                const Policy& policy, SteadyTime now);

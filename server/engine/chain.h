@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "server/engine/active_chains.h"
 #include "server/engine/executor.h"
 #include "server/engine/policy.h"
 #include "server/engine/request.h"
@@ -26,6 +27,7 @@ struct Chain {
   uint64_t denoiser_rows_left = 0;  // from `row` on
   size_t bytes = 0;                 // of memory, about
   Standing standing;
+  ActiveChains active;  // this one, for its tenant
   bool failed = false;  // its request has ended by it
 
   const Row& next_row() const { return request->table->rows[row]; }

@@ -87,7 +87,7 @@ class Engine {
   void Park();
   void Unpark();
   void Admit();
-  void StartChains(const ChainRange& range);
+  void StartChains(ChainRange& range);  // takes its chains out of range.active
   void PublishStarts(absl::Span<Chain> chains);
   bool Place(Chain& chain, const absl::StatusOr<SlotId>& slot);  // false: its request has failed
   std::vector<ChainExchange::Parcel> Pack();

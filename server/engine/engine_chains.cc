@@ -40,17 +40,17 @@ void Engine::Admit() {
     load.bytes += chain.bytes;
   }
   for (const Chain& chain : parked_) load.bytes += chain.bytes;
-  for (const ChainRange& range : queue_->Pull(options_.index, load, clock_->Now())) {
+  for (ChainRange& range : queue_->Pull(options_.index, load, clock_->Now())) {
     StartChains(range);
   }
 }
 
-void Engine::StartChains(const ChainRange& range) {
+void Engine::StartChains(ChainRange& range) {
   const Request& request = *range.request;
   EventStream& stream = *request.stream;
   if (stream.ended()) return;
   if (request.deadline.has_value() && clock_->Now() >= *request.deadline) {
-    stream.Fail(absl::DeadlineExceededError("the deadline passed while the request was waiting"));
+    stream.Fail(request.DeadlinePassed("while the request was waiting"));
     return;
   }
   const int model = ModelOf(request);
@@ -69,6 +69,7 @@ void Engine::StartChains(const ChainRange& range) {
     if (request.evaluation == nullptr) {
       chain.standing.share += range.rows_per_chain * (i - range.first);
     }
+    chain.active = range.active.TakeOne();
     chain.bytes = range.bytes_per_chain;
     chain.denoiser_rows = range.rows_per_chain;
     chain.denoiser_rows_left = range.rows_per_chain;
@@ -166,7 +167,7 @@ bool Engine::HasEnded(const Chain& chain, SteadyTime now) {
   EventStream& stream = *chain.request->stream;
   if (chain.at_end() || stream.ended()) return true;
   if (!chain.request->deadline.has_value() || now < *chain.request->deadline) return false;
-  stream.Fail(absl::DeadlineExceededError("the deadline passed while the chains ran"));
+  stream.Fail(chain.request->DeadlinePassed("while the chains ran"));
   return true;
 }
 

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+
 namespace denoise {
 
 bool StateSelection::Wants(uint32_t step, uint32_t total) const {
@@ -58,6 +61,15 @@ uint64_t Request::rows_per_chain() const {
   uint64_t rows = 0;
   for (const Row& row : table->rows) rows += DenoiserRows(row);
   return rows;
+}
+
+absl::Status Request::DeadlinePassed(const char* when) const {
+  if (!deadline_is_limit) {
+    return absl::DeadlineExceededError(absl::StrCat("the deadline passed ", when));
+  }
+  return absl::DeadlineExceededError(absl::StrCat(
+      "the ", absl::FormatDuration(absl::FromChrono(*deadline - arrival)),
+      " that a call of this caller may take passed ", when, ": ask for fewer steps or samples"));
 }
 
 }  // namespace denoise

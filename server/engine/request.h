@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "server/diffusion/table.h"
 #include "server/engine/backlog.h"
 #include "server/engine/clock.h"
@@ -17,6 +18,7 @@
 #include "server/engine/event_stream.h"
 #include "server/engine/memory_budget.h"
 #include "server/engine/model_info.h"
+#include "server/engine/tenant_limits.h"
 
 namespace denoise {
 
@@ -63,9 +65,11 @@ struct Request {
   StateSelection states;
   bool decode = false;  // the result, through the model's decoder
   int priority = 0;     // -kMaxPriority..kMaxPriority, higher goes first
-  std::string tenant;   // empty: none was named; those share one
+  std::string tenant;   // empty: no one in particular; those share one
+  TenantLimits limits;
   SteadyTime arrival;
   std::optional<SteadyTime> deadline;
+  bool deadline_is_limit = false;  // the longest that its caller may take, and not the caller's own
   std::shared_ptr<EventStream> stream;
   std::shared_ptr<Work> work = std::make_shared<Work>();
   // Of the server's memory, for as long as anybody holds the request: data_bytes() and what its
@@ -97,6 +101,8 @@ struct Request {
   size_t bytes_per_chain() const;
   // Denoiser calls that one of its chains takes part in, one for each row that denoises.
   uint64_t denoiser_calls_per_chain() const;
+  // DEADLINE_EXCEEDED, that it passed "while …".
+  absl::Status DeadlinePassed(const char* when) const;
 };
 
 }  // namespace denoise

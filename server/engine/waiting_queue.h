@@ -7,15 +7,18 @@
 #include <functional>
 #include <list>
 #include <memory>
+#include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "server/engine/active_chains.h"
 #include "server/engine/backlog.h"
 #include "server/engine/mutex.h"
 #include "server/engine/policy.h"
 #include "server/engine/request.h"
-#include "server/engine/tenant_shares.h"
+#include "server/engine/tenants.h"
 
 namespace denoise {
 
@@ -23,23 +26,21 @@ namespace denoise {
 struct ChainRange {
   std::shared_ptr<const Request> request;
   uint32_t first = 0;
-  uint32_t count = 0;
+  uint32_t count = 0;           // 0: its deadline has passed
   uint64_t rows_per_chain = 0;  // of the request
   size_t bytes_per_chain = 0;   // 0 without max_bytes
   Standing standing;            // of the first of them
+  ActiveChains active;          // all of them, for their tenant
 };
-
-// Payload of the status that refuses a request because its tenant has enough waiting.
-inline constexpr char kTenantFullPayload[] = "denoise.v1/tenant_full";
 
 // Thread-safe. Requests leave in the order of the policy, as there is room for their chains: in
 // number, and in memory. Which chain is next does not depend on its size, so that large ones are
-// not starved by small ones.
+// not starved by small ones. What waits for room among its tenant's active chains is passed.
 class WaitingQueue {
  public:
   struct Options {
-    size_t max_waiting = 256;           // requests
-    size_t max_waiting_per_tenant = 0;  // 0: no bound of its own
+    size_t max_waiting = 256;   // requests
+    size_t max_tenants = 1024;  // that are remembered when they have nothing here
     // Memory for active chains, of all engines together; 0: no bound. What models and batches need
     // comes besides, and what requests bring is in their MemoryBudget.
     uint64_t max_bytes = 0;
@@ -57,9 +58,8 @@ class WaitingQueue {
   };
 
   // Never blocks. Takes the request only when it answers OK. RESOURCE_EXHAUSTED when full, or where
-  // what goes before it takes longer than max_backlog, with
-  // kTenantFullPayload where only its tenant's part is; INVALID_ARGUMENT where it could never run
-  // within max_bytes; UNAVAILABLE after Close().
+  // what goes before it takes longer than max_backlog; as of Tenants::Check where its tenant has
+  // enough; INVALID_ARGUMENT where it could never run within max_bytes; UNAVAILABLE after Close().
   absl::StatusOr<Place> TryPush(std::shared_ptr<const Request> request);
 
   // What an engine says of itself when it pulls.
@@ -94,6 +94,10 @@ class WaitingQueue {
   // Called, under no lock, when there may be something to pull.
   void OnWork(int engine, std::function<void()> wake);
 
+  // Calls visit(name, tenant) for each tenant that is known, under the queue's lock.
+  void ForEachTenant(
+      absl::FunctionRef<void(const std::string& name, const Tenant& tenant)> visit) const;
+
   size_t requests_waiting() const;
   uint64_t rows_waiting() const;
 
@@ -102,9 +106,11 @@ class WaitingQueue {
     std::shared_ptr<const Request> request;
     // Counted once, and not under the lock.
     uint64_t rows_per_chain = 0;
+    size_t data_bytes = 0;
     size_t bytes_per_chain = 0;
     uint32_t next = 0;  // first chain not handed out yet
     Standing standing;
+    Tenant* tenant = nullptr;  // which stays while this waits
     uint32_t left() const { return request->num_samples - next; }
   };
   struct Turn {
@@ -119,6 +125,10 @@ class WaitingQueue {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status CheckMemory(const Entry& entry) const;  // whether it could ever run
   absl::Status CheckRoom(const Entry& entry) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Gathers the turns of those that wait; the chains that their tenants' limits let be active. What
+  // has waited for as long as its call may take goes to `late`, with no chains.
+  size_t GatherTurns(SteadyTime now, std::vector<ChainRange>* late)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Where a batch has room for it beside all that goes before, there is nothing to wait for.
   absl::Status CheckBacklog(const Request& request, const Rank& rank)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -138,7 +148,7 @@ class WaitingQueue {
   std::vector<Load> loads_ ABSL_GUARDED_BY(mutex_);  // as each engine said last
   uint64_t next_sequence_ ABSL_GUARDED_BY(mutex_) = 0;
   Backlog backlog_ ABSL_GUARDED_BY(mutex_);
-  TenantShares shares_ ABSL_GUARDED_BY(mutex_);
+  Tenants tenants_ ABSL_GUARDED_BY(mutex_);
   std::vector<Turn> turns_ ABSL_GUARDED_BY(mutex_);  // a heap, while chains are pulled
 };
 

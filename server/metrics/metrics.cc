@@ -72,6 +72,36 @@ MetricFamily MemoryFamily(const MemoryGauges& memory) {
   return family;
 }
 
+MetricFamily TenantFamily(std::string name, std::string help, const CallerGauges& callers,
+                          double CallerGauges::Tenant::*value) {
+  MetricFamily family{std::move(name), std::move(help), prometheus::MetricType::Gauge, {}};
+  for (const CallerGauges::Tenant& tenant : callers.tenants) {
+    ClientMetric metric;
+    metric.label = {{"tenant", tenant.name}};
+    metric.gauge.value = tenant.*value;
+    family.metric.push_back(std::move(metric));
+  }
+  return family;
+}
+
+std::vector<MetricFamily> CallerFamilies(const CallerGauges& callers) {
+  using Tenant = CallerGauges::Tenant;
+  return {TenantFamily("denoise_tenant_requests_waiting", "Requests of a tenant that wait.",
+                       callers, &Tenant::requests_waiting),
+          TenantFamily("denoise_tenant_waiting_bytes",
+                       "What the requests of a tenant that wait have brought.", callers,
+                       &Tenant::waiting_bytes),
+          TenantFamily("denoise_tenant_chains_active", "Chains of a tenant that engines have.",
+                       callers, &Tenant::chains_active),
+          GaugeFamily("denoise_token_file_stale",
+                      "Whether the token file was refused as it is now, and an older one counts.",
+                      callers.token_file_stale ? 1 : 0),
+          GaugeFamily("denoise_admin_operations", "Operations of ModelAdmin that have not ended.",
+                      callers.admin_operations),
+          GaugeFamily("denoise_shared_memory_regions", "Regions that callers have registered.",
+                      callers.shared_memory_regions)};
+}
+
 // All that a scrape answers: the registry, and what is computed for it.
 //
 // std::mutex and not absl::Mutex: ThreadSanitizer does not see through distributions' Abseil.
@@ -103,8 +133,17 @@ class Everything {
     memory_ = std::move(read);
   }
 
+  void SetCallers(std::function<CallerGauges()> read) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    callers_ = std::move(read);
+  }
+
   std::vector<MetricFamily> Collect() const {
     std::vector<MetricFamily> families = registry_.Collect();
+    const auto add = [&families](std::vector<MetricFamily> more) {
+      families.insert(families.end(), std::make_move_iterator(more.begin()),
+                      std::make_move_iterator(more.end()));
+    };
     {
       std::lock_guard<std::mutex> lock(mutex_);
       double active = 0;
@@ -124,10 +163,9 @@ class Everything {
       families.push_back(GaugeFamily("denoise_memory_budget_limit_bytes",
                                      "What all kinds of memory_budget_bytes may hold together.",
                                      memory.limit));
+      add(CallerFamilies(callers_ ? callers_() : CallerGauges()));
     }
-    std::vector<MetricFamily> process = process_.Collect();
-    families.insert(families.end(), std::make_move_iterator(process.begin()),
-                    std::make_move_iterator(process.end()));
+    add(process_.Collect());
     return families;
   }
 
@@ -166,6 +204,7 @@ class Everything {
   // Also called under mutex_, so that they can be unset.
   std::function<double()> requests_waiting_;
   std::function<MemoryGauges()> memory_;
+  std::function<CallerGauges()> callers_;
   std::map<std::string, std::shared_ptr<const ConnectionCounts>> ports_;
 };
 
@@ -309,10 +348,17 @@ void Metrics::SetMemory(std::function<MemoryGauges()> read) {
   impl_->everything->SetMemory(std::move(read));
 }
 
-absl::StatusOr<int> Metrics::Listen(absl::string_view address) {
-  auto server = ScrapeServer::Start(std::string(address), [everything = impl_->everything] {
-    return prometheus::TextSerializer().Serialize(everything->Collect());
-  });
+void Metrics::SetCallers(std::function<CallerGauges()> read) {
+  impl_->everything->SetCallers(std::move(read));
+}
+
+absl::StatusOr<int> Metrics::Listen(absl::string_view address, Authorize authorize) {
+  auto server = ScrapeServer::Start(
+      std::string(address),
+      [everything = impl_->everything] {
+        return prometheus::TextSerializer().Serialize(everything->Collect());
+      },
+      std::move(authorize));
   if (!server.ok()) return server.status();
   impl_->server = *std::move(server);
   AddPort("metrics", impl_->server->connections());

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -49,6 +50,20 @@ struct MemoryGauges {
   double limit = 0;
 };
 
+// Of callers, and of what they have.
+struct CallerGauges {
+  struct Tenant {
+    std::string name;
+    double requests_waiting = 0;
+    double waiting_bytes = 0;
+    double chains_active = 0;
+  };
+  std::vector<Tenant> tenants;  // a bounded set, each once
+  bool token_file_stale = false;
+  double admin_operations = 0;
+  double shared_memory_regions = 0;
+};
+
 // Thread-safe. Lives as long as the server.
 class Metrics {
  public:
@@ -78,10 +93,14 @@ class Metrics {
   void AddPort(const std::string& port, std::shared_ptr<const ConnectionCounts> counts);
   // memory_budget_bytes{kind} and memory_budget_limit_bytes, likewise.
   void SetMemory(std::function<MemoryGauges()> read);
+  // tenant_…{tenant}, token_file_stale, admin_operations and shared_memory_regions, likewise.
+  void SetCallers(std::function<CallerGauges()> read);
 
-  // Serves GET /metrics on HOST:PORT (port 0: any) until destroyed. Once; returns the port. The
-  // errors are those of Listener::Open().
-  absl::StatusOr<int> Listen(absl::string_view address);
+  // Whether whoever shows that token may scrape.
+  using Authorize = std::function<bool(absl::string_view token)>;
+  // Serves GET /metrics on HOST:PORT (port 0: any) until destroyed, to all where `authorize` is
+  // null. Once; returns the port. The errors are those of Listener::Open().
+  absl::StatusOr<int> Listen(absl::string_view address, Authorize authorize = nullptr);
 
   // The text exposition format, for tests.
   std::string Text() const;

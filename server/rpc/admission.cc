@@ -1,5 +1,6 @@
 #include "server/rpc/admission.h"
 
+#include <optional>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -7,6 +8,7 @@
 #include "absl/time/time.h"
 #include "server/diffusion/field_error.h"
 #include "server/engine/event_stream.h"
+#include "server/engine/tenants.h"
 #include "server/engine/wait_estimate.h"
 #include "server/rpc/status.h"
 
@@ -29,9 +31,12 @@ absl::Status CheckDeadline(const Backend& backend, const Request& request) {
   const absl::Duration least = LeastTimeFor(model, work);
   if (least * kTrusted <= left) return absl::OkStatus();
   return absl::ResourceExhaustedError(absl::StrCat(
-      "the deadline is in ", absl::FormatDuration(absl::Trunc(left, absl::Milliseconds(1))),
-      ", and the end is at least ", absl::FormatDuration(absl::Ceil(least, absl::Milliseconds(1))),
-      " away: allow more time, ask for fewer steps or samples, or retry later"));
+      request.deadline_is_limit ? "the longest call of this caller ends in "
+                                : "the deadline is in ",
+      absl::FormatDuration(absl::Trunc(left, absl::Milliseconds(1))), ", and the end is at least ",
+      absl::FormatDuration(absl::Ceil(least, absl::Milliseconds(1))),
+      " away: ", request.deadline_is_limit ? "" : "allow more time, ",
+      "ask for fewer steps or samples, or retry later"));
 }
 
 // Of all that the request will need until its Result is read, so that what is admitted can end.
@@ -94,9 +99,12 @@ absl::StatusOr<WaitingQueue::Place> Admit(const Backend& backend,
 
   absl::StatusOr<WaitingQueue::Place> place = backend.queue->TryPush(request);
   if (place.ok() || !absl::IsResourceExhausted(place.status())) return place;
-  const bool of_tenant = place.status().GetPayload(kTenantFullPayload).has_value();
-  return WithDelay(WithReason(place.status(), of_tenant ? kTenantQueueFull : kQueueFull), backend,
-                   model);
+  const std::optional<absl::Duration> quota = QuotaDelayOf(place.status());
+  absl::Status full = WithReason(place.status(), quota.has_value() ? kQuotaExceeded : kQueueFull);
+  if (quota.value_or(absl::ZeroDuration()) > absl::ZeroDuration()) {
+    return WithRetryDelay(std::move(full), *quota);
+  }
+  return WithDelay(std::move(full), backend, model);
 }
 
 }  // namespace denoise

@@ -21,9 +21,9 @@ enum class Reading {
 // Makes the request's stream, of which `on_ready` is told (EventStream::OnReady), and queues it;
 // where it stands. `request` is complete but for its stream; it may be run, and `on_ready` called,
 // before this returns. Never blocks. DEADLINE_EXCEEDED where its deadline has passed,
-// RESOURCE_EXHAUSTED with RetryInfo (QUEUE_FULL, TENANT_QUEUE_FULL, MEMORY_FULL,
-// DEADLINE_UNREACHABLE), a FieldError where it needs more memory than there is, UNAVAILABLE while
-// draining.
+// RESOURCE_EXHAUSTED with RetryInfo (QUEUE_FULL, QUOTA_EXCEEDED, MEMORY_FULL,
+// DEADLINE_UNREACHABLE), a FieldError where it needs more memory than there is, PERMISSION_DENIED
+// where it brings more than its tenant may, UNAVAILABLE while draining.
 absl::StatusOr<WaitingQueue::Place> Admit(const Backend& backend,
                                           const std::shared_ptr<Request>& request, Reading reading,
                                           std::function<void()> on_ready);

@@ -1,43 +1,23 @@
 #include "server/rpc/call_metadata.h"
 
-#include <algorithm>
 #include <chrono>
+#include <iterator>
 #include <random>
 
 #include "absl/strings/str_cat.h"
 #include "grpc/support/time.h"
 #include "server/diffusion/field_error.h"
+#include "server/rpc/access/principal.h"
 #include "server/rpc/messages/text.h"
 #include "server/rpc/traceparent.h"
 
 namespace denoise {
 namespace {
 
-constexpr char kTenant[] = "denoise-tenant";
-constexpr size_t kMaxNameLength = 128;
 constexpr int64_t kYearSeconds = int64_t{365} * 24 * 3600;
 // gRPC's timers are in milliseconds, so a call may end that much before its deadline in steady
 // time.
 constexpr auto kTimerTolerance = std::chrono::milliseconds(5);
-
-// The value of that key, which is there at most once; nullopt: it is not.
-absl::StatusOr<std::optional<std::string>> NameIn(const grpc::CallbackServerContext& context,
-                                                  const char* key) {
-  const auto [begin, end] = context.client_metadata().equal_range(key);
-  if (begin == end) return std::nullopt;
-  const grpc::string_ref name = begin->second;
-  if (std::next(begin) != end) {
-    return FieldError(key, "sent more than once; send one");
-  }
-  const bool printable =
-      std::all_of(name.begin(), name.end(), [](char c) { return c > 0x20 && c < 0x7F; });
-  if (name.empty() || name.size() > kMaxNameLength || !printable) {
-    return FieldError(
-        key, absl::StrCat(Quote(absl::string_view(name.data(), name.size())), " is not 1..",
-                          kMaxNameLength, " printable ASCII characters without blanks"));
-  }
-  return std::string(name.data(), name.size());
-}
 
 // 32 hexadecimal digits, random.
 std::string MakeRequestId() {
@@ -58,17 +38,27 @@ std::string TraceIdOf(const grpc::CallbackServerContext& context) {
 
 }  // namespace
 
+absl::StatusOr<std::optional<std::string>> NameIn(const CallMetadata& metadata, const char* key) {
+  const auto [begin, end] = metadata.equal_range(key);
+  if (begin == end) return std::nullopt;
+  if (std::next(begin) != end) {
+    return FieldError(key, "sent more than once; send one");
+  }
+  const absl::string_view name(begin->second.data(), begin->second.size());
+  if (!IsName(name)) {
+    return FieldError(key, absl::StrCat(Quote(name),
+                                        " is not 1..128 printable ASCII characters "
+                                        "without blanks"));
+  }
+  return std::string(name);
+}
+
 absl::Status Identify(const grpc::CallbackServerContext& context, CallRecord* record) {
-  const absl::StatusOr<std::optional<std::string>> id = NameIn(context, kRequestId);
+  const absl::StatusOr<std::optional<std::string>> id =
+      NameIn(context.client_metadata(), kRequestId);
   record->id = id.ok() && id->has_value() ? **id : MakeRequestId();
   record->trace_id = TraceIdOf(context);
   return id.status();
-}
-
-absl::StatusOr<std::string> TenantOf(const grpc::CallbackServerContext& context) {
-  absl::StatusOr<std::optional<std::string>> tenant = NameIn(context, kTenant);
-  if (!tenant.ok()) return tenant.status();
-  return (*std::move(tenant)).value_or("");
 }
 
 std::optional<SteadyTime> DeadlineOf(const grpc::CallbackServerContext& context, SteadyTime now) {

@@ -15,10 +15,10 @@ namespace {
 // What lies behind the sixth place is noise that only makes lines longer.
 double ToMicroseconds(double seconds) { return std::round(seconds * 1e6) / 1e6; }
 
-// What anybody can send as fast as the network goes: calls without a token, bytes that are no
-// message.
+// What anybody can send as fast as the network goes: calls without a token, or for what it does not
+// allow; bytes that are no message.
 bool IsCheapToSend(const absl::Status& status) {
-  if (absl::IsUnauthenticated(status)) return true;
+  if (absl::IsUnauthenticated(status) || absl::IsPermissionDenied(status)) return true;
   if (!absl::IsInvalidArgument(status) && !absl::IsResourceExhausted(status)) return false;
   const std::string reason = ReasonOf(status);
   return reason == kMessageRefused || reason == kMessageTooLarge;
@@ -47,7 +47,8 @@ void RecordCall(const CallRecord& record, const absl::Status& status, SteadyTime
   std::vector<LogField> fields = {
       {"id", record.id}, {"method", record.method}, {"model", record.model}, {"code", code}};
   if (!record.trace_id.empty()) fields.push_back({"trace_id", record.trace_id});
-  if (!record.tenant.empty()) fields.push_back({"tenant", record.tenant});
+  if (!record.caller.name.empty()) fields.push_back({"principal", record.caller.name});
+  if (!record.caller.tenant.empty()) fields.push_back({"tenant", record.caller.tenant});
   if (record.num_samples > 0) {
     fields.push_back({"samples", int64_t{record.num_samples}});
     fields.push_back({"steps", int64_t{record.steps}});

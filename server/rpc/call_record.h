@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "server/engine/clock.h"
 #include "server/metrics/metrics.h"
+#include "server/rpc/access/principal.h"
 
 namespace denoise {
 
@@ -17,7 +18,7 @@ namespace denoise {
 struct CallRecord {
   std::string id;
   std::string trace_id;  // empty: none
-  std::string tenant;    // empty: none was named, or it did not come to that
+  Principal caller;      // nobody in particular until it is authenticated
   std::string method;
   std::string model;
   uint32_t num_samples = 0;

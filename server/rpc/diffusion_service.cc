@@ -49,26 +49,18 @@ void DiffusionService::ServeStream(const char* method) {
     context->AddTrailingMetadata(kRequestId, record.id);
     return StreamReactor<Message, Event>::Start(
         &backend_, context, std::move(record), std::move(allowed),
-        [this, context](const Message& message, CallRecord* record) {
-          return Validate(*context, message, record);
-        },
+        [this](const Message& message, CallRecord* record) { return Validate(message, record); },
         &calls_in_flight_);
   });
 }
 
 template <typename Message>
-absl::StatusOr<Validated> DiffusionService::Validate(const grpc::CallbackServerContext& context,
-                                                     const Message& message,
+absl::StatusOr<Validated> DiffusionService::Validate(const Message& message,
                                                      CallRecord* record) const {
   const auto model = backend_.catalog->FindServing(message.model(), message.model_version());
   if (!model.ok()) return model.status();
   record->model = (*model)->name;
-  absl::StatusOr<std::string> tenant = TenantOf(context);
-  if (!tenant.ok()) return tenant.status();
-  record->tenant = *tenant;
-  absl::StatusOr<Validated> validated = validator_.Validate(message, *model);
-  if (validated.ok()) validated->request.tenant = *std::move(tenant);
-  return validated;
+  return validator_.Validate(message, *model);
 }
 
 absl::Status DiffusionService::GetModel(const v1::GetModelRequest& message, v1::Model* response,

@@ -33,8 +33,7 @@ class DiffusionService final : public RawService {
   template <typename Message, typename Event>
   void ServeStream(const char* method);
   template <typename Message>
-  absl::StatusOr<Validated> Validate(const grpc::CallbackServerContext& context,
-                                     const Message& message, CallRecord* record) const;
+  absl::StatusOr<Validated> Validate(const Message& message, CallRecord* record) const;
   absl::Status GetModel(const v1::GetModelRequest& message, v1::Model* response,
                         CallRecord* record) const;
 

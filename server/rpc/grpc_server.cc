@@ -10,7 +10,6 @@
 #include "grpcpp/resource_quota.h"
 #include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server_builder.h"
-#include "server/rpc/access/authentication.h"
 #include "server/rpc/connections.h"
 #include "server/rpc/messages/text.h"
 #include "spdlog/spdlog.h"
@@ -70,12 +69,13 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(
   auto made = std::unique_ptr<GrpcServer>(new GrpcServer(options.reception));
   grpc::ServerBuilder builder;
   const auto credentials = MakeServerCredentials(options.tls);
-  if (options.tokens != nullptr) {
+  if (options.authenticator != nullptr) {
     if (!options.tls.enabled()) {
       return absl::InvalidArgumentError(
           "tokens would be sent in the clear: give --tls-cert and --tls-key with --token-file");
     }
-    credentials->SetAuthMetadataProcessor(MakeAuthenticator(options.tokens, options.on_refused));
+    credentials->SetAuthMetadataProcessor(
+        MakeMetadataProcessor(options.authenticator, options.on_refused));
   }
   auto connections = builder.experimental().AddExternalConnectionAcceptor(
       grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD, credentials);

@@ -14,8 +14,8 @@
 #include "grpcpp/server.h"
 #include "net/acceptor.h"
 #include "server/engine/mutex.h"
+#include "server/rpc/access/authentication.h"
 #include "server/rpc/access/tls.h"
-#include "server/rpc/access/token_file.h"
 #include "server/rpc/connection_options.h"
 #include "server/rpc/health_service.h"
 #include "server/rpc/reception.h"
@@ -31,9 +31,9 @@ class GrpcServer {
     ConnectionOptions connections;
     Reception* reception = nullptr;  // for health
     CertificateFiles tls;            // that CheckCertificateFiles() has passed
-    // Of callers; outlives the server. Null: everybody may call. Needs TLS.
-    TokenFile* tokens = nullptr;
-    // Of calls that are refused before they reach a service, as MakeAuthenticator() says.
+    // Of callers, who need credentials; outlives the server. Null: everybody may call. Needs TLS.
+    const Authenticator* authenticator = nullptr;
+    // Of calls that are refused before they reach a service, as MakeMetadataProcessor() says.
     std::function<void(const absl::Status&)> on_refused;
   };
 

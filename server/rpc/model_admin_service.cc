@@ -3,16 +3,48 @@
 #include <atomic>
 #include <memory>
 #include <utility>
+#include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "denoise/v1/diffusion.grpc.pb.h"
+#include "server/log/log.h"
 #include "server/rpc/message_call.h"
 #include "server/rpc/messages/model_proto.h"
+#include "server/rpc/messages/text.h"
 #include "server/rpc/status.h"
 
 namespace denoise {
 namespace {
 
 using Operation = void (ModelLifecycle::*)(const std::string&, int64_t, ModelLifecycle::Done);
+
+// What operations have in common.
+struct AdminContext {
+  ModelAdminService::Options options;
+  std::shared_ptr<std::atomic<int>> operations;
+};
+
+// An operation, as the log tells of it.
+struct Audit {
+  CallRecord record;
+  std::string peer;
+  std::string model;
+  int64_t version = 0;
+  const Clock* clock = nullptr;
+
+  void Write(const absl::Status& status) const {
+    std::vector<LogField> fields = {{"id", record.id},
+                                    {"principal", record.caller.name},
+                                    {"peer", peer},
+                                    {"method", record.method},
+                                    {"model", OneLine(model, 128)},
+                                    {"version", version},
+                                    {"code", CodeName(status)},
+                                    {"seconds", SecondsBetween(record.arrival, clock->Now())}};
+    if (!status.ok()) fields.push_back({"error", MessageOf(status)});
+    LogEvent(status.ok() ? spdlog::level::info : spdlog::level::warn, "admin", fields);
+  }
+};
 
 void Encode(const CatalogEntry& entry, v1::Model* response) { EncodeModel(entry, response); }
 void Encode(const CatalogEntry&, v1::UnloadModelResponse*) {}
@@ -22,10 +54,10 @@ void Encode(const CatalogEntry&, v1::UnloadModelResponse*) {}
 template <typename Message, typename Response>
 class AdminCall final : public MessageCall<Message> {
  public:
-  static RawReactor* Start(ModelLifecycle* models, Operation operation, Reception* reception,
+  static RawReactor* Start(const AdminContext& admin, Operation operation,
                            grpc::CallbackServerContext* context, const char* method) {
-    auto* call = new AdminCall(models, operation, reception, context, method);
-    const absl::Status allowed = reception->CheckCaller(*context, &call->record_);
+    auto* call = new AdminCall(admin, operation, context, method);
+    const absl::Status allowed = admin.options.reception->CheckCaller(*context, &call->record_);
     if (allowed.ok()) {
       call->Receive();
     } else {
@@ -42,24 +74,46 @@ class AdminCall final : public MessageCall<Message> {
   void OnDone() override { delete this; }
 
  private:
-  AdminCall(ModelLifecycle* models, Operation operation, Reception* reception,
-            grpc::CallbackServerContext* context, const char* method)
-      : MessageCall<Message>(reception, context),
-        models_(models),
+  AdminCall(const AdminContext& admin, Operation operation, grpc::CallbackServerContext* context,
+            const char* method)
+      : MessageCall<Message>(admin.options.reception, context),
+        admin_(admin),
         operation_(operation),
-        reception_(reception),
-        record_(reception->NewRecord(method)) {}
+        reception_(admin.options.reception),
+        peer_(context->peer()),
+        record_(reception_->NewRecord(method)) {}
 
   void OnMessage(const Message& message) override {
+    // Copies, also of the message: the call may be over before this returns.
+    const Audit audit = {record_, peer_, std::string(message.model()), message.model_version(),
+                         admin_.options.clock};
+    if (admin_.operations->fetch_add(1) >= admin_.options.max_operations) {
+      admin_.operations->fetch_sub(1);
+      Refuse(audit,
+             WithReason(absl::ResourceExhaustedError(absl::StrCat(
+                            admin_.options.max_operations,
+                            " operations have not ended, and no more may wait: retry later")),
+                        kQueueFull));
+      return;
+    }
     unanswered_->store(this);
-    const auto done = [unanswered = unanswered_](const absl::StatusOr<CatalogEntry>& entry) {
-      if (AdminCall* call = unanswered->exchange(nullptr)) call->Answer(entry);
-    };
-    // Of a copy: the call may be over before this returns.
-    (models_->*operation_)(std::string(message.model()), message.model_version(), done);
+    (admin_.options.models->*operation_)(
+        audit.model, audit.version,
+        [audit, unanswered = unanswered_,
+         operations = admin_.operations](const absl::StatusOr<CatalogEntry>& entry) {
+          operations->fetch_sub(1);
+          audit.Write(entry.status());
+          if (AdminCall* call = unanswered->exchange(nullptr)) call->Answer(entry);
+        });
   }
 
   void OnNoMessage(absl::Status why) override {
+    Refuse({record_, peer_, "", 0, admin_.options.clock}, why);
+  }
+
+  // Strangers' calls have a line too, as all calls that are refused, but not one each.
+  void Refuse(const Audit& audit, const absl::Status& why) {
+    if (!absl::IsUnauthenticated(why)) audit.Write(why);
     reception_->RecordRefused(record_, why);
     this->Finish(ToGrpc(why));
   }
@@ -77,9 +131,10 @@ class AdminCall final : public MessageCall<Message> {
     }
   }
 
-  ModelLifecycle* const models_;
+  const AdminContext admin_;
   const Operation operation_;
   Reception* const reception_;
+  const std::string peer_;
   CallRecord record_;
   grpc::ByteBuffer answer_;
   // Null before there is a message, and once it is answered.
@@ -89,19 +144,20 @@ class AdminCall final : public MessageCall<Message> {
 
 }  // namespace
 
-ModelAdminService::ModelAdminService(ModelLifecycle* models, Reception* reception)
+ModelAdminService::ModelAdminService(const Options& options)
     : RawService(v1::ModelAdmin::service_full_name()) {
-  Serve("LoadModel", [=](grpc::CallbackServerContext* context) {
-    return AdminCall<v1::LoadModelRequest, v1::Model>::Start(models, &ModelLifecycle::Load,
-                                                             reception, context, "LoadModel");
+  const AdminContext admin = {options, operations_};
+  Serve("LoadModel", [admin](grpc::CallbackServerContext* context) {
+    return AdminCall<v1::LoadModelRequest, v1::Model>::Start(admin, &ModelLifecycle::Load, context,
+                                                             "LoadModel");
   });
-  Serve("UnloadModel", [=](grpc::CallbackServerContext* context) {
+  Serve("UnloadModel", [admin](grpc::CallbackServerContext* context) {
     return AdminCall<v1::UnloadModelRequest, v1::UnloadModelResponse>::Start(
-        models, &ModelLifecycle::Unload, reception, context, "UnloadModel");
+        admin, &ModelLifecycle::Unload, context, "UnloadModel");
   });
-  Serve("ReloadModel", [=](grpc::CallbackServerContext* context) {
-    return AdminCall<v1::ReloadModelRequest, v1::Model>::Start(models, &ModelLifecycle::Reload,
-                                                               reception, context, "ReloadModel");
+  Serve("ReloadModel", [admin](grpc::CallbackServerContext* context) {
+    return AdminCall<v1::ReloadModelRequest, v1::Model>::Start(admin, &ModelLifecycle::Reload,
+                                                               context, "ReloadModel");
   });
 }
 

@@ -1,7 +1,6 @@
 #include "server/rpc/reception.h"
 
 #include "server/diffusion/field_error.h"
-#include "server/rpc/access/authentication.h"
 #include "server/rpc/call_metadata.h"
 
 namespace denoise {
@@ -25,7 +24,7 @@ CallRecord Reception::NewRecord(const char* method) const {
 absl::Status Reception::CheckCaller(const grpc::CallbackServerContext& context,
                                     CallRecord* record) const {
   if (absl::Status status = Identify(context, record); !status.ok()) return status;
-  return Authenticate(options_.tokens, context.client_metadata());
+  return options_.authenticator->Authenticate(context, options_.scope, &record->caller);
 }
 
 absl::Status Reception::WhyNoMessage(const grpc::CallbackServerContext& context) const {

@@ -9,9 +9,9 @@
 #include "server/engine/clock.h"
 #include "server/engine/memory_budget.h"
 #include "server/metrics/metrics.h"
+#include "server/rpc/access/authentication.h"
 #include "server/rpc/access/receive_limit.h"
 #include "server/rpc/access/received_bytes.h"
-#include "server/rpc/access/token_file.h"
 #include "server/rpc/call_record.h"
 #include "server/rpc/messages/message_reader.h"
 
@@ -21,7 +21,8 @@ namespace denoise {
 class Reception {
  public:
   struct Options {
-    TokenFile* tokens = nullptr;  // of callers; null: everybody may call
+    const Authenticator* authenticator = nullptr;
+    Scope scope = Scope::kInfer;  // that its calls need
     uint64_t max_message_bytes = 64 << 20;
     uint64_t max_receive_bytes = 64 << 20;  // of messages that are being received
     MemoryBudget* memory = nullptr;
@@ -34,7 +35,7 @@ class Reception {
   CallRecord NewRecord(const char* method) const;
 
   // Whether the call may go on: before anything of its message is taken in. Gives the record its
-  // id and trace.
+  // id, trace and caller.
   absl::Status CheckCaller(const grpc::CallbackServerContext& context, CallRecord* record) const;
 
   ReceiveLimit* receiving() { return &receiving_; }

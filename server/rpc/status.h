@@ -22,7 +22,7 @@ inline constexpr char kInvalidField[] = "INVALID_FIELD";
 inline constexpr char kModelNotFound[] = "MODEL_NOT_FOUND";
 inline constexpr char kModelLoading[] = "MODEL_LOADING";
 inline constexpr char kQueueFull[] = "QUEUE_FULL";
-inline constexpr char kTenantQueueFull[] = "TENANT_QUEUE_FULL";
+inline constexpr char kQuotaExceeded[] = "QUOTA_EXCEEDED";
 inline constexpr char kDeadlineUnreachable[] = "DEADLINE_UNREACHABLE";
 inline constexpr char kOutOfMemory[] = "OUT_OF_MEMORY";
 inline constexpr char kMemoryFull[] = "MEMORY_FULL";
@@ -30,6 +30,7 @@ inline constexpr char kMessageTooLarge[] = "MESSAGE_TOO_LARGE";
 inline constexpr char kMessageRefused[] = "MESSAGE_REFUSED";
 inline constexpr char kDraining[] = "DRAINING";
 inline constexpr char kReaderStalled[] = "READER_STALLED";
+inline constexpr char kRegionNotFound[] = "REGION_NOT_FOUND";
 
 // `status` with a reason for its ErrorInfo. Not for OK.
 absl::Status WithReason(absl::Status status, absl::string_view reason);

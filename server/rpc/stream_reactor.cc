@@ -90,6 +90,7 @@ absl::Status StreamReactor<Message, Event>::Admit(Validated validated) {
     MutexLock lock(context_mutex_);
     request->deadline = DeadlineOf(*context_, backend_->clock->Now());
   }
+  if (absl::Status status = Grant(record_.caller, request.get()); !status.ok()) return status;
 
   // Filled before the request is queued: engines may be quick.
   Event event;

@@ -30,7 +30,7 @@ JSON = ("--log-format", "json", *ONE_ENGINE, "--batch-sizes", "1,4")
 
 @pytest.fixture(scope="module")
 def logging_server(start_shared_server):
-    return start_shared_server(*JSON)
+    return start_shared_server(*JSON, "--tenant-by", "metadata")
 
 
 def line_of(server, request_id: str) -> dict:

@@ -8,6 +8,7 @@ import grpc
 import numpy as np
 import pytest
 
+from harness.access import entry, write_tokens
 from harness.api import CALL_TIMEOUT, SAMPLE, pb, sample, tensor
 from harness.certificates import Authority
 from harness.errors import failing
@@ -74,7 +75,7 @@ def closed_server(start_shared_server, tmp_path_factory):
     folder = tmp_path_factory.mktemp("closed")
     authority = Authority(folder, "root")
     pair = authority.issue("server", "IP:127.0.0.1")
-    (folder / "tokens").write_text("right-token\n")
+    write_tokens(folder / "tokens", entry("caller", "right-token"))
     server = start_shared_server(
         *ONE_ENGINE,
         "--batch-sizes",

@@ -17,7 +17,7 @@ def request(steps: int = 1000, n: int = 1, **changes) -> pb.SampleRequest:
 
 @pytest.fixture(scope="module")
 def narrow_server(start_shared_server):
-    return start_shared_server("--max-active", "1", "--max-waiting", "1", *ONE_ENGINE)
+    return start_shared_server("--max-active", "1", "--max-waiting", "1", "--max-priority", "100", *ONE_ENGINE)
 
 
 @pytest.fixture
@@ -106,7 +106,9 @@ def test_a_full_queue_says_so_at_once_and_when_to_come_back(narrow):
 
 
 def test_who_would_wait_too_long_is_refused_by_what_goes_before_it(start_server):
-    server = start_server("--max-backlog", "1s", "--policy", "fair", "--batch-sizes", "1,2,4,8", *ONE_ENGINE)
+    server = start_server(
+        "--max-backlog", "1s", "--policy", "fair", "--tenant-by", "metadata", "--batch-sizes", "1,2,4,8", *ONE_ENGINE
+    )
     greedy, modest = (dict(timeout=CALL_TIMEOUT, metadata=[("denoise-tenant", name)]) for name in ("greedy", "modest"))
     running = server.stub.Sample(request(n=16), **greedy)
     next_of(running, "accepted")

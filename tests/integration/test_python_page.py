@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from harness.access import entry, write_tokens
 from harness.api import pb, pb_grpc
 from harness.certificates import Authority
 from harness.paths import ROOT
@@ -60,7 +61,7 @@ def test_tells_errors(ran):
 def test_a_secure_channel(ran, start_server, tmp_path):
     ours = Authority(tmp_path / "ours", "Our root")
     pair, tokens = ours.issue("server", "IP:127.0.0.1"), tmp_path / "tokens"
-    tokens.write_text("secret\n")
+    write_tokens(tokens, entry("page", "secret"))
     server = start_server(
         *ONE_ENGINE,
         "--batch-sizes",

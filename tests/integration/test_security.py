@@ -9,6 +9,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from harness.access import bearer, entry, secure_channel, tls_flags, write_tokens
 from harness.api import CALL_TIMEOUT, pb, pb_grpc, sample
 from harness.certificates import Authority, Pair
 from harness.errors import DOMAIN, failing
@@ -46,18 +47,8 @@ def certificates(tmp_path_factory):
     )
 
 
-def tls_flags(pair: Pair) -> tuple[str, ...]:
-    return "--tls-cert", str(pair.certificate), "--tls-key", str(pair.key)
-
-
-def channel(server, ca=None, pair: Pair | None = None, **options) -> grpc.Channel:
-    credentials = grpc.ssl_channel_credentials(
-        ca.certificate.read_bytes() if ca else None,
-        pair.key.read_bytes() if pair else None,
-        pair.certificate.read_bytes() if pair else None,
-    )
-    arguments = {"grpc.use_local_subchannel_pool": 1, **options}
-    return grpc.secure_channel(server.address, credentials, list(arguments.items()))
+def channel(server, *credentials) -> grpc.Channel:
+    return secure_channel(server.address, *credentials)
 
 
 def denoise(server, *flags, **environment) -> subprocess.CompletedProcess:
@@ -91,14 +82,16 @@ def tls_server(start_shared_server, tmp_path_factory, certificates):
     served = Pair(folder / "server.pem", folder / "server.key")
     shutil.copy(certificates.server.certificate, served.certificate)
     shutil.copy(certificates.server.key, served.key)
-    tokens = folder / "tokens"
-    tokens.write_text("# of the tests\nright-token\n\nsecond-token\n")
-    server = start_shared_server(*ONE_ENGINE, "--batch-sizes", "1,2", *tls_flags(served), "--token-file", str(tokens))
+    tokens = write_tokens(folder / "tokens", *ENTRIES)
+    server = start_shared_server(
+        *ONE_ENGINE, "--batch-sizes", "1,2", *tls_flags(served), "--token-file", str(tokens)
+    )
     server.pair, server.tokens = served, tokens
     return server
 
 
-TOKEN = (("authorization", "Bearer right-token"),)
+ENTRIES = entry("first", "right-token"), entry("second", "second-token")
+TOKEN = tuple(bearer("right-token"))
 
 
 def test_the_right_token_over_tls(tls_server, certificates):
@@ -116,7 +109,7 @@ def test_the_right_token_over_tls(tls_server, certificates):
         ((), "there is none"),
         ((("authorization", "Bearer wrong"),), "not one that this server takes"),
         ((("authorization", "Bearer right-token "),), "not one"),
-        ((("authorization", "Bearer # of the tests"),), "not one"),
+        ((("authorization", "Bearer " + ENTRIES[0]["sha256"]),), "not one"),
         ((("authorization", "Bearer "),), "not one"),
         ((("authorization", "Basic right-token"),), "Bearer TOKEN"),
         ((("authorization", "right-token"),), "Bearer TOKEN"),
@@ -217,22 +210,28 @@ def test_tokens_are_read_again(tls_server, certificates):
         with channel(tls_server, certificates.ours) as to:
             try:
                 pb_grpc.DiffusionStub(to).GetModel(
-                    pb.GetModelRequest(), metadata=(("authorization", f"Bearer {token}"),), timeout=CALL_TIMEOUT
+                    pb.GetModelRequest(), metadata=bearer(token), timeout=CALL_TIMEOUT
                 )
                 return True
             except grpc.RpcError as error:
                 assert error.code() == grpc.StatusCode.UNAUTHENTICATED
                 return False
 
-    before = tls_server.tokens.read_text()
     assert takes("second-token") and not takes("third-token")
     try:
-        tls_server.tokens.write_text("right-token\nthird-token\n")
+        write_tokens(tls_server.tokens, ENTRIES[0], entry("third", "third-token"))
         eventually(lambda: takes("third-token"), what="the new token is taken")
         assert not takes("second-token")
+
+        tls_server.tokens.write_text('[{"name": "first",\n"sha256": "right-token"}]')
+        tls_server.until(lambda m: m.total("token_file_stale") == 1, what="a file of no use is counted")
+        assert takes("right-token") and takes("third-token"), "what was read before stays in force"
+        assert "line 2: sha256: what is there is not 64 hexadecimal digits" in tls_server.stderr
     finally:
-        tls_server.tokens.write_text(before)
+        write_tokens(tls_server.tokens, *ENTRIES)
     eventually(lambda: takes("second-token"), what="the old one is back")
+    assert tls_server.metric("token_file_stale") == 0
+    assert "right-token" not in tls_server.stderr
 
 
 def test_certificates_are_read_again(tls_server, certificates):
@@ -292,9 +291,14 @@ def test_mutual_tls(start_server, certificates):
 
 
 def test_files_that_are_of_no_use_end_the_server_at_once(start_process, certificates, tmp_path):
-    nonsense, empty = tmp_path / "nonsense", tmp_path / "empty"
+    nonsense = tmp_path / "nonsense"
     nonsense.write_text("no certificate\n")
-    empty.write_text("# no token\n\n")
+    empty = write_tokens(tmp_path / "empty")
+    wrong = write_tokens(tmp_path / "wrong", ENTRIES[0], entry("second", "second-token", rows_per_second=-1))
+    named = write_tokens(tmp_path / "named", entry("first", san="first.example"))
+    tokens = write_tokens(tmp_path / "tokens", *ENTRIES)
+    plain = tmp_path / "plain"
+    plain.write_text("right-token\n")
     good = tls_flags(certificates.server)
     cases = (
         (good[:2], USAGE, "--tls-key"),
@@ -306,7 +310,15 @@ def test_files_that_are_of_no_use_end_the_server_at_once(start_process, certific
         ((*good[:2], "--tls-key", str(certificates.client.key)), DATAERR, "--tls-key"),
         (tls_flags(certificates.expired), DATAERR, "has expired"),
         ((*good, "--tls-client-ca", str(nonsense)), DATAERR, "--tls-client-ca"),
-        ((*good, "--token-file", str(empty)), DATAERR, "holds no token"),
+        ((*good, "--token-file", str(empty)), DATAERR, "has no entry"),
+        ((*good, "--token-file", str(wrong)), DATAERR, "line 3: rows_per_second: -1 is not a number between 0"),
+        ((*good, "--token-file", str(plain)), DATAERR, "line 1: is not JSON here"),
+        ((*good, "--token-file", str(named)), DATAERR, "--tls-client-ca"),
+        ((*good, "--token-file", str(tokens), "--tenant-by", "address"), USAGE, "--tenant-by"),
+        ((*good, "--token-file", str(tokens), "--admin-listen", "127.0.0.1:0"), DATAERR, "the scope admin"),
+        (("--admin-listen", "0.0.0.0:0"), USAGE, "--token-file with an entry of the scope admin"),
+        ((*good, "--admin-listen", "0.0.0.0:0"), USAGE, "--token-file with an entry of the scope admin"),
+        (("--max-rate-per-tenant", "5"), USAGE, "--max-rate-per-tenant: all callers are one tenant"),
         ((*good, "--token-file", str(tmp_path / "none")), DATAERR, "cannot be read"),
     )
     # All at once, since each takes as long as it takes to load LibTorch.
@@ -314,3 +326,4 @@ def test_files_that_are_of_no_use_end_the_server_at_once(start_process, certific
     for process, (flags, status, says) in zip(processes, cases, strict=True):
         assert process.wait() == status, (flags, process.stderr)
         assert says in process.stderr and process.stderr.count("\n") == 1, process.stderr
+        assert "right-token" not in process.stderr, "tokens are not told"

@@ -96,15 +96,12 @@ absl::Status InferCall::TryStart(const grpc::CallbackServerContext& call,
   model_ = *std::move(model);
   record_.model = model_->info->name;
 
-  absl::StatusOr<std::string> tenant = TenantOf(call);
-  if (!tenant.ok()) return tenant.status();
-  record_.tenant = *tenant;
+  memory_ = context_.shared_memory->Of(record_.caller.tenant);
   absl::StatusOr<Request> read = Read(message);
   if (!read.ok()) return InTermsOfInputs(read.status(), *model_);
   const auto request = std::make_shared<Request>(*std::move(read));
   request->id = record_.id;
   request->arrival = record_.arrival;
-  request->tenant = *std::move(tenant);
   request->deadline = DeadlineOf(call, record_.arrival);
   const absl::StatusOr<std::optional<uint64_t>> timeout =
       WholeNumber(message.parameters(), kTimeout, kParameters);
@@ -114,6 +111,7 @@ absl::Status InferCall::TryStart(const grpc::CallbackServerContext& call,
         record_.arrival + std::chrono::microseconds(std::min(**timeout, kYearMicroseconds));
     request->deadline = std::min(request->deadline.value_or(end), end);
   }
+  if (absl::Status status = Grant(record_.caller, request.get()); !status.ok()) return status;
   record_.num_samples = request->num_samples;
   record_.steps = request->table->total_steps;
 
@@ -131,12 +129,11 @@ absl::StatusOr<Request> InferCall::Read(const inference::ModelInferRequest& mess
           ? CheckKnown(message.parameters(), {kTimeout, kEmptyFinal, kEveryNSteps}, kParameters)
           : CheckKnown(message.parameters(), {kTimeout, kEmptyFinal}, kParameters);
   if (!status.ok()) return status;
-  absl::StatusOr<InferOutputs> outputs =
-      InferOutputs::Read(message, OutputsOf(*model_), *context_.shared_memory);
+  absl::StatusOr<InferOutputs> outputs = InferOutputs::Read(message, OutputsOf(*model_), memory_);
   if (!outputs.ok()) return outputs.status();
   outputs_ = *std::move(outputs);
-  absl::StatusOr<std::vector<InferTensor>> inputs = ReadInputs(
-      message, InputsOf(*model_), *context_.shared_memory, backend_.limits.max_message_bytes);
+  absl::StatusOr<std::vector<InferTensor>> inputs =
+      ReadInputs(message, InputsOf(*model_), memory_, backend_.limits.max_message_bytes);
   if (!inputs.ok()) return inputs.status();
   if (sampling) return ReadSample(message, *std::move(inputs));
 
@@ -208,7 +205,7 @@ absl::Status InferCall::EncodeResult(const ResultEvent& result,
     absl::Status status;
     if (output.name == "sample" || output.name == "out") {
       status = AddOutput(output, InferType::kFp32, Batched(request_->num_samples, shape),
-                         BytesOfFloats(result.samples), *context_.shared_memory, response);
+                         BytesOfFloats(result.samples), memory_, response);
     } else if (output.name == "png") {
       status = EncodePngs(result, output, response);
     }
@@ -231,7 +228,7 @@ absl::Status InferCall::EncodePngs(const ResultEvent& result, const InferOutput&
     pngs.push_back(*std::move(png));
   }
   return AddOutput(output, InferType::kBytes, {request_->num_samples}, BytesOfStrings(pngs),
-                   *context_.shared_memory, response);
+                   memory_, response);
 }
 
 // The content that the event has, and what says which state it is of.
@@ -241,7 +238,6 @@ absl::Status InferCall::EncodeState(const StateEvent& state,
   if (!std::exchange(state_sent_, true)) {
     backend_.metrics->FirstStateSeconds(SecondsBetween(record_.arrival, backend_.clock->Now()));
   }
-  const SharedMemory& memory = *context_.shared_memory;
   const char* const content = state.content == Content::kXt            ? "x_t"
                               : state.content == Content::kPredictedX0 ? "predicted_x_0"
                                                                        : "";
@@ -249,16 +245,16 @@ absl::Status InferCall::EncodeState(const StateEvent& state,
     absl::Status status;
     if (output.name == content) {
       status = AddOutput(output, InferType::kFp32, Batched(1, request_->state_format().shape),
-                         BytesOfFloats(state.values), memory, response);
+                         BytesOfFloats(state.values), memory_, response);
     } else if (output.name == "sample_index") {
-      status = AddOutput(output, InferType::kUint32, {1}, BytesOfUint32(state.sample_index), memory,
-                         response);
+      status = AddOutput(output, InferType::kUint32, {1}, BytesOfUint32(state.sample_index),
+                         memory_, response);
     } else if (output.name == "step") {
       status =
-          AddOutput(output, InferType::kUint32, {1}, BytesOfUint32(state.step), memory, response);
+          AddOutput(output, InferType::kUint32, {1}, BytesOfUint32(state.step), memory_, response);
     } else if (output.name == "timestep") {
       status = AddOutput(output, InferType::kFp32, {1},
-                         BytesOfFloats({static_cast<float>(state.timestep)}), memory, response);
+                         BytesOfFloats({static_cast<float>(state.timestep)}), memory_, response);
     }
     if (!status.ok()) return status;
   }

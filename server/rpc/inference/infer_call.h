@@ -29,7 +29,7 @@ namespace denoise {
 struct InferContext {
   const Backend* backend = nullptr;
   const RequestValidator* validator = nullptr;
-  const SharedMemory* shared_memory = nullptr;
+  SharedMemoryRegistry* shared_memory = nullptr;
   InferStatistics* statistics = nullptr;
   const std::atomic<bool>* draining = nullptr;
   std::atomic<int>* in_flight = nullptr;  // inferences that were started and are not over
@@ -94,6 +94,7 @@ class InferCall {
   std::string id_;
   std::optional<InferModel> model_;  // nullopt: none was found
   InferOutputs outputs_;
+  SharedMemory memory_;                     // of the caller's tenant
   std::shared_ptr<const Request> request_;  // null where it was refused
   absl::Status refused_;
 

@@ -15,11 +15,11 @@
 
 namespace denoise {
 
-InferenceService::InferenceService(Backend backend, bool shared_memory)
+InferenceService::InferenceService(Backend backend, size_t max_regions)
     : RawService(inference::GRPCInferenceService::service_full_name()),
       backend_(std::move(backend)),
       validator_(backend_.limits, &tables_),
-      shared_memory_(shared_memory),
+      shared_memory_(max_regions),
       statistics_(backend_.metrics),
       context_{.backend = &backend_,
                .validator = &validator_,
@@ -152,7 +152,7 @@ absl::Status InferenceService::RepositoryIndex(const inference::RepositoryIndexR
 absl::Status InferenceService::SystemSharedMemoryStatus(
     const inference::SystemSharedMemoryStatusRequest& message,
     inference::SystemSharedMemoryStatusResponse* response, CallRecord* record) {
-  const auto regions = shared_memory_.Regions(message.name());
+  const auto regions = shared_memory_.Of(record->caller.tenant).Regions(message.name());
   if (!regions.ok()) return regions.status();
   for (const auto& [name, region] : *regions) {
     auto& status = (*response->mutable_regions())[name];
@@ -167,14 +167,14 @@ absl::Status InferenceService::SystemSharedMemoryStatus(
 absl::Status InferenceService::SystemSharedMemoryRegister(
     const inference::SystemSharedMemoryRegisterRequest& message,
     inference::SystemSharedMemoryRegisterResponse* response, CallRecord* record) {
-  return shared_memory_.Register(message.name(),
-                                 {message.key(), message.offset(), message.byte_size()});
+  return shared_memory_.Of(record->caller.tenant)
+      .Register(message.name(), {message.key(), message.offset(), message.byte_size()});
 }
 
 absl::Status InferenceService::SystemSharedMemoryUnregister(
     const inference::SystemSharedMemoryUnregisterRequest& message,
     inference::SystemSharedMemoryUnregisterResponse* response, CallRecord* record) {
-  return shared_memory_.Unregister(message.name());
+  return shared_memory_.Of(record->caller.tenant).Unregister(message.name());
 }
 
 }  // namespace denoise

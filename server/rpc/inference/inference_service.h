@@ -19,13 +19,15 @@ namespace denoise {
 // Thread-safe. Outlives the gRPC server that it is registered with.
 class InferenceService final : public RawService {
  public:
-  // `shared_memory`: whether callers may register regions of this machine's shared memory.
-  InferenceService(Backend backend, bool shared_memory);
+  // `max_regions`: of this machine's shared memory that callers may register; 0: they may not.
+  InferenceService(Backend backend, size_t max_regions);
 
   // From now on new inferences are UNAVAILABLE; running ones go on.
   void Drain() { draining_.store(true, std::memory_order_relaxed); }
   // Inferences whose message was read and that are not over. A stream that has none does not count.
   int calls_in_flight() const { return in_flight_.load(std::memory_order_relaxed); }
+  // Of shared memory, that are registered.
+  size_t regions() const { return shared_memory_.size(); }
 
  private:
   // Of a method that says something of the server: fills in the response and, where the call is
@@ -64,7 +66,7 @@ class InferenceService final : public RawService {
   const Backend backend_;
   TableCache tables_;
   const RequestValidator validator_;
-  SharedMemory shared_memory_;
+  SharedMemoryRegistry shared_memory_;
   InferStatistics statistics_;
   std::atomic<bool> draining_{false};
   std::atomic<int> in_flight_{0};

@@ -6,16 +6,17 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <iterator>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "server/diffusion/field_error.h"
 #include "server/rpc/messages/text.h"
+#include "server/rpc/status.h"
 
 namespace denoise {
 namespace {
 
-constexpr size_t kMaxRegions = 1000;
 constexpr size_t kMaxNameBytes = 255;
 
 // Of a shared memory object: one path component, as shm_open(3) has it.
@@ -26,8 +27,9 @@ bool IsKey(absl::string_view key) {
 }
 
 absl::Status Unknown(absl::string_view name) {
-  return absl::NotFoundError(
-      absl::StrCat("shared memory region ", Quote(name), " is not registered; register it first"));
+  return WithReason(absl::NotFoundError(absl::StrCat("shared memory region ", Quote(name),
+                                                     " is not registered; register it first")),
+                    kRegionNotFound);
 }
 
 }  // namespace
@@ -76,9 +78,26 @@ class SharedMemory::Object {
 };
 
 absl::Status SharedMemory::CheckEnabled() const {
-  if (enabled_) return absl::OkStatus();
+  if (registry_ != nullptr && registry_->enabled()) return absl::OkStatus();
   return absl::FailedPreconditionError(
       "shared memory is off here; start denoised with --shared-memory, or send tensors as bytes");
+}
+
+absl::Status SharedMemory::CheckKey(absl::string_view key) const {
+  if (!IsKey(key)) {
+    return FieldError(
+        "key", absl::StrCat(Quote(key), " is no name of a shared memory object, such as /name"));
+  }
+  if (tenant_.empty()) return absl::OkStatus();
+  absl::string_view name = key;
+  absl::ConsumePrefix(&name, "/");
+  if (absl::ConsumePrefix(&name, absl::StrCat(tenant_, ".")) && name.find('.') == name.npos) {
+    return absl::OkStatus();
+  }
+  return FieldDenied("key", absl::StrCat(Quote(key),
+                                         " is not this tenant's: its objects are "
+                                         "named /",
+                                         tenant_, ".NAME, with no dot in NAME"));
 }
 
 absl::Status SharedMemory::Register(const std::string& name, const Region& region) {
@@ -86,17 +105,15 @@ absl::Status SharedMemory::Register(const std::string& name, const Region& regio
   if (name.empty() || name.size() > kMaxNameBytes) {
     return FieldError("name", absl::StrCat(Quote(name), " is not 1..", kMaxNameBytes, " bytes"));
   }
-  if (!IsKey(region.key)) {
-    return FieldError("key", absl::StrCat(Quote(region.key),
-                                          " is no name of a shared memory object, such as /name"));
-  }
+  if (absl::Status status = CheckKey(region.key); !status.ok()) return status;
   const std::string key = region.key[0] == '/' ? region.key : absl::StrCat("/", region.key);
   const int descriptor = shm_open(key.c_str(), O_RDWR | O_NOFOLLOW | O_NONBLOCK, 0);
   if (descriptor < 0) {
-    return absl::NotFoundError(absl::StrCat("key: the shared memory object ", Quote(region.key),
-                                            errno == ENOENT
-                                                ? " is not there; create it on this machine first"
-                                                : " may not be opened by the server's user"));
+    const char* const why = errno == ENOENT ? " is not there; create it on this machine first"
+                                            : " may not be opened by the server's user";
+    return WithReason(
+        absl::NotFoundError(absl::StrCat("key: the shared memory object ", Quote(region.key), why)),
+        kRegionNotFound);
   }
   auto object = std::make_shared<const Object>(descriptor);
   const uint64_t size = object->size();
@@ -109,26 +126,33 @@ absl::Status SharedMemory::Register(const std::string& name, const Region& regio
                       absl::StrCat(region.byte_size, " is not in 1..", size - region.offset,
                                    ", what ", Quote(region.key), " has from the offset on"));
   }
-  MutexLock lock(mutex_);
-  if (entries_.count(name) > 0) {
+  MutexLock lock(registry_->mutex_);
+  auto& entries = registry_->entries_;
+  if (entries.count({tenant_, name}) > 0) {
     return absl::AlreadyExistsError(absl::StrCat("shared memory region ", Quote(name),
                                                  " is registered already; unregister it first"));
   }
-  if (entries_.size() >= kMaxRegions) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat(kMaxRegions, " shared memory regions are registered; unregister some"));
+  const auto [begin, end] = registry_->OfTenant(tenant_);
+  const auto own = static_cast<size_t>(std::distance(begin, end));
+  const size_t most = registry_->max_regions_;
+  if (entries.size() >= most || (!tenant_.empty() && own >= (most + 1) / 2)) {
+    return WithReason(absl::ResourceExhaustedError(absl::StrCat(
+                          "shared memory regions: ", own, " of this tenant and ", entries.size(),
+                          " in all are registered, of ", most, "; unregister some")),
+                      kQuotaExceeded);
   }
-  entries_[name] = {region, std::move(object)};
+  entries[{tenant_, name}] = {region, std::move(object)};
   return absl::OkStatus();
 }
 
 absl::Status SharedMemory::Unregister(const std::string& name) {
   if (absl::Status status = CheckEnabled(); !status.ok()) return status;
-  MutexLock lock(mutex_);
+  MutexLock lock(registry_->mutex_);
   if (name.empty()) {
-    entries_.clear();
+    const auto [begin, end] = registry_->OfTenant(tenant_);
+    registry_->entries_.erase(begin, end);
   } else {
-    entries_.erase(name);
+    registry_->entries_.erase({tenant_, name});
   }
   return absl::OkStatus();
 }
@@ -137,9 +161,10 @@ absl::StatusOr<std::map<std::string, SharedMemory::Region>> SharedMemory::Region
     const std::string& name) const {
   if (absl::Status status = CheckEnabled(); !status.ok()) return status;
   std::map<std::string, Region> regions;
-  MutexLock lock(mutex_);
-  for (const auto& [known, entry] : entries_) {
-    if (name.empty() || name == known) regions[known] = entry.region;
+  MutexLock lock(registry_->mutex_);
+  for (auto [it, end] = registry_->OfTenant(tenant_); it != end; ++it) {
+    const std::string& known = it->first.second;
+    if (name.empty() || name == known) regions[known] = it->second.region;
   }
   if (!name.empty() && regions.empty()) return Unknown(name);
   return regions;
@@ -148,10 +173,12 @@ absl::StatusOr<std::map<std::string, SharedMemory::Region>> SharedMemory::Region
 absl::StatusOr<SharedMemory::Found> SharedMemory::Find(const Place& place,
                                                        absl::string_view field) const {
   if (absl::Status status = CheckEnabled(); !status.ok()) return status;
-  MutexLock lock(mutex_);
-  const auto it = entries_.find(place.region);
-  if (it == entries_.end()) {
-    return absl::NotFoundError(absl::StrCat(field, ": ", Unknown(place.region).message()));
+  MutexLock lock(registry_->mutex_);
+  const auto it = registry_->entries_.find({tenant_, place.region});
+  if (it == registry_->entries_.end()) {
+    return WithReason(
+        absl::NotFoundError(absl::StrCat(field, ": ", Unknown(place.region).message())),
+        kRegionNotFound);
   }
   const Region& region = it->second.region;
   if (place.offset > region.byte_size || place.byte_size > region.byte_size - place.offset) {
@@ -160,6 +187,18 @@ absl::StatusOr<SharedMemory::Found> SharedMemory::Find(const Place& place,
                             region.byte_size, " of region ", Quote(place.region)));
   }
   return Found(it->second.object, region.offset + place.offset);
+}
+
+std::pair<SharedMemoryRegistry::Entries::const_iterator,
+          SharedMemoryRegistry::Entries::const_iterator>
+SharedMemoryRegistry::OfTenant(const std::string& tenant) const {
+  // No name is empty, and none sorts between "TENANT" and the next text that there is.
+  return {entries_.lower_bound({tenant, ""}), entries_.lower_bound({tenant + '\0', ""})};
+}
+
+size_t SharedMemoryRegistry::size() const {
+  MutexLock lock(mutex_);
+  return entries_.size();
 }
 
 absl::Status SharedMemory::Check(const Place& place, absl::string_view field) const {

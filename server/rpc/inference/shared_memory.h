@@ -2,6 +2,7 @@
 #ifndef DENOISE_SERVER_RPC_INFERENCE_SHARED_MEMORY_H_
 #define DENOISE_SERVER_RPC_INFERENCE_SHARED_MEMORY_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -15,27 +16,37 @@
 
 namespace denoise {
 
+class SharedMemoryRegistry;
+
+// What a tenant may do with shared memory: with its own regions alone, of objects of its own. Where
+// there are tenants, an object belongs to the one whose name begins the object's, "/TENANT.NAME"
+// with no dot in NAME, so that no tenant gets at another's through the server, registered or not.
+//
 // Nothing is mapped: bytes are read and written through the object's descriptor, so that a caller
-// who shrinks it afterwards gets an error and not a server that dies of SIGBUS. Thread-safe.
+// who shrinks it afterwards gets an error and not a server that dies of SIGBUS.
+//
+// A small value; the registry outlives it. Thread-safe.
 class SharedMemory {
  public:
-  // Where it is not enabled, every function answers FAILED_PRECONDITION with the fix.
-  explicit SharedMemory(bool enabled) : enabled_(enabled) {}
-
-  bool enabled() const { return enabled_; }
+  // Of nobody: every function answers as if it were off.
+  SharedMemory() = default;
+  SharedMemory(SharedMemoryRegistry* registry, std::string tenant)
+      : registry_(registry), tenant_(std::move(tenant)) {}
 
   struct Region {
     std::string key;
     uint64_t offset = 0;
     uint64_t byte_size = 0;
   };
-  // FieldErrors "name", "key", "offset", "byte_size"; NOT_FOUND where there is no such object, or
-  // it may not be opened; ALREADY_EXISTS for a name that is taken, RESOURCE_EXHAUSTED past a
-  // thousand.
+  // Where shared memory is off, all of these answer FAILED_PRECONDITION with the fix.
+  //
+  // FieldErrors "name", "key", "offset", "byte_size"; PERMISSION_DENIED for an object that is not
+  // the tenant's; NOT_FOUND where there is no such object, or it may not be opened; ALREADY_EXISTS
+  // for a name that is taken; RESOURCE_EXHAUSTED (QUOTA_EXCEEDED) where there are enough.
   absl::Status Register(const std::string& name, const Region& region);
-  // All where `name` is empty. One that is not there is no error, as with Triton.
+  // All of the tenant's where `name` is empty. One that is not there is no error, as with Triton.
   absl::Status Unregister(const std::string& name);
-  // By name; all where `name` is empty, else NOT_FOUND where it is not there.
+  // By name; all where `name` is empty, else NOT_FOUND (REGION_NOT_FOUND) where it is not there.
   absl::StatusOr<std::map<std::string, Region>> Regions(const std::string& name) const;
 
   // A part of a region, as a tensor's parameters name it.
@@ -54,19 +65,44 @@ class SharedMemory {
   absl::Status Write(const Place& place, absl::string_view bytes, absl::string_view field) const;
 
  private:
+  friend class SharedMemoryRegistry;
   class Object;
   using Found = std::pair<std::shared_ptr<const Object>, uint64_t>;  // and where in it
 
   absl::Status CheckEnabled() const;
+  absl::Status CheckKey(absl::string_view key) const;
   absl::StatusOr<Found> Find(const Place& place, absl::string_view field) const;
 
+  SharedMemoryRegistry* registry_ = nullptr;
+  std::string tenant_;  // empty: of no one in particular
+};
+
+// The regions of all tenants.
+class SharedMemoryRegistry {
+ public:
+  // At most so many regions, of which a tenant may have half; each is an open file. 0: shared
+  // memory is off.
+  explicit SharedMemoryRegistry(size_t max_regions) : max_regions_(max_regions) {}
+
+  bool enabled() const { return max_regions_ > 0; }
+  SharedMemory Of(const std::string& tenant) { return SharedMemory(this, tenant); }
+  // That are registered.
+  size_t size() const;
+
+ private:
+  friend class SharedMemory;
+  using Key = std::pair<std::string, std::string>;  // tenant and name
   struct Entry {
-    Region region;
-    std::shared_ptr<const Object> object;  // closed when the last reader lets go of it
+    SharedMemory::Region region;
+    std::shared_ptr<const SharedMemory::Object> object;  // closed when its last reader lets it go
   };
-  const bool enabled_;
+  using Entries = std::map<Key, Entry>;
+  std::pair<Entries::const_iterator, Entries::const_iterator> OfTenant(
+      const std::string& tenant) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  const size_t max_regions_;
   mutable Mutex mutex_;
-  std::map<std::string, Entry> entries_ ABSL_GUARDED_BY(mutex_);
+  Entries entries_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace denoise

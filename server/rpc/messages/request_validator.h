@@ -21,8 +21,8 @@ struct Limits {
   uint64_t max_state_bytes = 256 << 10;   // of a request's states waiting for their reader
 };
 
-// A checked request. `request` lacks what is not in the message: id, tenant, arrival, deadline
-// and stream.
+// A checked request. `request` lacks what is not in the message: id, tenant and limits, arrival,
+// deadline and stream.
 struct Validated {
   Request request;
   Encodings encodings;

@@ -99,6 +99,16 @@ TEST_F(BacklogTest, CountsOnlyWhatGoesBefore) {
   EXPECT_TRUE(first_come.TryPush(urgent).ok());
 }
 
+TEST_F(BacklogTest, OfABoundedTenantOnlyWhatMayRunIsInTheWay) {
+  WaitingQueue queue = MakeQueue(Order::kFcfs);
+  const auto greedy = NewRequest(4, 100, "greedy");  // 100 s, in one batch
+  greedy->limits.max_active = 2;
+  ASSERT_TRUE(queue.TryPush(greedy).ok());
+  EXPECT_FALSE(queue.TryPush(NewRequest(1, 1, "greedy")).ok());
+  const auto modest = NewRequest(2, 1, "modest");
+  EXPECT_TRUE(queue.TryPush(modest).ok()) << "half of the batch is free";
+}
+
 TEST_F(BacklogTest, ThereIsNoBoundWhereNoneIsGivenOrNothingWasMeasured) {
   WaitingQueue free = MakeQueue(Order::kFcfs, 0);
   const auto first = NewRequest(64, 1000);

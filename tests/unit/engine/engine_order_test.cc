@@ -1,6 +1,7 @@
 // The order of active chains where a batch cannot hold all.
 #include <chrono>
 
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/engine/engine.h"
 #include "tests/unit/engine/engine_fixture.h"
@@ -84,6 +85,42 @@ TEST_F(OrderTest, AFairShareIsCountedByChains) {
   EXPECT_FALSE(greedy.stream().ended());
   gate_.Open();
   ExpectResult(greedy);
+}
+
+TEST_F(OrderTest, ATenantsFurtherChainsWaitUntilSomeHaveEnded) {
+  StartOneByOne(Policy());
+  Submitted greedy = Make(2, 8);
+  greedy.request->tenant = "greedy";
+  greedy.request->limits.max_active = 2;
+  Push(greedy);
+  gate_.WaitForTick();
+  Submitted modest = Make(2);
+  Push(modest);
+  // Two of the greedy ones at a time, and the modest one.
+  for (int i = 0; i < 6; ++i) {
+    EXPECT_LE(engines_[0]->chains_active(), 3u);
+    Tick();
+  }
+  EXPECT_FALSE(greedy.stream().ended());
+  gate_.Open();
+  ExpectResult(modest);
+  ExpectResult(greedy);
+}
+
+TEST_F(OrderTest, WhatTakesLongerThanItMayIsEndedAndToldSo) {
+  StartOneByOne(Policy());
+  Submitted slow = Make(5);
+  slow.request->deadline = clock_.Now() + seconds(3);
+  slow.request->deadline_is_limit = true;
+  Push(slow);
+  gate_.WaitForTick();
+  clock_.Advance(seconds(3));
+  gate_.Open();
+  const auto [states, end] = slow.reader->All();
+  ASSERT_TRUE(std::holds_alternative<absl::Status>(end));
+  EXPECT_TRUE(absl::IsDeadlineExceeded(std::get<absl::Status>(end)));
+  EXPECT_THAT(std::string(std::get<absl::Status>(end).message()),
+              ::testing::HasSubstr("the 3s that a call of this caller may take"));
 }
 
 }  // namespace

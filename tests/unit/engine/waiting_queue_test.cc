@@ -244,27 +244,105 @@ TEST(WaitingQueueTest, RowsBeforeAreThoseThatGoFirstInThatTime) {
 }
 
 TEST(WaitingQueueTest, ATenantHasItsPart) {
-  WaitingQueue queue({.max_waiting = 3, .max_waiting_per_tenant = 1});
+  WaitingQueue queue({.max_waiting = 3});
   const auto request = [](const char* tenant) {
     auto request = NewRequest(1);
     request->tenant = tenant;
+    request->limits.max_waiting = 1;
     return request;
   };
   const auto first = request("a");
   ASSERT_TRUE(queue.TryPush(first).ok());
   const absl::Status refused = queue.TryPush(request("a")).status();
   EXPECT_TRUE(absl::IsResourceExhausted(refused));
-  EXPECT_TRUE(refused.GetPayload(kTenantFullPayload).has_value());
+  EXPECT_TRUE(QuotaDelayOf(refused).has_value());
   ASSERT_TRUE(queue.TryPush(request("b")).ok());
   ASSERT_TRUE(queue.TryPush(request("")).ok());
   // The whole queue is full, which says more.
-  EXPECT_FALSE(queue.TryPush(request("a")).status().GetPayload(kTenantFullPayload).has_value());
+  EXPECT_FALSE(QuotaDelayOf(queue.TryPush(request("a")).status()).has_value());
   queue.Remove(*first);
   EXPECT_TRUE(queue.TryPush(request("a")).ok());
   (void)queue.Pull(0, {.room = 10}, SteadyTime());
   EXPECT_TRUE(queue.TryPush(request("a")).ok());
   (void)queue.TakeAll();
   EXPECT_TRUE(queue.TryPush(request("a")).ok());
+}
+
+class ActiveChainsTest : public testing::Test {
+ protected:
+  std::shared_ptr<Request> Of(const char* tenant, uint32_t samples, size_t max_active) {
+    auto request = NewRequest(samples);
+    request->tenant = tenant;
+    request->limits.max_active = max_active;
+    return request;
+  }
+};
+
+TEST_F(ActiveChainsTest, ATenantHasNoMoreAndOthersPass) {
+  WaitingQueue queue({.max_waiting = 10});
+  const auto greedy = Of("greedy", 64, 4);
+  const auto more = Of("greedy", 2, 4);
+  const auto modest = Of("modest", 3, 4);
+  for (const auto& request : {greedy, more, modest}) ASSERT_TRUE(queue.TryPush(request).ok());
+  auto pulled = queue.Pull(0, {.room = 100}, SteadyTime());
+  ASSERT_EQ(pulled.size(), 2u);
+  EXPECT_EQ(pulled[0].request, greedy);
+  EXPECT_EQ(pulled[0].count, 4u);
+  EXPECT_EQ(pulled[1].request, modest);
+  EXPECT_EQ(pulled[1].count, 3u);
+  EXPECT_TRUE(queue.Pull(0, {.active = 7, .room = 93}, SteadyTime()).empty());
+
+  // One has ended.
+  pulled[0].active.TakeOne();
+  const auto next = queue.Pull(0, {.active = 6, .room = 94}, SteadyTime());
+  ASSERT_EQ(next.size(), 1u);
+  EXPECT_EQ(next[0].request, greedy);
+  EXPECT_EQ(next[0].first, 4u);
+  EXPECT_EQ(next[0].count, 1u);
+}
+
+TEST_F(ActiveChainsTest, WithinATenantTheOrderHolds) {
+  WaitingQueue queue({.max_waiting = 10});
+  const auto usual = Of("a", 2, 2);
+  const auto urgent = Of("a", 2, 2);
+  urgent->priority = 1;
+  ASSERT_TRUE(queue.TryPush(usual).ok());
+  ASSERT_TRUE(queue.TryPush(urgent).ok());
+  const auto pulled = queue.Pull(0, {.room = 100}, SteadyTime());
+  ASSERT_EQ(pulled.size(), 1u);
+  EXPECT_EQ(pulled[0].request, urgent);
+}
+
+TEST_F(ActiveChainsTest, WhatMayNotRunCountsForNoEnginesShare) {
+  WaitingQueue queue({.max_waiting = 10, .engines = 2});
+  ASSERT_TRUE(queue.TryPush(Of("greedy", 64, 4)).ok());
+  ASSERT_TRUE(queue.TryPush(Of("modest", 4, 0)).ok());
+  const auto first = queue.Pull(0, {.room = 100}, SteadyTime());
+  EXPECT_EQ(Count(first), 4u);
+  EXPECT_EQ(Count(queue.Pull(1, {.room = 100}, SteadyTime())), 4u);
+}
+
+TEST_F(ActiveChainsTest, WhatMayNotRunStandsInNoOnesWay) {
+  WaitingQueue queue({.max_waiting = 10});
+  ASSERT_TRUE(queue.TryPush(Of("greedy", 64, 4)).ok());
+  EXPECT_EQ(queue.RowsBefore(*Of("modest", 1, 0), 2), 8u) << "four chains, and two calls of each";
+  EXPECT_EQ(queue.RowsBefore(*Of("greedy", 1, 4), 2), 128u);
+}
+
+TEST(WaitingQueueTest, WhatHasWaitedAsLongAsItMayIsHandedOutToEnd) {
+  WaitingQueue queue({.max_waiting = 10});
+  const auto late = NewRequest(2);
+  late->deadline = SteadyTime(std::chrono::seconds(5));
+  late->deadline_is_limit = true;
+  const auto first = NewRequest(1);
+  ASSERT_TRUE(queue.TryPush(first).ok());
+  ASSERT_TRUE(queue.TryPush(late).ok());
+  const auto pulled = queue.Pull(0, {.room = 1}, SteadyTime(std::chrono::seconds(5)));
+  ASSERT_EQ(pulled.size(), 2u);
+  EXPECT_EQ(pulled[0].request, late);
+  EXPECT_EQ(pulled[0].count, 0u);
+  EXPECT_EQ(pulled[1].request, first) << "a limit puts nobody first";
+  EXPECT_EQ(queue.requests_waiting(), 0u);
 }
 
 TEST(WaitingQueueTest, FairTenantsTakeTurns) {

@@ -260,7 +260,7 @@ TEST_F(DiffusionServiceTest, FullQueueRefusesAtOnce) {
 }
 
 TEST_F(DiffusionServiceTest, ATenantsPartOfTheQueue) {
-  StartServer({.max_waiting_per_tenant = 1});
+  StartServer({.callers = {.anyone = {.may_name_tenant = true, .limits = {.max_waiting = 1}}}});
   const auto call = [&](SampleCall* call, const char* tenant) {
     call->context.AddMetadata("denoise-tenant", tenant);
     call->reader = stub_->Sample(&call->context, {});
@@ -271,7 +271,7 @@ TEST_F(DiffusionServiceTest, ATenantsPartOfTheQueue) {
   call(&second, "alice");
   const grpc::Status status = second.End();
   EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
-  EXPECT_EQ(DetailsOf(status).info->reason(), "TENANT_QUEUE_FULL");
+  EXPECT_EQ(DetailsOf(status).info->reason(), "QUOTA_EXCEEDED");
   EXPECT_GT(DetailsOf(status).retry_seconds(), 0);
   call(&other, "bob");
   ASSERT_TRUE(other.ReadAccepted());
@@ -283,7 +283,51 @@ TEST_F(DiffusionServiceTest, ATenantsPartOfTheQueue) {
   EXPECT_TRUE(other.End().ok());
   EndServer();
   EXPECT_THAT(metrics_.Text(),
-              HasSubstr("denoise_requests_rejected_total{reason=\"tenant_queue_full\"} 1"));
+              HasSubstr("denoise_requests_rejected_total{reason=\"quota_exceeded\"} 1"));
+}
+
+TEST_F(DiffusionServiceTest, RowsASecond) {
+  // A Sample of one chain has 4 rows.
+  v1::SampleRequest message;
+  message.mutable_sampler()->set_steps(4);
+  StartServer({.callers = {.anyone = {.limits = {.rows = {.per_second = 0.01, .burst = 4}}}}});
+  SampleCall first(stub_.get(), message);
+  ASSERT_TRUE(first.ReadAccepted());
+  SampleCall second(stub_.get(), message);
+  const grpc::Status status = second.End();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_EQ(DetailsOf(status).info->reason(), "QUOTA_EXCEEDED");
+  EXPECT_THAT(status.error_message(), HasSubstr("4 denoiser rows"));
+  EXPECT_GT(DetailsOf(status).retry_seconds(), 300) << "when they have come back";
+  EXPECT_LE(DetailsOf(status).retry_seconds(), 400);
+  FinishAll(*engine_->Next(), 0);
+  EXPECT_TRUE(first.End().ok());
+}
+
+TEST_F(DiffusionServiceTest, WhatACallerMayNotAskForIsDenied) {
+  StartServer({.callers = {.anyone = {.max_call = std::chrono::seconds(100)}}});
+  const auto expect_denied = [](SampleCall& call, const char* field) {
+    const grpc::Status status = call.End();
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::PERMISSION_DENIED) << status.error_message();
+    EXPECT_EQ(DetailsOf(status).bad_request->field_violations(0).field(), field);
+  };
+  v1::SampleRequest urgent;
+  urgent.set_priority(1);
+  SampleCall first(stub_.get(), urgent);
+  expect_denied(first, "priority");
+  SampleCall longer(stub_.get(), {}, std::chrono::seconds(200));
+  expect_denied(longer, "deadline");
+  SampleCall named;
+  named.context.AddMetadata("denoise-tenant", "me");
+  named.reader = stub_->Sample(&named.context, {});
+  expect_denied(named, "denoise-tenant");
+
+  SampleCall usual(stub_.get(), {});
+  ASSERT_TRUE(usual.ReadAccepted());
+  const auto request = engine_->Next();
+  EXPECT_TRUE(request->deadline_is_limit);
+  FinishAll(*request, 0);
+  EXPECT_TRUE(usual.End().ok());
 }
 
 TEST_F(DiffusionServiceTest, WhatNeverFitsInMemoryIsRefused) {
@@ -334,7 +378,7 @@ TEST_F(DiffusionServiceTest, TenantsAreCheckedLikeRequestIds) {
 }
 
 TEST_F(DiffusionServiceTest, ADeadlineThatCannotBeMetIsRefused) {
-  StartServer();
+  StartServer({.callers = {.anyone = {.max_priority = 1}}});
   // 100 steps of at least 10 ms each.
   v1::SampleRequest message;
   message.mutable_sampler()->set_steps(100);

@@ -11,6 +11,7 @@
 
 #include "grpcpp/generic/generic_stub.h"
 #include "grpcpp/support/byte_buffer.h"
+#include "tests/unit/rpc/access/entries.h"
 #include "tests/unit/rpc/details.h"
 #include "tests/unit/rpc/service_fixture.h"
 
@@ -78,13 +79,13 @@ class ReceptionTest : public ServiceTest {
  protected:
   void StartWithTokens() {
     const std::string path = testing::TempDir() + "/reception_test_tokens";
-    std::ofstream(path) << "right\n";
-    auto tokens = TokenFile::Open(path, &clock_);
+    std::ofstream(path) << Entries({{"caller", "right"}});
+    auto tokens = TokenFile::Open(path, Principal(), &clock_);
     ASSERT_TRUE(tokens.ok()) << tokens.status();
     std::remove(path.c_str());
     tokens_ = *std::move(tokens);
     Setup setup;
-    setup.tokens = tokens_.get();
+    setup.callers.tokens = tokens_.get();
     StartServer(std::move(setup));
   }
 

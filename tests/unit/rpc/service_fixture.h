@@ -108,11 +108,10 @@ class ServiceTest : public testing::Test {
   struct Setup {
     ModelInfo model = TestModel();
     size_t max_waiting = 16;
-    size_t max_waiting_per_tenant = 0;
+    Authenticator::Options callers = {};
     uint64_t max_bytes = 0;  // of active chains
     uint64_t memory_budget = 0;
     Limits limits = {};
-    TokenFile* tokens = nullptr;
     std::chrono::nanoseconds write_timeout = std::chrono::seconds(60);
   };
 
@@ -121,15 +120,14 @@ class ServiceTest : public testing::Test {
     model_ = Shared(std::move(setup.model));
     catalog_.Add(model_);
     queue_ = std::make_unique<WaitingQueue>(
-        WaitingQueue::Options{.max_waiting = setup.max_waiting,
-                              .max_waiting_per_tenant = setup.max_waiting_per_tenant,
-                              .max_bytes = setup.max_bytes});
+        WaitingQueue::Options{.max_waiting = setup.max_waiting, .max_bytes = setup.max_bytes});
     engine_ = std::make_unique<FakeEngine>(queue_.get());
     writers_ = std::make_unique<WriterPool>(
         WriterPool::Options{.threads = 2, .write_timeout = setup.write_timeout});
     memory_ = std::make_unique<MemoryBudget>(setup.memory_budget);
     Reception::Options reception;
-    reception.tokens = setup.tokens;
+    authenticator_ = std::make_unique<Authenticator>(setup.callers);
+    reception.authenticator = authenticator_.get();
     reception.max_message_bytes = setup.limits.max_message_bytes;
     reception.memory = memory_.get();
     reception.metrics = &metrics_;
@@ -146,7 +144,7 @@ class ServiceTest : public testing::Test {
     backend.limits = setup.limits;
     backend.wake_engines = [this] { engine_->Wake(); };
     backend.rows_ahead = [] { return uint64_t{40}; };
-    inference_ = std::make_unique<InferenceService>(backend, /*shared_memory=*/false);
+    inference_ = std::make_unique<InferenceService>(backend, /*max_regions=*/0);
     service_ = std::make_unique<DiffusionService>(std::move(backend));
     GrpcServer::Options options;
     options.address = "127.0.0.1:0";
@@ -188,6 +186,7 @@ class ServiceTest : public testing::Test {
   Metrics metrics_;
   Catalog catalog_;
   std::unique_ptr<MemoryBudget> memory_;
+  std::unique_ptr<Authenticator> authenticator_;
   std::unique_ptr<Reception> reception_;
   std::shared_ptr<const ModelInfo> model_;
   std::unique_ptr<WaitingQueue> queue_;

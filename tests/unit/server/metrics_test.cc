@@ -52,10 +52,11 @@ void FillIn(Metrics& metrics) {
   metrics.RequestRejected("queue_full");
   metrics.ModelLoaded("digits", 1.5);
   metrics.SetRequestsWaiting([] { return 4.0; });
+  metrics.SetCallers([] { return CallerGauges{.tenants = {{"art", 1, 2, 3}}}; });
 }
 
 // The answer to a GET, headers and all; empty where nobody listens.
-std::string Get(int port, const std::string& path) {
+std::string Get(int port, const std::string& path, const std::string& header = "") {
   const int fd = socket(AF_INET, SOCK_STREAM, 0);
   sockaddr_in address = {};
   address.sin_family = AF_INET;
@@ -63,8 +64,8 @@ std::string Get(int port, const std::string& path) {
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   std::string answer;
   if (connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0) {
-    const std::string request =
-        absl::StrCat("GET ", path, " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    const std::string request = absl::StrCat(
+        "GET ", path, " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n", header, "\r\n");
     EXPECT_EQ(send(fd, request.data(), request.size(), MSG_NOSIGNAL),
               static_cast<ssize_t>(request.size()));
     char buffer[4096];
@@ -146,6 +147,36 @@ TEST(MetricsTest, WaitingIsReadAtEveryScrapeUntilItIsUnset) {
   EXPECT_EQ(Value(metrics.Text(), "denoise_requests_waiting"), 2);
   metrics.SetRequestsWaiting(nullptr);
   EXPECT_EQ(Value(metrics.Text(), "denoise_requests_waiting"), 0);
+}
+
+TEST(MetricsTest, CallersAreReadAtEveryScrapeUntilThatIsUnset) {
+  Metrics metrics;
+  EXPECT_EQ(Value(metrics.Text(), "denoise_token_file_stale"), 0);
+  metrics.SetCallers([] {
+    return CallerGauges{.tenants = {{"art", 1, 2, 3}, {"", 4, 5, 6}}, .token_file_stale = true};
+  });
+  const std::string text = metrics.Text();
+  EXPECT_EQ(Value(text, "denoise_tenant_requests_waiting{tenant=\"art\"}"), 1);
+  EXPECT_EQ(Value(text, "denoise_tenant_waiting_bytes{tenant=\"art\"}"), 2);
+  EXPECT_EQ(Value(text, "denoise_tenant_chains_active{tenant=\"\"}"), 6);
+  EXPECT_EQ(Value(text, "denoise_token_file_stale"), 1);
+  metrics.SetCallers(nullptr);
+  EXPECT_EQ(Value(metrics.Text(), "denoise_token_file_stale"), 0);
+}
+
+TEST(MetricsTest, ScrapesMayNeedAToken) {
+  Metrics metrics;
+  const auto port =
+      metrics.Listen("127.0.0.1:0", [](absl::string_view token) { return token == "right"; });
+  ASSERT_TRUE(port.ok()) << port.status();
+  const auto get = [&](const std::string& headers) { return Get(*port, "/metrics", headers); };
+  for (const char* headers : {"", "Authorization: Bearer wrong\r\n", "Authorization: right\r\n",
+                              "Authorization: Basic right\r\n",
+                              "Authorization: Bearer right\r\nAuthorization: Bearer wrong\r\n"}) {
+    EXPECT_THAT(get(headers), StartsWith("HTTP/1.1 401")) << headers;
+    EXPECT_THAT(get(headers), Not(HasSubstr("denoise_"))) << headers;
+  }
+  EXPECT_THAT(get("Authorization: Bearer right\r\n"), StartsWith("HTTP/1.1 200"));
 }
 
 TEST(MetricsTest, ProcessIsThisOne) {

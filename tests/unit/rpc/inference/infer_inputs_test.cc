@@ -40,7 +40,7 @@ class InferInputsTest : public testing::Test {
   const std::vector<TensorSpec> specs_ = {{"x", InferType::kFp32, {-1, 2}},
                                           {"names", InferType::kBytes, {-1}},
                                           {"n", InferType::kInt64, {-1}}};
-  const SharedMemory shared_memory_{/*enabled=*/false};
+  const SharedMemory shared_memory_;  // off
 };
 
 TEST_F(InferInputsTest, ReadsRawBytesInTheirOrder) {

@@ -31,7 +31,7 @@ InferModel Sampling(ModelInfo model = TestModel()) {
 }
 
 std::vector<InferTensor> Inputs(const Message& message, const InferModel& model) {
-  const SharedMemory none(false);
+  const SharedMemory none;
   auto inputs = ReadInputs(message, InputsOf(model), none, 1 << 20);
   EXPECT_TRUE(inputs.ok()) << inputs.status();
   return inputs.ok() ? *std::move(inputs) : std::vector<InferTensor>();
@@ -292,7 +292,7 @@ TEST(SampleRequestTest, RefusesStatesThatCannotBeSent) {
   const auto named = [](std::vector<const char*> names) {
     Message message;
     for (const char* name : names) message.add_outputs()->set_name(name);
-    const SharedMemory none(false);
+    const SharedMemory none;
     return *InferOutputs::Read(message, OutputsOf(Sampling()), none);
   };
   const auto field = [&](InferOutputs outputs, std::optional<uint64_t> every, bool streamed) {
@@ -327,7 +327,7 @@ TEST(SampleRequestTest, DecodeIsOfModelsWithADecoder) {
   const auto named = [&](const InferModel& of) {
     Message wanted;
     for (const char* name : {"sample", "png"}) wanted.add_outputs()->set_name(name);
-    const SharedMemory none(false);
+    const SharedMemory none;
     return *InferOutputs::Read(wanted, OutputsOf(of), none);
   };
   InferOutputs both = named(model);
@@ -355,7 +355,7 @@ TEST(SampleRequestTest, PicturesBesideSamplesMustFit) {
   request.num_samples = 4;
   Message message;
   for (const char* name : {"sample", "png"}) message.add_outputs()->set_name(name);
-  const SharedMemory none(false);
+  const SharedMemory none;
   const auto outputs = InferOutputs::Read(message, OutputsOf(Sampling()), none);
   ASSERT_TRUE(outputs.ok());
   EXPECT_TRUE(CheckSampleOutputs(request, *outputs, {}).ok());

@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/diffusion/field_error.h"
+#include "server/rpc/status.h"
 
 namespace denoise {
 namespace {
@@ -23,7 +24,8 @@ constexpr uint64_t kHuge = std::numeric_limits<uint64_t>::max();
 // An object of 64 bytes, 'a' everywhere.
 class SharedMemoryTest : public testing::Test {
  protected:
-  SharedMemoryTest() : key_(absl::StrCat("/denoise-shared-memory-test-", getpid())) {
+  explicit SharedMemoryTest(const char* begin = "/denoise-shared-memory-test-")
+      : key_(absl::StrCat(begin, getpid())) {
     descriptor_ = shm_open(key_.c_str(), O_RDWR | O_CREAT | O_EXCL, 0600);
     EXPECT_GE(descriptor_, 0);
     Resize(64);
@@ -39,7 +41,8 @@ class SharedMemoryTest : public testing::Test {
 
   const std::string key_;
   int descriptor_;
-  SharedMemory memory_{/*enabled=*/true};
+  SharedMemoryRegistry registry_{/*max_regions=*/4};
+  SharedMemory memory_ = registry_.Of("");
 };
 
 TEST_F(SharedMemoryTest, ReadsAndWritesWithinARegion) {
@@ -118,8 +121,54 @@ TEST_F(SharedMemoryTest, RefusesRegionsThatAreNone) {
   EXPECT_TRUE(absl::IsAlreadyExists(memory_.Register("in", {key_, 0, 64})));
 }
 
+// Objects of two tenants, of which bob tries to get at alice's.
+class TenantsMemoryTest : public SharedMemoryTest {
+ protected:
+  TenantsMemoryTest() : SharedMemoryTest("/alice.") {}
+  SharedMemory alice_ = registry_.Of("alice"), bob_ = registry_.Of("bob");
+};
+
+TEST_F(TenantsMemoryTest, ARegionIsOfTheTenantThatRegisteredIt) {
+  ASSERT_TRUE(alice_.Register("in", {key_, 0, 64}).ok());
+  EXPECT_TRUE(bob_.Regions("")->empty());
+  for (const absl::Status& status :
+       {bob_.Regions("in").status(), bob_.Read({"in", 0, 8}, "f").status(),
+        bob_.Write({"in", 0, 8}, "x", "f"), bob_.Check({"in", 0, 8}, "f")}) {
+    EXPECT_TRUE(absl::IsNotFound(status)) << status;
+    EXPECT_EQ(ReasonOf(status), "REGION_NOT_FOUND");
+  }
+  EXPECT_TRUE(bob_.Unregister("in").ok());
+  EXPECT_TRUE(bob_.Unregister("").ok());
+  EXPECT_EQ(*alice_.Read({"in", 0, 4}, "f"), "aaaa");
+  EXPECT_EQ(registry_.size(), 1u);
+  ASSERT_TRUE(alice_.Unregister("").ok());
+  EXPECT_EQ(registry_.size(), 0u);
+}
+
+TEST_F(TenantsMemoryTest, AnObjectIsOfTheTenantInItsName) {
+  const absl::Status refused = bob_.Register("mine", {key_, 0, 64});
+  EXPECT_TRUE(absl::IsPermissionDenied(refused)) << refused;
+  EXPECT_EQ(FieldOf(refused), "key");
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("/bob.NAME"));
+  // Names that only begin alike.
+  EXPECT_TRUE(absl::IsPermissionDenied(registry_.Of("ali").Register("in", {key_, 0, 64})));
+  EXPECT_TRUE(absl::IsPermissionDenied(alice_.Register("in", {"/alice.b.c", 0, 64})));
+  EXPECT_TRUE(absl::IsNotFound(registry_.Of("alice.b").Register("in", {"/alice.b.c", 0, 64})));
+  EXPECT_TRUE(alice_.Register("in", {key_.substr(1), 0, 64}).ok()) << "with or without the slash";
+}
+
+TEST_F(TenantsMemoryTest, NobodyHasMoreThanHalfOfTheRegions) {
+  ASSERT_TRUE(alice_.Register("a", {key_, 0, 1}).ok());
+  ASSERT_TRUE(alice_.Register("b", {key_, 0, 1}).ok());
+  const absl::Status refused = alice_.Register("c", {key_, 0, 1});
+  EXPECT_TRUE(absl::IsResourceExhausted(refused));
+  EXPECT_EQ(ReasonOf(refused), "QUOTA_EXCEEDED");
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("2 of this tenant and 2 in all"));
+}
+
 TEST_F(SharedMemoryTest, IsOffUnlessAskedFor) {
-  SharedMemory off(/*enabled=*/false);
+  SharedMemoryRegistry none(/*max_regions=*/0);
+  SharedMemory off = none.Of("");
   EXPECT_TRUE(absl::IsFailedPrecondition(off.Register("in", {key_, 0, 64})));
   EXPECT_TRUE(absl::IsFailedPrecondition(off.Unregister("")));
   EXPECT_TRUE(absl::IsFailedPrecondition(off.Regions("").status()));
