@@ -44,6 +44,9 @@ torch::jit::Module Load(const std::string& path, bool channels_last) {
 // Calls until `stop`; the number of calls.
 int64_t Loop(torch::jit::Module& module, bool channels_last, bool bfloat16, int threads,
              int64_t batch, const std::atomic<bool>& stop) {
+#ifdef DENOISE_ALLOCATOR
+  denoise::KeepFreePages();
+#endif
   c10::InferenceMode guard;
   at::autocast::set_autocast_dtype(at::kCPU, at::kBFloat16);
   at::autocast::set_autocast_enabled(at::kCPU, bfloat16);  // of this thread

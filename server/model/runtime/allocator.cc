@@ -1,7 +1,11 @@
 #include "server/model/runtime/allocator.h"
 
+#include <sys/types.h>
+
+#include <mutex>
 #include <new>
 #include <string>
+#include <vector>
 
 #include "c10/core/Allocator.h"
 #include "c10/core/CPUAllocator.h"
@@ -10,9 +14,9 @@
 #ifdef DENOISE_JEMALLOC
 #include <jemalloc/jemalloc.h>
 
-// Read by jemalloc before main. Free pages stay with the process, because the next call wants as
-// many again; and large ones in the arena of the thread that freed them, not in one for all.
-const char* malloc_conf = "dirty_decay_ms:-1,muzzy_decay_ms:-1,oversize_threshold:0";
+// Read by jemalloc before main. Free pages go back at once, but those of KeepFreePages(); and large
+// ones belong to the arena of their thread, not to one for all.
+const char* malloc_conf = "dirty_decay_ms:0,muzzy_decay_ms:0,oversize_threshold:0";
 #endif
 
 namespace denoise {
@@ -35,6 +39,55 @@ class BoundedAllocator : public c10::Allocator {
   c10::Allocator* const inner_;
 };
 
+#ifdef DENOISE_JEMALLOC
+
+// An arena that keeps its free pages, of one thread at a time: threads that tune come and go, and
+// jemalloc's arenas do not.
+class KeptArena {
+ public:
+  KeptArena() {
+    Pool& pool = ThePool();
+    const std::lock_guard<std::mutex> lock(pool.mutex);
+    if (pool.unused.empty()) {
+      index_ = Create();
+    } else {
+      index_ = pool.unused.back();
+      pool.unused.pop_back();
+    }
+    mallctl("thread.arena", nullptr, nullptr, &index_, sizeof(index_));
+  }
+  ~KeptArena() {
+    Pool& pool = ThePool();
+    const std::lock_guard<std::mutex> lock(pool.mutex);
+    pool.unused.push_back(index_);
+  }
+
+ private:
+  struct Pool {
+    std::mutex mutex;
+    std::vector<unsigned> unused;
+  };
+  static Pool& ThePool() {
+    static Pool& pool = *new Pool;
+    return pool;
+  }
+  static unsigned Create() {
+    unsigned index = 0;
+    size_t size = sizeof(index);
+    mallctl("arenas.create", &index, &size, nullptr, 0);
+    ssize_t never = -1;
+    for (const char* decay : {".dirty_decay_ms", ".muzzy_decay_ms"}) {
+      const std::string name = "arena." + std::to_string(index) + decay;
+      mallctl(name.c_str(), nullptr, nullptr, &never, sizeof(never));
+    }
+    return index;
+  }
+
+  unsigned index_ = 0;
+};
+
+#endif
+
 }  // namespace
 
 void BoundTensors() {
@@ -45,6 +98,13 @@ void BoundTensors() {
 void CheckFits(uint64_t bytes) {
   static const uint64_t usable = UsableMemory();
   if (bytes > usable) throw std::bad_alloc();
+}
+
+void KeepFreePages() {
+#ifdef DENOISE_JEMALLOC
+  thread_local const KeptArena arena;
+  (void)arena;
+#endif
 }
 
 void ReleaseFreeMemory() {

@@ -15,8 +15,13 @@ void BoundTensors();
 // jemalloc would promise them, and the process be killed as they are written to.
 void CheckFits(uint64_t bytes);
 
-// Gives memory that is free back to the system, which the allocator as it is set never does by
-// itself. Of the threads' own caches nothing is given. Thread-safe; takes milliseconds.
+// From now on this thread's memory is of an arena that keeps its free pages, for as long as it
+// runs: for engine threads, whose next call needs as many again. What other threads free goes back
+// to the system at once, since it may be as much as any caller cares to send.
+void KeepFreePages();
+
+// Gives memory that is free back to the system, that of arenas which keep theirs too. Of the
+// threads' own caches nothing is given. Thread-safe; takes milliseconds.
 void ReleaseFreeMemory();
 
 }  // namespace denoise

@@ -15,7 +15,10 @@ void PrepareProcess() {
   at::set_num_threads(1);
 }
 
-void PrepareEngineThread(int threads) { at::set_num_threads(threads); }
+void PrepareEngineThread(int threads) {
+  KeepFreePages();
+  at::set_num_threads(threads);
+}
 
 absl::Status OnOwnThread(int threads, const std::function<absl::Status()>& work) {
   absl::Status status;
