@@ -11,7 +11,7 @@ Reception::Reception(const Options& options)
       receiving_({.max_bytes = options.max_receive_bytes,
                   .received = [this](const std::string& peer) { return received_.From(peer); },
                   .refresh = [this] { received_.Refresh(); },
-                  .waiting = [this] { return messages_.waiting_bytes(); },
+                  .held = [this] { return messages_.held_bytes(); },
                   .clock = options.clock}) {}
 
 CallRecord Reception::NewRecord(const char* method) const {

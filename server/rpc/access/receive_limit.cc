@@ -145,10 +145,10 @@ void ReceiveLimit::Look() {
   for (const std::string& peer : peers) {
     if (const auto bytes = options_.received(peer)) received[peer] = *bytes;
   }
-  const uint64_t waiting = options_.waiting ? options_.waiting() : 0;
+  const uint64_t held = options_.held ? options_.held() : 0;
 
   std::vector<CutOff> taken;
-  uint64_t total = waiting;
+  uint64_t total = held;
   {
     MutexLock lock(mutex_);
     Bytes pending = PendingBytes(received, now);

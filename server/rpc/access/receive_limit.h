@@ -29,8 +29,8 @@ class ReceiveLimit {
     // refresh() of who there is, which is expensive.
     std::function<std::optional<uint64_t>(const std::string& peer)> received;
     std::function<void()> refresh;
-    // Bytes of messages that were received and still wait; may be null.
-    std::function<uint64_t()> waiting;
+    // Bytes of messages that were received and are not requests yet; may be null.
+    std::function<uint64_t()> held;
     const Clock* clock = nullptr;
     bool looks_by_itself = true;  // from a thread of its own
   };

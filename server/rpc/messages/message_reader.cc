@@ -59,13 +59,18 @@ void MessageReader::Read(grpc::ByteBuffer* bytes, const google::protobuf::Messag
   {
     MutexLock lock(mutex_);
     if (!waiting_.empty() || !HasRoom(job.memory_bytes)) {
-      waiting_bytes_.fetch_add(bytes->Length(), std::memory_order_relaxed);
+      waiting_bytes_ += bytes->Length();
       waiting_.push_back(std::move(job));
       return;
     }
     in_use_ += job.memory_bytes;
   }
   RunAndPassOn(std::move(job));
+}
+
+uint64_t MessageReader::held_bytes() const {
+  MutexLock lock(mutex_);
+  return in_use_ + waiting_bytes_;
 }
 
 void MessageReader::RunAndPassOn(Job job) {
@@ -82,7 +87,7 @@ void MessageReader::RunAndPassOn(Job job) {
     if (waiting_.empty() || !HasRoom(waiting_.front().memory_bytes)) return;
     job = std::move(waiting_.front());
     waiting_.pop_front();
-    waiting_bytes_.fetch_sub(job.bytes->Length(), std::memory_order_relaxed);
+    waiting_bytes_ -= job.bytes->Length();
     in_use_ += job.memory_bytes;
   }
 }

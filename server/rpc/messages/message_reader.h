@@ -2,7 +2,6 @@
 #ifndef DENOISE_SERVER_RPC_MESSAGES_MESSAGE_READER_H_
 #define DENOISE_SERVER_RPC_MESSAGES_MESSAGE_READER_H_
 
-#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -33,8 +32,8 @@ class MessageReader {
   // is no such message, or would take too much memory as one.
   void Read(grpc::ByteBuffer* bytes, const google::protobuf::Message& prototype, Then then);
 
-  // Bytes of messages that wait.
-  uint64_t waiting_bytes() const { return waiting_bytes_.load(std::memory_order_relaxed); }
+  // Bytes of messages that wait, and memory of those that are being parsed.
+  uint64_t held_bytes() const;
 
  private:
   struct Job {
@@ -55,10 +54,10 @@ class MessageReader {
   const WireLimits limits_;
   MemoryBudget* const memory_;
 
-  Mutex mutex_;
+  mutable Mutex mutex_;
   uint64_t in_use_ ABSL_GUARDED_BY(mutex_) = 0;  // memory_bytes of jobs that run
   std::deque<Job> waiting_ ABSL_GUARDED_BY(mutex_);
-  std::atomic<uint64_t> waiting_bytes_{0};
+  uint64_t waiting_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace denoise

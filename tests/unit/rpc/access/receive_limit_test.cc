@@ -36,7 +36,7 @@ class ReceiveLimitTest : public testing::Test {
   FakeClock clock_;
   std::map<std::string, uint64_t> connections_;  // as they are
   std::map<std::string, uint64_t*> known_;       // since the last refresh
-  uint64_t waiting_ = 0;
+  uint64_t held_ = 0;
   std::vector<std::string> cut_off_;
   absl::Status why_;
   ReceiveLimit limit_{{.max_bytes = 64 * kMiB,  // 69 with what frames them
@@ -50,7 +50,7 @@ class ReceiveLimitTest : public testing::Test {
                              known_.clear();
                              for (auto& [peer, bytes] : connections_) known_[peer] = &bytes;
                            },
-                       .waiting = [this] { return waiting_; },
+                       .held = [this] { return held_; },
                        .clock = &clock_,
                        .looks_by_itself = false}};
 };
@@ -123,10 +123,10 @@ TEST_F(ReceiveLimitTest, WhatAConnectionSentBeforeIsNotCounted) {
   EXPECT_THAT(cut_off_, ElementsAre("second"));
 }
 
-TEST_F(ReceiveLimitTest, WhatWaitsToBeParsedCounts) {
+TEST_F(ReceiveLimitTest, WhatWaitsToBeParsedAndIsBeingParsedCounts) {
   connections_ = {{"a", 10 * kMiB}};
   Begin("a", "a");
-  waiting_ = 60 * kMiB;
+  held_ = 60 * kMiB;
   Look();
   EXPECT_THAT(cut_off_, ElementsAre("a"));
 }

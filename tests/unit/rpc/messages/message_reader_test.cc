@@ -95,9 +95,11 @@ TEST_F(MessageReaderTest, LargeOnesWaitForEachOtherAndSmallOnesDoNot) {
     reader_.Read(&second, type, Note("second"));
     reader_.Read(&third, type, Note("third"));  // there is room for it, and it is not its turn
     reader_.Read(&small, type, Note("small"));
+    EXPECT_GE(reader_.held_bytes(), uint64_t{6} << 20);
     order_.push_back("first");
   });
   EXPECT_THAT(order_, ElementsAre("small", "first", "second", "third"));
+  EXPECT_EQ(reader_.held_bytes(), 0u);
   EXPECT_EQ(memory_.used(MemoryBudget::kMessages), 0u);
 }
 

@@ -83,7 +83,7 @@ TEST(WireCheckTest, EmptyPartsCostWhatIsMadeOfThem) {
   EXPECT_GE(*bytes, 100'000 * sizeof(inference::ModelInferRequest::InferInputTensor));
   ExpectRefused(Check<inference::ModelInferRequest>(inputs, {.max_bytes = 4 * kMiB}), "inputs",
                 "send less at once");
-  ExpectRefused(Check<inference::ModelInferRequest>(inputs, {.max_fields = 99'999}), "inputs",
+  ExpectRefused(Check<inference::ModelInferRequest>(inputs, {.max_fields = 99'999}), "message",
                 "more than 99999 fields");
   // Empty strings in the one part there is.
   const std::string strings = Delimited(5, Delimited(5, Repeat(100'000, Delimited(8, ""))));
