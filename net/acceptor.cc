@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <ctime>
 #include <optional>
 
 #include "absl/status/status.h"
@@ -40,6 +41,13 @@ std::optional<std::pair<dev_t, ino_t>> IdentityOf(int fd) {
   struct stat file;
   if (fstatat(fd, "", &file, AT_EMPTY_PATH) != 0) return std::nullopt;
   return std::pair(file.st_dev, file.st_ino);
+}
+
+// What this thread has had of a CPU.
+std::chrono::nanoseconds ThreadTime() {
+  timespec time = {};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
 }
 
 std::string TextOf(const sockaddr_storage& address) {
@@ -214,15 +222,16 @@ void Acceptor::CloseOverdue(Time now) {
 }
 
 void Acceptor::Sweep(Time now) {
+  const auto begin = ThreadTime();
   std::erase_if(served_, [this](const auto& entry) {
     const auto& [id, socket] = entry;
     if (IdentityOf(socket.fd) == std::pair(socket.device, socket.inode)) return false;
     table_.Remove(id);
     return true;
   });
+  swept_ = now;
   // Those who are refused may have the thread look again at once, but not spend its time on it.
-  swept_ = std::chrono::steady_clock::now();
-  next_sweep_ = swept_ + 10 * (swept_ - now);
+  next_sweep_ = now + 10 * (ThreadTime() - begin);
 }
 
 void Acceptor::Count(Refusal reason, const std::string& peer) {
