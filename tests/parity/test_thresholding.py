@@ -4,15 +4,20 @@ import itertools
 
 import diffusers
 import pytest
+
+from comparison import Comparison, kept
 from tables import make_tables
-from test_solvers import Runs, kept
+from test_solvers import add_run
 from test_tables import SCHEDULES, STEPS
 
 CLASSES = {
     "ddpm": (diffusers.DDPMScheduler, {}),
     "ddim": (diffusers.DDIMScheduler, {}),
     "dpmpp_2m": (diffusers.DPMSolverMultistepScheduler, {}),
-    "sde_dpmpp_2m": (diffusers.DPMSolverMultistepScheduler, {"algorithm_type": "sde-dpmsolver++"}),
+    "sde_dpmpp_2m": (
+        diffusers.DPMSolverMultistepScheduler,
+        {"algorithm_type": "sde-dpmsolver++"},
+    ),
     "dpmpp_3m": (diffusers.DPMSolverMultistepScheduler, {"solver_order": 3}),
     "unipc": (diffusers.UniPCMultistepScheduler, {}),
     "deis": (diffusers.DEISMultistepScheduler, {}),
@@ -26,11 +31,9 @@ PARAMETERS = (
 
 
 @pytest.mark.parametrize("sampler", CLASSES)
-def test_sampler(sampler, record_error, request):
+def test_sampler(sampler, allowed_error, request):
     full = request.config.getoption("--full")
-    runs = Runs(sampler, lambda name, *rest: record_error(f"{name}, thresholded", *rest))
-    if sampler == "ddpm":
-        runs.allowed = 1e-3
+    comparison = Comparison(allowed_error)
     scheduler_class, arguments = CLASSES[sampler]
     schedules = ("linear", "scaled_linear", "squaredcos_cap_v2")
     predictions = ("epsilon", "v_prediction", "sample")
@@ -39,10 +42,14 @@ def test_sampler(sampler, record_error, request):
         if not full and not kept((sampler, choice), 6):
             continue
         scheduler = scheduler_class(
-            prediction_type=prediction, thresholding=True, **PARAMETERS[number], **SCHEDULES[schedule], **arguments
+            prediction_type=prediction,
+            thresholding=True,
+            **PARAMETERS[number],
+            **SCHEDULES[schedule],
+            **arguments,
         )
-        runs.add(scheduler, steps)
-    runs.check()
+        add_run(comparison, f"{sampler}, thresholded", scheduler, steps)
+    comparison.check()
 
 
 @pytest.mark.parametrize("sampler", CLASSES)
