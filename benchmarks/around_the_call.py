@@ -13,8 +13,12 @@ def null_denoiser(run: Run) -> list[Figure]:
 
     def measure(sampler: str, batch: int) -> tuple[float, float]:
         """Rows a second, microseconds a tick."""
-        out = subprocess.run([BIN / "null_denoiser", DIGITS, sampler, str(batch), str(run.seconds)], check=True,
-                             capture_output=True, text=True).stdout
+        out = subprocess.run(
+            [BIN / "null_denoiser", DIGITS, sampler, str(batch), str(run.seconds)],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
         rate, microseconds = map(float, out.split())
         return rate, microseconds
 
@@ -29,10 +33,10 @@ def null_denoiser(run: Run) -> list[Figure]:
     rows = [rate for rate, _ in results["DDIM by 64"]]
     ticks, noisy_ticks = ([microseconds for _, microseconds in results[f"{name} by 16"]] for name in ("DDIM", "DDPM"))
     return [
-        Figure("one engine, null denoiser, DDIM 28x28, batches of 64", rows, GOALS["null denoiser, rows"],
-               unit="rows/s"),
-        Figure("a tick with a null denoiser at 16 rows of 28x28, DDIM", ticks, GOALS["null denoiser, tick"],
-               unit="µs"),
+        Figure(
+            "one engine, null denoiser, DDIM 28x28, batches of 64", rows, GOALS["null denoiser, rows"], unit="rows/s"
+        ),
+        Figure("a tick with a null denoiser at 16 rows of 28x28, DDIM", ticks, GOALS["null denoiser, tick"], unit="µs"),
         Figure("the same, DDPM, with the noise", noisy_ticks, GOALS["null denoiser, tick with noise"], unit="µs"),
     ]
 
@@ -44,13 +48,21 @@ def overhead(run: Run) -> list[Figure]:
     for _ in range(run.turns):
         with run.load(server, "--clients", "4", "--n", "16", "--steps", "50", "--sampler", "ddim") as load:
             before, after, _ = load.window(run.seconds)
-        delta = lambda name: after.total(name) - before.total(name)
+
+        def delta(name):
+            return after.total(name) - before.total(name)
+
         share.append(100 * delta("engine_overhead_seconds_sum") / delta("tick_seconds_sum"))
         microseconds.append(1e6 * delta("engine_overhead_seconds_sum") / delta("engine_overhead_seconds_count"))
     return [
         Figure("engine time outside the denoiser call, share of a tick", share, GOALS["overhead, share"], unit="%"),
-        Figure("engine time outside the denoiser call, a tick of 16 rows", microseconds, GOALS["overhead, tick"],
-               unit="µs", note="with clients on the same cores"),
+        Figure(
+            "engine time outside the denoiser call, a tick of 16 rows",
+            microseconds,
+            GOALS["overhead, tick"],
+            unit="µs",
+            note="with clients on the same cores",
+        ),
     ]
 
 
@@ -66,8 +78,12 @@ def memory(run: Run) -> list[Figure]:
     calls, resident = [], {}
     for chains in CHAINS:
         while 64 * len(calls) < chains:
-            request = pb.SampleRequest(num_samples=64, class_labels=[3], guidance_scale=1,
-                                       sampler=pb.Sampler(kind=pb.Sampler.KIND_DDIM, steps=1000))
+            request = pb.SampleRequest(
+                num_samples=64,
+                class_labels=[3],
+                guidance_scale=1,
+                sampler=pb.Sampler(kind=pb.Sampler.KIND_DDIM, steps=1000),
+            )
             calls.append(server.stub.Sample(request))
             next(calls[-1])  # Accepted
         server.until_busy(chains)
@@ -79,9 +95,16 @@ def memory(run: Run) -> list[Figure]:
     server.until_idle(within=60)
     # From the first thousands on, which fit in memory that the allocator had kept.
     slope = (resident[CHAINS[-1]] - resident[CHAINS[3]]) / (CHAINS[-1] - CHAINS[3])
-    mebibytes = {chains: f"{bytes / 2**20:.0f}" for chains, bytes in resident.items()}
-    return [Figure("memory of a chain beyond its register", [slope - REGISTER_BYTES], GOALS["memory of a chain"],
-                   unit="bytes", note=f"{mebibytes[0]} MiB without chains, {mebibytes[CHAINS[-1]]} with {CHAINS[-1]}")]
+    mebibytes = {chains: f"{size / 2**20:.0f}" for chains, size in resident.items()}
+    return [
+        Figure(
+            "memory of a chain beyond its register",
+            [slope - REGISTER_BYTES],
+            GOALS["memory of a chain"],
+            unit="bytes",
+            note=f"{mebibytes[0]} MiB without chains, {mebibytes[CHAINS[-1]]} with {CHAINS[-1]}",
+        )
+    ]
 
 
 def start(run: Run) -> list[Figure]:

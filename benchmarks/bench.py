@@ -37,7 +37,7 @@ COMPARISONS = {
 
 
 def machine() -> str:
-    names = re.findall(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.M)
+    names = re.findall(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     return f"{len(os.sched_getaffinity(0))} cores of {names[0] if names else platform.machine()}"
 
 
@@ -68,8 +68,12 @@ def main(arguments: list[str] | None = None) -> None:
     if parsed.json:
         parsed.json.write_text(json.dumps(measured, indent=2, ensure_ascii=False) + "\n")
     if parsed.check and worse:
-        raise SystemExit("worse than its limit:\n" + "\n".join(
-            f"  {figure.name}: {figure.median:g}, not {figure.goal.say(figure.goal.limit)}" for figure in worse))
+        raise SystemExit(
+            "worse than its limit:\n"
+            + "\n".join(
+                f"  {figure.name}: {figure.median:g}, not {figure.goal.say(figure.goal.limit)}" for figure in worse
+            )
+        )
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import statistics
 from dataclasses import dataclass
 
-from benchmarks.goals import Goal
+from benchmarks.goals import NO_GOAL, Goal
 
 
 @dataclass
@@ -12,7 +12,7 @@ class Figure:
 
     name: str
     values: list[float]
-    goal: Goal = Goal()
+    goal: Goal = NO_GOAL
     unit: str = ""
     note: str = ""
 
@@ -33,9 +33,16 @@ class Figure:
 
     def as_json(self) -> dict:
         return {
-            "name": self.name, "median": self.median, "min": min(self.values), "max": max(self.values),
-            "values": self.values, "unit": self.unit, "target": self.goal.target, "verdict": self.verdict,
-            "limit": self.goal.limit, "note": self.note,
+            "name": self.name,
+            "median": self.median,
+            "min": min(self.values),
+            "max": max(self.values),
+            "values": self.values,
+            "unit": self.unit,
+            "target": self.goal.target,
+            "verdict": self.verdict,
+            "limit": self.goal.limit,
+            "note": self.note,
         }
 
 
@@ -61,11 +68,19 @@ def table(figures: list[Figure]) -> str:
     """Markdown."""
     rows = [("what", "median (least to most)", "target", "", "limit", "")]
     rows += [
-        (f.name, f"{spread(f.values)} {f.unit}".strip(), f.goal.say(f.goal.target), f.verdict, f.goal.say(f.goal.limit),
-         f.note)
+        (
+            f.name,
+            f"{spread(f.values)} {f.unit}".strip(),
+            f.goal.say(f.goal.target),
+            f.verdict,
+            f.goal.say(f.goal.limit),
+            f.note,
+        )
         for f in figures
     ]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |" for row in rows]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
+    ]
     lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
     return "\n".join(lines)

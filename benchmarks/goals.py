@@ -19,6 +19,7 @@ class Goal:
         return "" if bound is None else f"{self.sign} {bound:g}"
 
 
+NO_GOAL = Goal()
 GOALS = {
     "saturation / same call": Goal(">=", target=0.97, limit=0.92),
     "saturation / plain loop": Goal(">=", target=1.10, limit=1.15),

@@ -3,7 +3,7 @@
 from itertools import count
 
 from benchmarks.figures import Figure, ratios, tail
-from benchmarks.goals import GOALS
+from benchmarks.goals import GOALS, NO_GOAL
 from benchmarks.load import Run
 
 STEPS = (10, 20, 50, 250)
@@ -25,16 +25,28 @@ def poisson(run: Run) -> list[Figure]:
     capacity = {way: run.rate(servers[way], "--clients", "48", *MIXED, settle=4).rows for way in (REQUEST, STEP)}
     rows = sum(STEPS) / len(STEPS)
     arrivals = SHARE * min(capacity.values()) / rows
-    run.note(f"capacity: request batching {capacity[REQUEST]:.0f} rows/s, step batching {capacity[STEP]:.0f}; "
-             f"so {arrivals:.2f} requests/s of {rows:.1f} rows")
+    run.note(
+        f"capacity: request batching {capacity[REQUEST]:.0f} rows/s, step batching {capacity[STEP]:.0f}; "
+        f"so {arrivals:.2f} requests/s of {rows:.1f} rows"
+    )
 
     def measure(way: str):
         seeds = count()  # the same arrivals for all of a turn
-        return lambda: run.bench(servers[way], "--rate", f"{arrivals:.4f}", "--duration", f"{15 * run.seconds:g}s",
-                                 "--warm-up", "5s", *MIXED, seed=next(seeds))
+        return lambda: run.bench(
+            servers[way],
+            "--rate",
+            f"{arrivals:.4f}",
+            "--duration",
+            f"{15 * run.seconds:g}s",
+            "--warm-up",
+            "5s",
+            *MIXED,
+            seed=next(seeds),
+        )
 
-    results = run.in_turns({way: measure(way) for way in WAYS}, lambda got: f"{got['requests']} requests",
-                           turns=max(1, run.turns // 2))
+    results = run.in_turns(
+        {way: measure(way) for way in WAYS}, lambda got: f"{got['requests']} requests", turns=max(1, run.turns // 2)
+    )
 
     def of(way: str, steps: int) -> list[dict]:
         """One a turn."""
@@ -43,22 +55,29 @@ def poisson(run: Run) -> list[Figure]:
     fewest = min(latencies["count"] for way in WAYS for steps in STEPS for latencies in of(way, steps))
     which = tail(fewest)  # the same for all, so that they compare
     if which != "p99":
-        run.note(f"{which} in place of p99, which wants 1,000 requests of each step count a turn and not {fewest}: "
-                 "--seconds")
+        run.note(
+            f"{which} in place of p99, which wants 1,000 requests of each step count a turn and not {fewest}: --seconds"
+        )
 
     def values(way: str, steps: int, which: str) -> list[float]:
         return [1000 * latencies[which] for latencies in of(way, steps)]
 
     figures = [
-        Figure(f"{which} of 10 steps: {way} / request batching",
-               ratios(values(way, 10, which), values(REQUEST, 10, which)),
-               GOALS[f"{which}, step / request"] if way == STEP else Figure.goal)
-        for way in WAYS if way != REQUEST
+        Figure(
+            f"{which} of 10 steps: {way} / request batching",
+            ratios(values(way, 10, which), values(REQUEST, 10, which)),
+            GOALS[f"{which}, step / request"] if way == STEP else NO_GOAL,
+        )
+        for way in WAYS
+        if way != REQUEST
     ]
     for way in WAYS:
         for steps in STEPS:
             requests = f"{sum(latencies['count'] for latencies in of(way, steps))} requests"
             for quantile in ("p50", which):
-                figures.append(Figure(f"{quantile} of {steps} steps, {way}", values(way, steps, quantile), unit="ms",
-                                      note=requests))
+                figures.append(
+                    Figure(
+                        f"{quantile} of {steps} steps, {way}", values(way, steps, quantile), unit="ms", note=requests
+                    )
+                )
     return figures

@@ -57,15 +57,32 @@ class Load:
     def __init__(self, server: Server, *flags: str):
         self._server = server
         self._command = [
-            DENOISE, "bench", "--address", server.address, "--json", "--quiet", "--duration", "inf", "--warm-up", "0s",
-            "--guidance", "1", "--class", "0,1,2,3,4,5,6,7,8,9", *flags,
+            DENOISE,
+            "bench",
+            "--address",
+            server.address,
+            "--json",
+            "--quiet",
+            "--duration",
+            "inf",
+            "--warm-up",
+            "0s",
+            "--guidance",
+            "1",
+            "--class",
+            "0,1,2,3,4,5,6,7,8,9",
+            *flags,
         ]
         self.result: dict = {}
 
     def __enter__(self) -> "Load":
         self._process = subprocess.Popen(
-            self._command, env=clean_environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True,
+            self._command,
+            env=clean_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         return self
 
@@ -134,12 +151,14 @@ class Run:
         is kept for those whose flags leave as much open, so that they differ in nothing else."""
         folder = Path(tempfile.mkdtemp(prefix=name.replace(" ", "-") + "-", dir=self.folder))
         flags = (*flags, *self.flags)
-        server = Server(folder, "--model", str(model), "--tune-cache", str(self.folder / "tuning.json"), *flags,
-                        prefix=AS_SHIPPED)
+        server = Server(
+            folder, "--model", str(model), "--tune-cache", str(self.folder / "tuning.json"), *flags, prefix=AS_SHIPPED
+        )
         self._started.push(lambda error, *_: server.stop() if server.running and not error else server.kill())
         model = server.model = server.stub.GetModel(pb.GetModelRequest())
         self.note(
-            f"{name}: " + " ".join(("denoised", *(flags or ["without further flags"])))
+            f"{name}: "
+            + " ".join(("denoised", *(flags or ["without further flags"])))
             + f"; {model.replicas} x {model.threads} threads, {model.layout}, {model.precision}, {model.executor}, "
             f"batches of up to {model.batch_sizes[-1]}"
         )
@@ -169,9 +188,22 @@ class Run:
     def bench(self, server: Server, *flags: str, seed: int) -> dict:
         """One `denoise bench` from begin to end; what it measured. `seed`: of the arrivals."""
         self._note_load(flags)
-        command = [DENOISE, "bench", "--address", server.address, "--json", "--quiet", "--guidance", "1", "--class",
-                   "7", "--seed", str(seed), *flags]
-        done = subprocess.run(command, env=clean_environment(), capture_output=True, text=True)
+        command = [
+            DENOISE,
+            "bench",
+            "--address",
+            server.address,
+            "--json",
+            "--quiet",
+            "--guidance",
+            "1",
+            "--class",
+            "7",
+            "--seed",
+            str(seed),
+            *flags,
+        ]
+        done = subprocess.run(command, env=clean_environment(), capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise RuntimeError(f"denoise bench ended with {done.returncode}: {done.stdout[-500:]} {done.stderr}")
         return json.loads(done.stdout)

@@ -10,13 +10,12 @@ from benchmarks.figures import Figure, ratios, spread
 from benchmarks.goals import GOALS
 from benchmarks.load import Rate, Run, Server, pb
 
-EQUAL = pb.SampleRequest(
-    class_labels=[3], guidance_scale=1, sampler=pb.Sampler(kind=pb.Sampler.KIND_DDIM, steps=50)
-)
+EQUAL = pb.SampleRequest(class_labels=[3], guidance_scale=1, sampler=pb.Sampler(kind=pb.Sampler.KIND_DDIM, steps=50))
 SAMPLERS = ("DDIM", "DDPM", "EULER", "HEUN", "DPMPP_2M", "SDE_DPMPP_2M", "UNIPC", "LMS")
 MIXTURE = [
     pb.SampleRequest(
-        class_labels=[i], guidance_scale=guidance,
+        class_labels=[i],
+        guidance_scale=guidance,
         sampler=pb.Sampler(kind=pb.Sampler.Kind.Value(f"KIND_{kind}"), steps=20 + 10 * i),
     )
     for i, kind in enumerate(SAMPLERS)
@@ -80,9 +79,16 @@ def mixture(run: Run) -> list[Figure]:
         return Rate(rows / (end - begin), rows / calls)
 
     loads = {"equal": [EQUAL] * 24, "mixed": [*MIXTURE, LIKELIHOOD]}
-    results = run.in_turns({name: partial(measure, requests) for name, requests in loads.items()},
-                           lambda got: f"{got.rows:.0f} rows/s at batches of {got.batch:.1f}")
+    results = run.in_turns(
+        {name: partial(measure, requests) for name, requests in loads.items()},
+        lambda got: f"{got.rows:.0f} rows/s at batches of {got.batch:.1f}",
+    )
     mixed, equal = results["mixed"], results["equal"]
-    return [Figure("a mixture of samplers, guidance and an Evaluate / equal requests",
-                   ratios([got.rows for got in mixed], [got.rows for got in equal]), GOALS["mixture"],
-                   note="batches of " + " and ".join(spread([got.batch for got in each]) for each in (mixed, equal)))]
+    return [
+        Figure(
+            "a mixture of samplers, guidance and an Evaluate / equal requests",
+            ratios([got.rows for got in mixed], [got.rows for got in equal]),
+            GOALS["mixture"],
+            note="batches of " + " and ".join(spread([got.batch for got in each]) for each in (mixed, equal)),
+        )
+    ]

@@ -24,11 +24,14 @@ def streams(run: Run) -> list[Figure]:
         lambda got: f"{got.rows:.0f} rows/s (clients on {got.client_cores:.2f} cores)",
     )
     silent, streamed = results["nothing streamed"], results["every state"]
-    cores = [a.client_cores - b.client_cores for a, b in zip(streamed, silent)]
+    cores = [a.client_cores - b.client_cores for a, b in zip(streamed, silent, strict=True)]
     return [
-        Figure(f"{STREAMS} streams, half of the readers slow / nothing streamed",
-               ratios([got.rows for got in streamed], [got.rows for got in silent]), GOALS["streams"],
-               note=f"the clients took {spread(cores)} cores more"),
+        Figure(
+            f"{STREAMS} streams, half of the readers slow / nothing streamed",
+            ratios([got.rows for got in streamed], [got.rows for got in silent]),
+            GOALS["streams"],
+            note=f"the clients took {spread(cores)} cores more",
+        ),
         Figure("memory of the server with them, after each turn", memory, unit="MiB"),
     ]
 
@@ -39,8 +42,9 @@ def first_state(run: Run) -> list[Figure]:
     clients = server.model.batch_sizes[-1] * server.model.replicas
     ticks = []
     for _ in range(run.turns):
-        with run.load(server, "--clients", str(clients), "--n", "1", "--steps", "10,20,50", "--sampler", "ddim",
-                      "--stream") as load:
+        with run.load(
+            server, "--clients", str(clients), "--n", "1", "--steps", "10,20,50", "--sampler", "ddim", "--stream"
+        ) as load:
             before, after, _ = load.window(run.seconds)
 
         def mean(name: str) -> float:

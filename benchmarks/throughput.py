@@ -15,8 +15,11 @@ def plain_loop(run: Run, name: str, cores: int, layout="contiguous", allocator="
     loops = {batch: run.loop(layout, 1, cores, batch, allocator) for batch in PLAIN_BATCHES}
     tries = run.in_turns({batch: loop.rate for batch, loop in loops.items()}, rows_a_second, turns=3)
     best = max(loops, key=lambda batch: sorted(tries[batch])[1])
-    run.note(f"{name}: {layout}, {allocator}, 1 x {cores} threads, batches of {best}, the best of "
-             + ", ".join(f"{batch}: {spread(rates)}" for batch, rates in tries.items()) + " rows/s")
+    run.note(
+        f"{name}: {layout}, {allocator}, 1 x {cores} threads, batches of {best}, the best of "
+        + ", ".join(f"{batch}: {spread(rates)}" for batch, rates in tries.items())
+        + " rows/s"
+    )
     for batch, loop in loops.items():
         if batch != best:
             loop.close()
@@ -26,8 +29,9 @@ def plain_loop(run: Run, name: str, cores: int, layout="contiguous", allocator="
 def saturate(run: Run, server: Server) -> float:
     """Rows a second, with more chains than fill the batches of all replicas, also while those that end are replaced."""
     batch, replicas = server.model.batch_sizes[-1], server.model.replicas
-    return run.rate(server, "--clients", str(4 * replicas), "--n", str(min(batch, 64)), "--steps", "10,20,50",
-                    "--sampler", "ddim").rows
+    return run.rate(
+        server, "--clients", str(4 * replicas), "--n", str(min(batch, 64)), "--steps", "10,20,50", "--sampler", "ddim"
+    ).rows
 
 
 def saturation(run: Run) -> list[Figure]:
@@ -48,8 +52,12 @@ def saturation(run: Run) -> list[Figure]:
     ways = {name: loop.rate for name, loop in loops.items()}
     rates = run.in_turns({**ways, "service": partial(saturate, run, server)}, rows_a_second)
     return [
-        Figure(f"service at saturation / {name}", ratios(rates["service"], rates[name]), GOALS[f"saturation / {name}"],
-               note=f"{spread(rates['service'])} / {spread(rates[name])} rows/s")
+        Figure(
+            f"service at saturation / {name}",
+            ratios(rates["service"], rates[name]),
+            GOALS[f"saturation / {name}"],
+            note=f"{spread(rates['service'])} / {spread(rates[name])} rows/s",
+        )
         for name in loops
     ]
 
@@ -57,19 +65,30 @@ def saturation(run: Run) -> list[Figure]:
 def precisions(run: Run) -> list[Figure]:
     """Packages of AOTInductor and --precision bfloat16 beside the plain loop in float32."""
     servers = {
-        "float32, aotinductor": run.server("float32, aotinductor", "--executor", "aotinductor",
-                                           model=run.compiled("float32")),
+        "float32, aotinductor": run.server(
+            "float32, aotinductor", "--executor", "aotinductor", model=run.compiled("float32")
+        ),
         "bfloat16, torchscript": run.server("bfloat16, torchscript", "--precision", "bfloat16"),
-        "bfloat16, aotinductor": run.server("bfloat16, aotinductor", "--precision", "bfloat16", "--executor",
-                                            "aotinductor", model=run.compiled("bfloat16")),
+        "bfloat16, aotinductor": run.server(
+            "bfloat16, aotinductor",
+            "--precision",
+            "bfloat16",
+            "--executor",
+            "aotinductor",
+            model=run.compiled("bfloat16"),
+        ),
     }
     model = servers["bfloat16, torchscript"].model
     plain = plain_loop(run, "plain loop", model.replicas * model.threads)
     ways = {name: partial(saturate, run, server) for name, server in servers.items()}
     rates = run.in_turns({"plain loop": plain.rate, **ways}, rows_a_second)
     return [
-        Figure(f"service at saturation, {name} / plain loop in float32", ratios(rates[name], rates["plain loop"]),
-               GOALS[name], note=f"{spread(rates[name])} rows/s")
+        Figure(
+            f"service at saturation, {name} / plain loop in float32",
+            ratios(rates[name], rates["plain loop"]),
+            GOALS[name],
+            note=f"{spread(rates[name])} rows/s",
+        )
         for name in servers
     ]
 
@@ -86,9 +105,12 @@ def one_client(run: Run) -> list[Figure]:
     ways = {purpose: lambda server=server: run.rate(server, *alone).rows for purpose, server in servers.items()}
     rates = run.in_turns({"plain loop": plain.rate, **ways}, rows_a_second)
     return [
-        Figure(f"one client, tuned for {purpose} / plain loop at batch 1",
-               ratios(rates[purpose], rates["plain loop"]), GOALS[f"one client, tuned for {purpose}"],
-               note=f"{spread(rates[purpose])} rows/s")
+        Figure(
+            f"one client, tuned for {purpose} / plain loop at batch 1",
+            ratios(rates[purpose], rates["plain loop"]),
+            GOALS[f"one client, tuned for {purpose}"],
+            note=f"{spread(rates[purpose])} rows/s",
+        )
         for purpose in servers
     ]
 
@@ -109,9 +131,14 @@ def many_clients(run: Run) -> list[Figure]:
         )
         one, many = ([got.rows for got in results[f"{clients} clients"]] for clients in (1, 16))
         batches = [got.batch for got in results["16 clients"]]
-        figures.append(Figure(f"16 clients / 1, --batching {batching}", ratios(many, one),
-                              GOALS[f"clients, {batching}"],
-                              note=f"{spread(many)} rows/s at batches of {spread(batches)}"))
+        figures.append(
+            Figure(
+                f"16 clients / 1, --batching {batching}",
+                ratios(many, one),
+                GOALS[f"clients, {batching}"],
+                note=f"{spread(many)} rows/s at batches of {spread(batches)}",
+            )
+        )
     return figures
 
 
@@ -119,5 +146,11 @@ def invariance(run: Run) -> list[Figure]:
     """A server with --batch-invariant beside one without, at saturation."""
     servers = {"free": run.server("free"), "invariant": run.server("invariant", "--batch-invariant")}
     rates = run.in_turns({name: partial(saturate, run, server) for name, server in servers.items()}, rows_a_second)
-    return [Figure("--batch-invariant / without", ratios(rates["invariant"], rates["free"]), GOALS["invariance"],
-                   note=f"{spread(rates['invariant'])} rows/s")]
+    return [
+        Figure(
+            "--batch-invariant / without",
+            ratios(rates["invariant"], rates["free"]),
+            GOALS["invariance"],
+            note=f"{spread(rates['invariant'])} rows/s",
+        )
+    ]

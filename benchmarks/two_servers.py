@@ -47,7 +47,9 @@ class Load:
 
     def _ask(self) -> None:
         request = pb.SampleRequest(
-            num_samples=SAMPLES, class_labels=[3], guidance_scale=1,
+            num_samples=SAMPLES,
+            class_labels=[3],
+            guidance_scale=1,
             sampler=pb.Sampler(kind=pb.Sampler.KIND_DDIM, steps=50),
         )
         while not self._stop.is_set():
@@ -79,7 +81,9 @@ class Together:
 
 
 def measure(servers: list[Server], seconds: float) -> Together:
-    rows = lambda: [server.metric("rows_total") for server in servers]
+    def rows():
+        return [server.metric("rows_total") for server in servers]
+
     with Load(servers):
         for server in servers:
             server.until_busy(SAMPLES)
@@ -87,7 +91,9 @@ def measure(servers: list[Server], seconds: float) -> Together:
         before, begin, cpu = rows(), time.monotonic(), time.process_time()
         time.sleep(seconds)
         after, end, cpu_end = rows(), time.monotonic(), time.process_time()
-    return Together([(b - a) / (end - begin) for a, b in zip(before, after)], (cpu_end - cpu) / (end - begin))
+    return Together(
+        [(b - a) / (end - begin) for a, b in zip(before, after, strict=True)], (cpu_end - cpu) / (end - begin)
+    )
 
 
 def two_servers(run: Run) -> list[Figure]:
@@ -105,5 +111,11 @@ def two_servers(run: Run) -> list[Figure]:
     )
     ones, twos = ([sum(got.rows) for got in results[name]] for name in ("one", "two"))
     client_cores = [got.client_cores for got in results["two"]]
-    return [Figure("two one-thread servers behind round_robin / one", ratios(twos, ones), GOALS["two servers"],
-                   note=f"{spread(twos)} rows/s, client on {spread(client_cores)} cores")]
+    return [
+        Figure(
+            "two one-thread servers behind round_robin / one",
+            ratios(twos, ones),
+            GOALS["two servers"],
+            note=f"{spread(twos)} rows/s, client on {spread(client_cores)} cores",
+        )
+    ]

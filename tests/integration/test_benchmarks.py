@@ -14,7 +14,9 @@ def run_bench(monkeypatch, median: float, goal: Goal, *arguments: str) -> None:
     bench.main(["planted", *arguments])
 
 
-@pytest.mark.parametrize("goal,good,bad", [(Goal(">=", limit=0.92), 0.92, 0.919), (Goal("<=", limit=80), 80, 80.1)])
+@pytest.mark.parametrize(
+    ("goal", "good", "bad"), [(Goal(">=", limit=0.92), 0.92, 0.919), (Goal("<=", limit=80), 80, 80.1)]
+)
 def test_check_fails_where_a_median_is_worse_than_its_limit(monkeypatch, goal, good, bad):
     run_bench(monkeypatch, good, goal, "--check")
     run_bench(monkeypatch, bad, goal)  # without --check
@@ -37,4 +39,4 @@ def test_every_turn_begins_with_another_way(tmp_path):
     ways = {name: lambda name=name: order.append(name) for name in "abc"}
     with Run(turns=4, seconds=0, flags=[], folder=tmp_path) as run:
         run.in_turns(ways, str)
-    assert "".join(order) == "abc" "bca" "cab" "abc"
+    assert "".join(order) == "abcbcacababc"

@@ -5,7 +5,6 @@ import zlib
 from functools import partial
 
 import torch
-
 from tables import draw, make_tables, run_table
 from theirs import take_levels, walk
 
@@ -98,7 +97,7 @@ class Comparison:
     def check(self):
         tables = make_tables([request for _, _, request, *_ in self.runs])
         bad = []
-        for (group, what, _, theirs, ours, least), table in zip(self.runs, tables):
+        for (group, what, _, theirs, ours, least), table in zip(self.runs, tables, strict=True):
             assert "error" not in table, f"{what}: {table['error']}"
             error = error_between(ours(table), theirs(table))
             if not error <= self.allowed_error(group, error, what, least):

@@ -3,10 +3,9 @@
 import collections
 import math
 
+import errors
 import exact_roots
 import pytest
-
-import errors
 
 # group -> [(error, what was run)]
 _seen = collections.defaultdict(list)
@@ -16,9 +15,10 @@ _least = {}  # of each group, what is allowed in any case
 def pytest_addoption(parser):
     parser.addoption("--full", action="store_true", help="every combination, not a sample of them")
     parser.addoption(
-        "--record", action="store_true",
+        "--record",
+        action="store_true",
         help="allow anything, and write the worst errors to tests/parity/errors.json and docs/parity.md",
-    )  # fmt: skip
+    )
 
 
 def pytest_configure(config):

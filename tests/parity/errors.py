@@ -33,8 +33,8 @@ def allowed(group):
 def record(errors):
     """`errors`: of every group runs, worst error, and what is allowed in any case. Writes the record and the page."""
     groups = {}
-    for group, (runs, worst, least) in sorted(errors.items()):
-        worst = rounded(worst)
+    for group, (runs, error, least) in sorted(errors.items()):
+        worst = rounded(error)
         groups[group] = {"runs": runs, "worst": worst, "allowed": max(rounded(MARGIN * worst), least)}
     lines = ",\n".join(f"  {json.dumps(group)}: {json.dumps(value)}" for group, value in groups.items())
     RECORD.write_text(f"{{\n{lines}\n}}\n")
@@ -74,8 +74,14 @@ def list_of_groups(but_for):
 
 def by_column(columns):
     """A line a sampler."""
-    samplers = sorted({group.removesuffix(f", {column}") for group in recorded() for column in columns
-                       if group.endswith(f", {column}")})  # fmt: skip
+    samplers = sorted(
+        {
+            group.removesuffix(f", {column}")
+            for group in recorded()
+            for column in columns
+            if group.endswith(f", {column}")
+        }
+    )
     return [["sampler", *(column.removeprefix("served, ") for column in columns)]] + [
         [sampler, *(cell(recorded().get(f"{sampler}, {column}")) for column in columns)] for sampler in samplers
     ]

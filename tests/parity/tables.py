@@ -17,8 +17,7 @@ def dump_table_program():
     program = build / "bin" / "dump_table"
     if not program.exists():
         raise FileNotFoundError(
-            f"{program} is not there: build the target dump_table, or point DENOISE_BUILD at the "
-            "build folder"
+            f"{program} is not there: build the target dump_table, or point DENOISE_BUILD at the build folder"
         )
     return program
 
@@ -73,7 +72,7 @@ def run_table(table, denoiser, generators, shape, dtype, image=None, known=None,
             z = z * torch.exp(0.5 * (f * row["log_var_max"] + (1 - f) * row["log_var_min"]))
         columns = [*registers, *[None] * (MAX_REGISTERS - len(registers)), out, x0, z]
         registers = [
-            sum(weight * column for weight, column in zip(weights, columns) if weight != 0)
+            sum(weight * column for weight, column in zip(weights, columns, strict=True) if weight != 0)
             for weights in row["w"]
         ]
         if row["blend"] != "none":

@@ -18,9 +18,8 @@ import diffusers
 import numpy as np
 import pytest
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler
-
 from comparison import DENOISERS, SHAPE, Comparison, generators, kept, our_sample
+from diffusers import DDIMScheduler, DDPMScheduler
 from tables import draw, make_tables
 from test_solvers import CLASSES as SOLVERS
 from test_tables import SCHEDULES
@@ -35,9 +34,7 @@ ARGUMENTS = {
     "pndm": ({"skip_prk_steps": True}, {}),
     "deis": ({"solver_order": 3},),
 }
-CHOICES = [
-    (name, arguments) for name in CLASSES for arguments in ARGUMENTS.get(name, ({},))
-]
+CHOICES = [(name, arguments) for name in CLASSES for arguments in ARGUMENTS.get(name, ({},))]
 DENOISER = DENOISERS[torch.float64]
 IMAGE = (torch.rand(SHAPE, generator=torch.Generator().manual_seed(3)) * 2 - 1).double()
 MASK = torch.rand((SHAPE[0], 1, *SHAPE[2:]), generator=torch.Generator().manual_seed(4)).double()
@@ -62,7 +59,7 @@ def plan_pndm(scheduler, times, strides):
     else:
         assert n >= 4
         prk, steps = [], [0] * 4 + [1] * 4 + [2] * 4 + list(range(3, n))
-        for start, end, stride in zip(times[:3], times[1:4], strides):
+        for start, end, stride in zip(times[:3], times[1:4], strides, strict=False):
             prk += [start, end + stride // 2, end + stride // 2, end]
         plms = times[3:]
     scheduler.prk_timesteps = np.array(prk)
@@ -89,7 +86,7 @@ def run_on_times(sampler, scheduler, times, table):
         scheduler.set_timesteps(timesteps=times)
     elif sampler in ("ddim", "pndm"):
         scheduler.set_timesteps(len(times))
-        strides = [a - b for a, b in zip(times, [*times[1:], -1])]
+        strides = [a - b for a, b in zip(times, [*times[1:], -1], strict=True)]
         steps = range(len(times))
         scheduler.timesteps = torch.tensor(times)
         if sampler == "pndm":
@@ -112,26 +109,20 @@ def run_on_times(sampler, scheduler, times, table):
     return walk(scheduler, x, DENOISER, streams, before=before)
 
 
-@pytest.mark.parametrize("sampler,arguments", CHOICES)
+@pytest.mark.parametrize(("sampler", "arguments"), CHOICES)
 def test_own_times(sampler, arguments, allowed_error, request):
     full = request.config.getoption("--full")
     takes_fractions = sampler in ("euler", "euler_ancestral", "heun", "lms")
     lists = [*TIMES, FRACTIONS] if takes_fractions else TIMES
     comparison = Comparison(allowed_error)
     for choice in itertools.product(
-        predictions_of(sampler),
-        ("linear", "scaled_linear"),
-        ("leading", "linspace"),
-        range(len(lists)),
+        predictions_of(sampler), ("linear", "scaled_linear"), ("leading", "linspace"), range(len(lists))
     ):
         if not full and not kept((sampler, choice), 3):
             continue
         prediction, schedule, spacing, number = choice
         scheduler = CLASSES[sampler](
-            prediction_type=prediction,
-            timestep_spacing=spacing,
-            **SCHEDULES[schedule],
-            **arguments,
+            prediction_type=prediction, timestep_spacing=spacing, **SCHEDULES[schedule], **arguments
         )
         times = lists[number]
         comparison.add(
@@ -169,7 +160,7 @@ def run_from_image(sampler, scheduler, steps, strength, table):
     return walk(scheduler, x, DENOISER, streams, timesteps)
 
 
-@pytest.mark.parametrize("sampler,arguments", CHOICES)
+@pytest.mark.parametrize(("sampler", "arguments"), CHOICES)
 def test_image_to_image(sampler, arguments, allowed_error, request):
     full = request.config.getoption("--full")
     comparison = Comparison(allowed_error)
@@ -183,10 +174,7 @@ def test_image_to_image(sampler, arguments, allowed_error, request):
             continue
         prediction, schedule, spacing, (steps, strength) = choice
         scheduler = CLASSES[sampler](
-            prediction_type=prediction,
-            timestep_spacing=spacing,
-            **SCHEDULES[schedule],
-            **arguments,
+            prediction_type=prediction, timestep_spacing=spacing, **SCHEDULES[schedule], **arguments
         )
         comparison.add(
             f"{title(sampler, scheduler)}, from an image",
@@ -218,24 +206,19 @@ def run_inpainting(scheduler, steps, table):
     return walk(scheduler, first * scheduler.init_noise_sigma, DENOISER, streams, after=after)
 
 
-@pytest.mark.parametrize("sampler,arguments", CHOICES)
+@pytest.mark.parametrize(("sampler", "arguments"), CHOICES)
 def test_inpainting(sampler, arguments, allowed_error, request):
     full = request.config.getoption("--full")
     # DDIM and PNDM arrive beside the next time, of which the pipelines take the level, unless the
     # spacing is leading; PNDM's Runge-Kutta stages also where the stride is odd.
     spacings = ("leading",) if sampler in ("ddim", "pndm") else ("leading", "trailing", "linspace")
     comparison = Comparison(allowed_error)
-    for choice in itertools.product(
-        predictions_of(sampler), ("linear", "scaled_linear"), spacings, (10, 50)
-    ):
+    for choice in itertools.product(predictions_of(sampler), ("linear", "scaled_linear"), spacings, (10, 50)):
         if not full and not kept((sampler, choice, "inpainting"), 2 if len(spacings) == 1 else 5):
             continue
         prediction, schedule, spacing, steps = choice
         scheduler = CLASSES[sampler](
-            prediction_type=prediction,
-            timestep_spacing=spacing,
-            **SCHEDULES[schedule],
-            **arguments,
+            prediction_type=prediction, timestep_spacing=spacing, **SCHEDULES[schedule], **arguments
         )
         comparison.add(
             f"{title(sampler, scheduler)}, inpainting",
@@ -266,5 +249,5 @@ def test_refusals():
         ),
     ]
     answers = make_tables([{"config": ddim, "sampler": sampler} for sampler, _ in cases])
-    for answer, (_, message) in zip(answers, cases):
+    for answer, (_, message) in zip(answers, cases, strict=True):
         assert message in answer["error"]

@@ -8,7 +8,6 @@ import itertools
 import diffusers
 import numpy as np
 import pytest
-
 from comparison import Comparison, kept
 from tables import make_tables
 from test_solvers import add_run
@@ -27,10 +26,7 @@ SOLVERS = {
     ),
     "sde_dpmpp_2m": (
         diffusers.DPMSolverMultistepScheduler,
-        (
-            {"algorithm_type": "sde-dpmsolver++"},
-            {"algorithm_type": "sde-dpmsolver++", "solver_type": "heun"},
-        ),
+        ({"algorithm_type": "sde-dpmsolver++"}, {"algorithm_type": "sde-dpmsolver++", "solver_type": "heun"}),
     ),
     "dpmpp_3m": (
         diffusers.DPMSolverMultistepScheduler,
@@ -61,15 +57,14 @@ def shifts_of_euler():
         yield {"use_dynamic_shifting": True, "time_shift_type": kind, "shift": 3.0}, mu
 
 
-@pytest.mark.parametrize("stochastic", (False, True))
+@pytest.mark.parametrize("stochastic", [False, True])
 def test_euler(stochastic, allowed_error, request):
     full = request.config.getoption("--full")
     group = "flow euler_ancestral" if stochastic else "flow euler"
     comparison = Comparison(allowed_error)
     for choice in itertools.product(
-        shifts_of_euler(), (None, "karras", "exponential", "beta"), (None, 0.02, 0.3), (1000, 250),
-        (1, 2, *STEPS),
-    ):  # fmt: skip
+        shifts_of_euler(), (None, "karras", "exponential", "beta"), (None, 0.02, 0.3), (1000, 250), (1, 2, *STEPS)
+    ):
         (keys, mu), curve, terminal, train_steps, steps = choice
         if terminal is not None and steps == 1:
             continue  # 0/0 in diffusers.
@@ -135,26 +130,23 @@ def test_any_sampler_from_either_kind_of_file(allowed_error):
     comparison.check()
 
 
-@pytest.mark.parametrize("shift", (1.0, 2.0, 3.0, 5.0, 12.0))
-@pytest.mark.parametrize("scheduler_class", (
-    diffusers.DPMSolverMultistepScheduler,
-    diffusers.UniPCMultistepScheduler,
-    diffusers.DEISMultistepScheduler,
-    Euler,
-))  # fmt: skip
+@pytest.mark.parametrize("shift", [1.0, 2.0, 3.0, 5.0, 12.0])
+@pytest.mark.parametrize(
+    "scheduler_class",
+    [diffusers.DPMSolverMultistepScheduler, diffusers.UniPCMultistepScheduler, diffusers.DEISMultistepScheduler, Euler],
+)
 def test_grids(scheduler_class, shift):
     """Every N up to T = 250: the times, of which whole ones are cut, and the levels."""
     if scheduler_class is Euler:
         scheduler = Euler(num_train_timesteps=250, shift=shift)
     else:
         scheduler = scheduler_class(
-            num_train_timesteps=250, flow_shift=shift, use_flow_sigmas=True,
-            prediction_type="flow_prediction",
-        )  # fmt: skip
+            num_train_timesteps=250, flow_shift=shift, use_flow_sigmas=True, prediction_type="flow_prediction"
+        )
     config = scheduler.to_json_string()
     counts = range(1, 251)
     tables = make_tables([{"config": config, "sampler": {"steps": n}} for n in counts])
-    for steps, table in zip(counts, tables):
+    for steps, table in zip(counts, tables, strict=True):
         scheduler.set_timesteps(steps)
         times = [row["timestep"] for row in table["rows"]]
         levels = [table["initial_sigma"], *(row["state_sigma"] for row in table["rows"])]
@@ -186,5 +178,5 @@ def test_refusals():
         (ddim, {"steps": 10, "flow_shift": 3}, "sampler.flow_shift"),
     ]
     answers = make_tables([{"config": config, "sampler": s} for config, s, _ in cases])
-    for answer, (_, _, message) in zip(answers, cases):
+    for answer, (_, _, message) in zip(answers, cases, strict=True):
         assert message in answer["error"]

@@ -11,7 +11,6 @@ from functools import partial
 import diffusers
 import pytest
 import torch
-
 from comparison import DENOISERS, SHAPE, Comparison, generators, kept, our_sample
 from tables import draw
 from test_chains import CLASSES, IMAGE, MASK, predictions_of
@@ -107,13 +106,7 @@ def test_repaint(sampler, allowed_error, request):
             f"{name}, RePaint",
             f"{prediction} {schedule} {arguments} N={steps} j={jump_length} r={jump_samples}",
             scheduler.to_json_string(),
-            {
-                "steps": steps,
-                "inpainting": True,
-                "jump_length": jump_length,
-                "jump_samples": jump_samples,
-                **eta,
-            },
+            {"steps": steps, "inpainting": True, "jump_length": jump_length, "jump_samples": jump_samples, **eta},
             partial(run_repaint, scheduler, steps, jump_length, jump_samples, dtype, **eta),
             partial(our_sample, dtype=dtype, known=IMAGE.to(dtype), mask=MASK.to(dtype)),
             dtype=dtype,

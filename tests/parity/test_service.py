@@ -7,16 +7,16 @@ from functools import partial
 
 import pytest
 import torch
-
 from comparison import DENOISERS, SEED, SHAPE, Comparison, one_of, their_sample
-from harness.api import Outcome, pb
-from harness.models import write_model
-from harness.server import ONE_ENGINE, Server
 from test_chains import CLASSES
 from test_flow import SOLVERS as FLOW_SOLVERS
 from test_flow import Euler as FlowEuler
 from test_solvers import ARGUMENTS, SIGMAS, switch
 from test_tables import PREDICTIONS, SPACINGS
+
+from harness.api import Outcome, pb
+from harness.models import write_model
+from harness.server import ONE_ENGINE, Server
 
 STEPS = (7, 20)
 # Written out, because classes differ in what they take for a missing key.
@@ -41,8 +41,9 @@ def server(tmp_path_factory):
     for name, file in FILES.items():
         write_model(folder / name, DENOISERS[torch.float32], SHAPE[1:])
         (folder / name / "scheduler_config.json").write_text(json.dumps(file))
-    server = Server(tmp_path_factory.mktemp("server"), "--model-repository", str(folder), "--max-waiting", "10000",
-                    *ONE_ENGINE)  # fmt: skip
+    server = Server(
+        tmp_path_factory.mktemp("server"), "--model-repository", str(folder), "--max-waiting", "10000", *ONE_ENGINE
+    )
     try:
         yield server
         server.stop()

@@ -15,7 +15,6 @@ from functools import partial
 import diffusers
 import pytest
 import torch
-
 from comparison import DENOISERS, Comparison, kept, their_sample
 from tables import make_tables
 from test_tables import SCHEDULES, SPACINGS, STEPS
@@ -44,12 +43,7 @@ VARIANTS = {
         {"solver_type": "heun"},
         {"final_sigmas_type": "sigma_min"},
         {"final_sigmas_type": "sigma_min", "euler_at_final": True, "lower_order_final": False},
-        {
-            "solver_type": "bh2",
-            "algorithm_type": "deis",
-            "lower_order_final": False,
-            "final_sigmas_type": "sigma_min",
-        },
+        {"solver_type": "bh2", "algorithm_type": "deis", "lower_order_final": False, "final_sigmas_type": "sigma_min"},
     ),
     "sde_dpmpp_2m": (
         {"algorithm_type": "sde-dpmsolver++"},
@@ -98,9 +92,12 @@ def add_run(comparison, group, scheduler, steps, file=None, mu=None, **options):
         config,
         {"steps": steps, **options},
         partial(
-            their_sample, scheduler, steps=steps, denoiser=DENOISERS[torch.float64],
+            their_sample,
+            scheduler,
+            steps=steps,
+            denoiser=DENOISERS[torch.float64],
             set_timesteps={} if mu is None else {"mu": mu},
-        ),  # fmt: skip
+        ),
     )
 
 
@@ -128,9 +125,7 @@ def test_solver(sampler, allowed_error, request):
     schedules = [name for name in SCHEDULES if name != "sigmoid"]
     for number, variant in enumerate(VARIANTS[sampler]):
         one_in = 2 if not curves else 6 if number == 0 else 18
-        for choice in itertools.product(
-            predictions, schedules, SPACINGS, SIGMAS if curves else ("schedule",), STEPS
-        ):
+        for choice in itertools.product(predictions, schedules, SPACINGS, SIGMAS if curves else ("schedule",), STEPS):
             prediction, schedule, spacing, sigmas, steps = choice
             if not full and not kept((sampler, number, choice), one_in):
                 continue
@@ -152,14 +147,17 @@ def test_solver(sampler, allowed_error, request):
 FILES = (
     {"_class_name": "DDPMScheduler"},
     {"_class_name": "DDPMScheduler", "timestep_spacing": "trailing", "clip_sample": False},
-    {"_class_name": "DDIMScheduler", "timestep_spacing": "leading", "steps_offset": 1,
-     "clip_sample": True},
+    {"_class_name": "DDIMScheduler", "timestep_spacing": "leading", "steps_offset": 1, "clip_sample": True},
     {"_class_name": "EulerDiscreteScheduler", "use_karras_sigmas": True, "sigma_min": 0.05},
     {"_class_name": "HeunDiscreteScheduler", "beta_end": 0.02, "beta_start": 1e-4},
-    {"_class_name": "UniPCMultistepScheduler", "solver_type": "bh1", "lower_order_final": False,
-     "final_sigmas_type": "sigma_min"},
+    {
+        "_class_name": "UniPCMultistepScheduler",
+        "solver_type": "bh1",
+        "lower_order_final": False,
+        "final_sigmas_type": "sigma_min",
+    },
     {"_class_name": "DEISMultistepScheduler", "solver_type": "logrho", "solver_order": 3},
-)  # fmt: skip
+)
 # What makes a class of several samplers the one.
 ARGUMENTS = {
     "dpmpp_2m": {"solver_order": 2},
@@ -192,14 +190,10 @@ def test_refusals():
             {"steps": 10},
             "algorithm_type",
         ),
-        (
-            {"_class_name": "UniPCMultistepScheduler", "lower_order_final": False},
-            {"steps": 10},
-            "lower_order_final",
-        ),
+        ({"_class_name": "UniPCMultistepScheduler", "lower_order_final": False}, {"steps": 10}, "lower_order_final"),
         ({"_class_name": "DDIMScheduler"}, {"steps": 10, "sigmas": "karras"}, "sampler.sigmas"),
         ({"_class_name": "DEISMultistepScheduler"}, {"steps": 1000}, "sampler.steps"),
     ]
     answers = make_tables([{"config": config, "sampler": s} for config, s, _ in cases])
-    for answer, (_, _, message) in zip(answers, cases):
+    for answer, (_, _, message) in zip(answers, cases, strict=True):
         assert message in answer["error"]

@@ -18,20 +18,15 @@ from functools import partial
 
 import pytest
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler
-
 from comparison import DENOISERS, SHAPE, Comparison, Denoiser, our_sample, their_sample
+from diffusers import DDIMScheduler, DDPMScheduler
 from tables import make_tables
 
 STEPS = (7, 30, 50)
 PREDICTIONS = ("epsilon", "v_prediction", "sample")
 SCHEDULES = {
     "linear": {"beta_schedule": "linear"},
-    "scaled_linear": {
-        "beta_schedule": "scaled_linear",
-        "beta_start": 0.00085,
-        "beta_end": 0.012,
-    },
+    "scaled_linear": {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012},
     "squaredcos_cap_v2": {"beta_schedule": "squaredcos_cap_v2"},
     "sigmoid": {"beta_schedule": "sigmoid"},
     "trained_betas": {
@@ -81,9 +76,7 @@ def test_ddpm(prediction, schedule, allowed_error):
         "learned_range": ("learned_range", doubled, doubled),
     }
     comparison = Comparison(allowed_error)
-    for spacing, offset, clip, variance, steps in itertools.product(
-        SPACINGS, (0, 1), (True, False), variances, STEPS
-    ):
+    for spacing, offset, clip, variance, steps in itertools.product(SPACINGS, (0, 1), (True, False), variances, STEPS):
         if offset and spacing != "leading" and variance != "fixed_small":
             continue  # Only leading uses the offset; that the others do not is seen once each.
         if variance.endswith("_log") and steps != 30:
@@ -114,10 +107,7 @@ def test_ddpm(prediction, schedule, allowed_error):
 @pytest.mark.parametrize("prediction", PREDICTIONS)
 def test_ddim(prediction, schedule, allowed_error):
     keys = SCHEDULES[schedule]
-    if schedule == "sigmoid":
-        their_keys = {"trained_betas": DDPMScheduler(**keys).betas.tolist()}
-    else:
-        their_keys = keys
+    their_keys = {"trained_betas": DDPMScheduler(**keys).betas.tolist()} if schedule == "sigmoid" else keys
     comparison = Comparison(allowed_error)
     for spacing, offset, to_one, clip, (eta, use_clipped), steps in itertools.product(
         SPACINGS,
@@ -147,7 +137,7 @@ def test_ddim(prediction, schedule, allowed_error):
     comparison.check()
 
 
-@pytest.mark.parametrize("file_class", (DDPMScheduler, DDIMScheduler))
+@pytest.mark.parametrize("file_class", [DDPMScheduler, DDIMScheduler])
 def test_either_sampler_from_either_file(file_class, allowed_error):
     """A file's keys count for every sampler; what it lacks is the chosen class's default."""
     sparse = {"_class_name": file_class.__name__}
@@ -177,9 +167,7 @@ def test_every_training_step(prediction, spacing, allowed_error):
     comparison = Comparison(allowed_error)
     for sampler, scheduler_class in (("ddpm", DDPMScheduler), ("ddim", DDIMScheduler)):
         for schedule in ("linear", "squaredcos_cap_v2"):
-            scheduler = scheduler_class(
-                prediction_type=prediction, timestep_spacing=spacing, **SCHEDULES[schedule]
-            )
+            scheduler = scheduler_class(prediction_type=prediction, timestep_spacing=spacing, **SCHEDULES[schedule])
             comparison.add(
                 f"{sampler}, 1000 steps",
                 f"{prediction} {schedule} {spacing}",
@@ -236,19 +224,15 @@ def test_a_request_overrides_the_file():
 
 
 @pytest.mark.parametrize("spacing", SPACINGS)
-@pytest.mark.parametrize("offset", (0, 1))
+@pytest.mark.parametrize("offset", [0, 1])
 def test_times(spacing, offset):
     """The grids of every N up to T = 250, time by time."""
     train_steps = 250
-    scheduler = DDIMScheduler(
-        num_train_timesteps=train_steps, timestep_spacing=spacing, steps_offset=offset
-    )
+    scheduler = DDIMScheduler(num_train_timesteps=train_steps, timestep_spacing=spacing, steps_offset=offset)
     counts = range(1, train_steps + 1)
-    tables = make_tables(
-        [{"config": file_of(scheduler), "sampler": {"steps": steps}} for steps in counts]
-    )
+    tables = make_tables([{"config": file_of(scheduler), "sampler": {"steps": steps}} for steps in counts])
     seen_too_many = 0
-    for steps, table in zip(counts, tables):
+    for steps, table in zip(counts, tables, strict=True):
         scheduler.set_timesteps(steps)
         theirs = scheduler.timesteps.tolist()
         if theirs[0] >= train_steps:
@@ -260,7 +244,7 @@ def test_times(spacing, offset):
         ours = [row["timestep"] for row in table["rows"]]
         # diffusers adds the stride up in binary, so exact halves can go the other way.
         assert len(ours) == len(theirs) == steps
-        for i, (a, b) in enumerate(zip(ours, theirs)):
+        for i, (a, b) in enumerate(zip(ours, theirs, strict=True)):
             half = 2 * i * train_steps % steps == 0 and i * train_steps % steps != 0
             assert a == b or (spacing == "trailing" and half and abs(a - b) == 1)
     assert spacing == "trailing" or seen_too_many == 0
@@ -272,15 +256,11 @@ def test_refusals():
     cases = [
         ({**ddim, "steps_offset": 1}, {"steps": 1000}, "past the last trained time 999"),
         (ddim, {"steps": 1001}, "1001 is not in 1..1000"),
-        (
-            {**ddim, "clip_sample": False},
-            {"steps": 10, "use_clipped_model_output": True},
-            "nothing is clipped",
-        ),
+        ({**ddim, "clip_sample": False}, {"steps": 10, "use_clipped_model_output": True}, "nothing is clipped"),
         ({**ddim, "rescale_betas_zero_snr": True}, {"steps": 10}, "is not served"),
         ({**ddim, "use_lu_lambdas": True}, {"steps": 10}, "is not served"),
         ({"_class_name": "EDMEulerScheduler"}, {"steps": 10}, "EDMEulerScheduler"),
     ]
     answers = make_tables([{"config": c, "sampler": s} for c, s, _ in cases])
-    for answer, (_, _, message) in zip(answers, cases):
+    for answer, (_, _, message) in zip(answers, cases, strict=True):
         assert message in answer["error"]

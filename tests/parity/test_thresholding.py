@@ -4,7 +4,6 @@ import itertools
 
 import diffusers
 import pytest
-
 from comparison import Comparison, kept
 from tables import make_tables
 from test_solvers import add_run
@@ -14,10 +13,7 @@ CLASSES = {
     "ddpm": (diffusers.DDPMScheduler, {}),
     "ddim": (diffusers.DDIMScheduler, {}),
     "dpmpp_2m": (diffusers.DPMSolverMultistepScheduler, {}),
-    "sde_dpmpp_2m": (
-        diffusers.DPMSolverMultistepScheduler,
-        {"algorithm_type": "sde-dpmsolver++"},
-    ),
+    "sde_dpmpp_2m": (diffusers.DPMSolverMultistepScheduler, {"algorithm_type": "sde-dpmsolver++"}),
     "dpmpp_3m": (diffusers.DPMSolverMultistepScheduler, {"solver_order": 3}),
     "unipc": (diffusers.UniPCMultistepScheduler, {}),
     "deis": (diffusers.DEISMultistepScheduler, {}),
@@ -42,11 +38,7 @@ def test_sampler(sampler, allowed_error, request):
         if not full and not kept((sampler, choice), 6):
             continue
         scheduler = scheduler_class(
-            prediction_type=prediction,
-            thresholding=True,
-            **PARAMETERS[number],
-            **SCHEDULES[schedule],
-            **arguments,
+            prediction_type=prediction, thresholding=True, **PARAMETERS[number], **SCHEDULES[schedule], **arguments
         )
         add_run(comparison, f"{sampler}, thresholded", scheduler, steps)
     comparison.check()
@@ -59,9 +51,8 @@ def test_a_request_overrides_the_file(sampler):
     on, off = scheduler_class(thresholding=True, **arguments), scheduler_class(**arguments)
     requests = [
         {"config": s.to_json_string(), "sampler": {"steps": 10, **options}}
-        for s, options in ((on, {}), (off, {"thresholding": True}),
-                           (off, {}), (on, {"thresholding": False}))
-    ]  # fmt: skip
+        for s, options in ((on, {}), (off, {"thresholding": True}), (off, {}), (on, {"thresholding": False}))
+    ]
     by_file, by_request, without, switched_off = make_tables(requests)
     assert by_file == by_request
     assert without == switched_off

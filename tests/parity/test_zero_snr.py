@@ -14,7 +14,6 @@ import itertools
 
 import diffusers
 import pytest
-
 from comparison import Comparison, kept
 from tables import make_tables
 from test_solvers import CLASSES, add_run, switch
@@ -31,7 +30,7 @@ ARGUMENTS = {
 
 
 @pytest.mark.parametrize("prediction", PREDICTIONS)
-@pytest.mark.parametrize("sampler", ("ddpm", "ddim"))
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim"])
 def test_from_noise_alone(sampler, prediction, allowed_error, request):
     full = request.config.getoption("--full")
     scheduler_class = getattr(diffusers, f"{sampler.upper()}Scheduler")
@@ -103,11 +102,6 @@ def test_levels(schedule):
 
 def test_refusals():
     (answer,) = make_tables(
-        [
-            {
-                "config": {"_class_name": "DDIMScheduler", "rescale_betas_zero_snr": True},
-                "sampler": {"steps": 10},
-            }
-        ]
+        [{"config": {"_class_name": "DDIMScheduler", "rescale_betas_zero_snr": True}, "sampler": {"steps": 10}}]
     )
     assert "rescale_betas_zero_snr" in answer["error"]

@@ -17,7 +17,6 @@ from unittest import mock
 
 import diffusers
 import torch
-
 from tables import draw, make_tables
 
 # Relative: five times the worst that was seen.
@@ -50,7 +49,7 @@ def in_float64(scheduler):
 
 
 def with_ours(theirs, ours, what):
-    """`theirs` in float64; where one of `ours` is the same but for LEVEL_ERROR it takes the place. Each must be there."""
+    """`theirs` in float64; `ours`, each of which must be there but for LEVEL_ERROR, take their places."""
     theirs, ours = theirs.to(torch.float64), torch.tensor(sorted(ours), dtype=torch.float64)
     apart = (theirs[:, None] - ours).abs()
     same = apart <= LEVEL_ERROR * ours.abs()
