@@ -49,9 +49,9 @@ denoise_package(denoise-viewer COMPONENTS viewer SECTION web SUGGESTS denoised
   DESCRIPTION "web page of Denoised, a server for diffusion models
 Shows chains while they are sampled, and lets one draw what they begin from.")
 
-# A static library leaves it to its users to link what it was made with.
+# A static library leaves it to its users to link what it was made with. gRPC's CMake package asks for its compiler.
 denoise_package(libdenoise-dev COMPONENTS client SECTION libdevel
-  DEPENDS "libabsl-dev, libgrpc++-dev, libprotobuf-dev"
+  DEPENDS "libabsl-dev, libgrpc++-dev, libprotobuf-dev, protobuf-compiler-grpc"
   DESCRIPTION "C++ client library of Denoised, a server for diffusion models
 Headers, static libraries, the API's .proto, and what CMake's find_package and
 pkg-config read.")

@@ -8,6 +8,18 @@ from harness.paths import clean_environment
 
 # In a mount namespace of the command's own, so that nothing stays mounted.
 ENTER = 'mount --rbind /dev "$0/dev" && mount -t proc proc "$0/proc" && exec chroot "$0" "$@"'
+# By systemd as the first process of a container, of which this machine's systemd, if it has one, knows nothing.
+BOOT = 'mount -t tmpfs tmpfs /run && exec systemd-nspawn "$@"'
+SCRIPT_UNIT = """
+[Unit]
+SuccessAction=poweroff-force
+FailureAction=poweroff-force
+[Service]
+Type=oneshot
+ExecStart=/bin/sh -ex /script
+StandardOutput=file:/said
+StandardError=inherit
+"""
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
 
 
@@ -23,7 +35,8 @@ class DebianRoot:
         # Runs the command that follows in the root, as the same process.
         self.enter = ("unshare", "--mount", "sh", "-c", ENTER, str(folder))
         made = subprocess.run(
-            ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(packages)}", "bookworm", str(folder)],
+            ["mmdebstrap", "--quiet", "--variant=minbase", "--skip=cleanup/apt/lists",
+             f"--include={','.join(packages)}", "bookworm", str(folder)],
             capture_output=True, text=True,
         )
         assert made.returncode == 0, made.stderr
@@ -36,6 +49,22 @@ class DebianRoot:
         process = self.start(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         said, complaint = process.communicate()
         assert process.returncode == 0, f"{' '.join(command)}\n{said}\n{complaint}"
+        return said
+
+    def boot(self, script: str) -> str:
+        """What a shell script said that systemd ran, with a network of its own. It must succeed."""
+        own = {"script": script + "\necho done\n", "etc/systemd/system/script.service": SCRIPT_UNIT, "said": ""}
+        for name, text in own.items():
+            (self.folder / name).write_text(text)
+        done = subprocess.run(
+            ["unshare", "--mount", "sh", "-c", BOOT, "sh", "--quiet", "--register=no", "--keep-unit", "--private-network",
+             "--directory", str(self.folder), "--boot", "systemd.unit=script.service"],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300,
+        )
+        said = (self.folder / "said").read_text()
+        for name in own:
+            (self.folder / name).unlink()
+        assert said.endswith("\ndone\n"), f"{said}\n{done.stdout}\n{done.stderr}"
         return said
 
     def files(self) -> set[str]:
