@@ -17,11 +17,6 @@ if(NOT BUILD_SHARED_LIBS)
 endif()
 set_target_properties(denoise_proto PROPERTIES EXPORT_NAME proto)
 
-# The server's and the viewer's images have no use for it.
-set(component COMPONENT client)
-if(DENOISE_BUILD_SERVER OR DENOISE_BUILD_PROGRAMS)
-  list(APPEND component EXCLUDE_FROM_ALL)
-endif()
 set(config_folder ${CMAKE_INSTALL_LIBDIR}/cmake/Denoise)
 
 configure_package_config_file(DenoiseConfig.cmake.in ${CMAKE_CURRENT_BINARY_DIR}/DenoiseConfig.cmake
@@ -36,17 +31,16 @@ set(DENOISE_PC_PREFIX "\${pcfiledir}/${up}")
 configure_file(denoise-client.pc.in ${CMAKE_CURRENT_BINARY_DIR}/denoise-client.pc @ONLY)
 
 install(TARGETS ${installed} EXPORT DenoiseTargets
-  ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} ${component}
-  LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} ${component})
-install(DIRECTORY include/denoise DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} ${component})
-install(EXPORT DenoiseTargets NAMESPACE Denoise:: DESTINATION ${config_folder} ${component})
+  ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT client
+  LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT client)
+install(DIRECTORY include/denoise DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT client)
+install(EXPORT DenoiseTargets NAMESPACE Denoise:: DESTINATION ${config_folder} COMPONENT client)
 install(FILES
   ${CMAKE_CURRENT_BINARY_DIR}/DenoiseConfig.cmake
   ${CMAKE_CURRENT_BINARY_DIR}/DenoiseConfigVersion.cmake
-  DESTINATION ${config_folder} ${component})
+  DESTINATION ${config_folder} COMPONENT client)
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/denoise-client.pc
-  DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig ${component})
+  DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT client)
 install(FILES ${PROJECT_SOURCE_DIR}/proto/denoise/v1/diffusion.proto
-  DESTINATION ${CMAKE_INSTALL_DATADIR}/denoise/proto/denoise/v1 ${component})
-install(FILES ${PROJECT_SOURCE_DIR}/LICENSE
-  DESTINATION ${CMAKE_INSTALL_DOCDIR} ${component})
+  DESTINATION ${CMAKE_INSTALL_DATADIR}/denoise/proto/denoise/v1 COMPONENT client)
+denoise_install_docs(libdenoise-dev COMPONENT client)

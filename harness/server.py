@@ -32,13 +32,14 @@ class Process:
         *flags: str,
         environment: dict[str, str] | None = None,
         prefix: tuple[str, ...] = (),  # of the command line: a program that becomes `denoised`
+        program: Path = DENOISED,
     ):
         folder.mkdir(parents=True, exist_ok=True)
         self._stdout = folder / "stdout"
         self._stderr = folder / "stderr"
         with open(self._stdout, "wb") as out, open(self._stderr, "wb") as err:
             self.popen = subprocess.Popen(
-                [*prefix, str(DENOISED), *flags],
+                [*prefix, str(program), *flags],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,

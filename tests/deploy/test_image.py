@@ -47,7 +47,14 @@ def test_labels(image):
     assert labels.keys() == {"title", "description", "version", "revision", "licenses", "base.name"}
     assert labels["title"] == IMAGES[name][0]
     assert labels["version"] == VERSION
-    assert labels["base.name"].endswith(only(stage, "FROM").split(" AS ")[0])
+    assert labels["base.name"] == "docker.io/library/$BASE" and "BASE" in stage["ARG"]
+
+
+def test_one_base_that_a_build_can_pin():
+    assert re.findall("^ARG BASE=(.*)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE) == ["debian:bookworm-slim"]
+    for name, stage in stages().items():
+        base = only(stage, "FROM").split(" AS ")[0]
+        assert base == "${BASE}" or base in stages(), name
 
 
 def test_viewer_needs_no_libtorch():

@@ -1,5 +1,5 @@
-"""The client library as strangers have it: installed, moved, found by CMake and by pkg-config; and the example
-project built against it in a folder of its own, and run against a real server."""
+"""What `cmake --install` makes, moved: programs that start, and the client library as strangers have it, found by CMake
+and by pkg-config, with the example project built against it in a folder of its own, and run against a real server."""
 
 import re
 import shlex
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.paths import BIN, DIGITS, ROOT, clean_environment
-from harness.server import Server
+from harness.server import ONE_ENGINE, Server
 
 BUILD = BIN.parent
 
@@ -37,16 +37,16 @@ def cache_entry(name: str) -> str:
     return re.search(rf"^{name}:\w+=(.*)$", cache, re.MULTILINE)[1]
 
 
-def install(build: Path, folder: Path) -> Path:
+def install(build: Path, folder: Path, *component: str) -> Path:
     """Installs, and moves what was installed."""
-    run("cmake", "--install", build, "--component", "client", "--prefix", folder / "before")
+    run("cmake", "--install", build, *(("--component", *component) if component else ()), "--prefix", folder / "before")
     return (folder / "before").rename(folder / "after")
 
 
 @pytest.fixture(scope="module")
 def static_tree(tmp_path_factory):
     """Of the build that has the server too."""
-    return install(BUILD, tmp_path_factory.mktemp("static"))
+    return install(BUILD, tmp_path_factory.mktemp("static"), "client")
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def shared_tree(tmp_path_factory):
         cwd=ROOT,
     )
     run("cmake", "--build", folder / "build", "--parallel", "2")
-    return install(folder / "build", folder)
+    return install(folder / "build", folder, "client")
 
 
 @pytest.fixture(scope="module", params=["static", "shared"])
@@ -84,6 +84,35 @@ def server(tmp_path_factory):
     finally:
         server.kill()
         server.close()
+
+
+@pytest.mark.parametrize("component, programs", [("server", {"denoised"}), ("cli", {"denoise"}),
+                                                  ("viewer", {"denoise-viewer"}), ("client", set())])
+def test_a_component_by_itself(component, programs, tmp_path):
+    tree = install(BUILD, tmp_path, component)
+    assert {path.name for path in tree.glob("bin/*")} == programs
+    assert (tree / "lib/denoised").exists() == (component == "server")
+    assert (tree / "include").exists() == (component == "client")
+
+
+def test_the_programs_start(tmp_path):
+    tree = install(BUILD, tmp_path)
+    server = Server(tmp_path / "server", "--model", str(tree / "share/denoised/models/digits"), *ONE_ENGINE,
+                    "--batch-sizes", "1,4", program=tree / "bin/denoised")
+    try:
+        maps = Path(f"/proc/{server.pid}/maps").read_text()
+        # LibTorch is the one that was installed, and of that nothing that is not loaded.
+        loaded = {Path(line.split()[-1]) for line in maps.splitlines() if "/lib/denoised/" in line}
+        assert loaded == set((tree / "lib/denoised").iterdir()) and "libtorch_cpu.so" in {path.name for path in loaded}
+        assert str(BUILD) not in maps and "site-packages" not in maps
+        run(tree / "bin/denoise", "sample", "--address", server.address, "--class", "7", "--steps", "5",
+            "--out", tmp_path / "seven.png")
+        server.stop()
+    finally:
+        server.kill()
+        server.close()
+    assert (tmp_path / "seven.png").read_bytes().startswith(b"\x89PNG\r\n")
+    assert "0.1.0" in run(tree / "bin/denoise-viewer", "--version")
 
 
 def example(folder: Path) -> Path:

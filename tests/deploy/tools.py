@@ -20,14 +20,14 @@ def stages() -> dict[str, dict[str, list[str]]]:
     """The Dockerfile: name of a stage to its instructions, each with what it was given, in their order."""
     text = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
     found: dict[str, dict[str, list[str]]] = {}
+    stage: dict[str, list[str]] = {}  # what stands before the first is of none
     for line in text.splitlines():
         if not line or line.startswith("#"):
             continue
         instruction, given = line.split(maxsplit=1)
         if instruction == "FROM":
-            name = given.split(" AS ")[1]
-            found[name] = {}
-        found[name].setdefault(instruction, []).append(given)
+            stage = found[given.split(" AS ")[1]] = {}
+        stage.setdefault(instruction, []).append(given)
     return found
 
 
