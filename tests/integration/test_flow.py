@@ -70,23 +70,6 @@ def test_euler(flow, report, steps):
     assert error <= 1e-4
 
 
-def test_every_sampler_of_flow_models(flow, report):
-    stub = flow().stub
-    common = dict(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0)
-    cases = {
-        "KIND_EULER": diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0),
-        "KIND_EULER_ANCESTRAL": diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0, stochastic_sampling=True),
-        "KIND_DPMPP_2M": diffusers.DPMSolverMultistepScheduler(**common),
-        "KIND_UNIPC": diffusers.UniPCMultistepScheduler(**common),
-    }
-    errors = {}
-    for kind, scheduler in cases.items():
-        got = sample(stub, seed=9, num_samples=2, sampler=dict(kind=kind, steps=12)).samples
-        errors[kind] = error_of(got, expected(scheduler, 12, 9, 2))
-    report("flow models, worst", str({k: f"{e:.2g}" for k, e in errors.items()}))
-    assert not {k: e for k, e in errors.items() if e > 1e-4}
-
-
 def test_shift_of_a_request_and_dynamic_shifting(flow):
     stub = flow(use_dynamic_shifting=True, shift=1.0).stub
     got = sample(stub, seed=8, sampler=dict(steps=10, flow_shift=0.9)).samples

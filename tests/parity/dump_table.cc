@@ -10,8 +10,8 @@
 //                "flow_shift": 3}}
 //
 // Only "config", the content of a scheduler_config.json (or its text, in a string), and "sampler"
-// with "steps" or "timesteps" are required. The answer is the table (w with one line a register),
-// or {"error": "…"}.
+// with "steps" or "timesteps" are required. The answer is the table (w with one line a register, an
+// infinite noise_ratio as null), or {"error": "…"}.
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -90,6 +90,7 @@ const char* BlendName(Blend blend) {
 Json RowToJson(const Row& row, int registers) {
   Json json = {{"denoise", row.denoise},
                {"timestep", row.timestep},
+               {"noise_ratio", row.noise_ratio},
                {"p", row.p},
                {"q", row.q},
                {"clip", row.clip},

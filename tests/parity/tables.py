@@ -1,8 +1,4 @@
-"""Tables as the server makes them, and what server/diffusion/table.h says that they mean.
-
-Everything is computed in float32, as the server's executor does, unless another dtype is asked
-for; only the coefficients come in double precision.
-"""
+"""Tables as the server makes them, and what server/diffusion/table.h says that they mean."""
 
 import json
 import os
@@ -37,7 +33,7 @@ def make_tables(requests):
 
 
 def draw(generators, shape):
-    """One standard normal draw a sample, each from its own stream as [1, C, H, W]."""
+    """One standard normal draw a sample, each from its own stream as [1, C, H, W] in float32."""
     return torch.cat([torch.randn((1, *shape[1:]), generator=g) for g in generators])
 
 
@@ -47,7 +43,7 @@ def threshold(x0, ratio, maximum):
     return x0.clamp(-s, s) / s
 
 
-def run_table(table, denoiser, generators, shape, dtype=torch.float32, image=None, known=None, mask=None):
+def run_table(table, denoiser, generators, shape, dtype, image=None, known=None, mask=None):
     """The final x of len(generators) chains side by side, [n, C, H, W].
 
     `image`: what the chain starts from; `known` and `mask`: what rows blend with.
@@ -61,7 +57,7 @@ def run_table(table, denoiser, generators, shape, dtype=torch.float32, image=Non
     for row in table["rows"]:
         out = x0 = second = None
         if row["denoise"]:
-            out = denoiser(registers[0], row["timestep"])
+            out = denoiser(registers[0], torch.tensor(row["timestep"], dtype=dtype))
             out, second = out[:, :channels], out[:, channels:]
             x0 = row["p"] * registers[0] + row["q"] * out
             if row["clip"]:

@@ -12,16 +12,18 @@ do, or not right, is brought to what it means:
 
 import inspect
 import itertools
+from functools import partial
 
 import diffusers
 import numpy as np
 import pytest
 import torch
+from comparison import DENOISERS, SHAPE, Comparison, generators, kept, our_sample
 from diffusers import DDIMScheduler, DDPMScheduler
 from tables import draw, make_tables
 from test_solvers import CLASSES as SOLVERS
-from test_solvers import STOCHASTIC, denoiser_of, kept
-from test_tables import SCHEDULES, SHAPE, Comparison, generators
+from test_tables import SCHEDULES
+from theirs import in_float64, take_levels, walk
 
 CLASSES = {"ddpm": DDPMScheduler, "ddim": DDIMScheduler, **SOLVERS}
 # What makes a class of several samplers the one.
@@ -33,12 +35,9 @@ ARGUMENTS = {
     "deis": ({"solver_order": 3},),
 }
 CHOICES = [(name, arguments) for name in CLASSES for arguments in ARGUMENTS.get(name, ({},))]
-IMAGE = torch.rand(SHAPE, generator=torch.Generator().manual_seed(3)) * 2 - 1
-MASK = torch.rand((SHAPE[0], 1, *SHAPE[2:]), generator=torch.Generator().manual_seed(4))
-
-
-def allowed(sampler):
-    return 1e-3 if sampler in ("ddpm", *STOCHASTIC) else 1e-4
+DENOISER = DENOISERS[torch.float64]
+IMAGE = (torch.rand(SHAPE, generator=torch.Generator().manual_seed(3)) * 2 - 1).double()
+MASK = torch.rand((SHAPE[0], 1, *SHAPE[2:]), generator=torch.Generator().manual_seed(4)).double()
 
 
 def predictions_of(sampler):
@@ -46,31 +45,9 @@ def predictions_of(sampler):
     return ("epsilon", "v_prediction") + (("sample",) if knows_sample else ())
 
 
-def dtype_of(sampler):
-    return torch.float64 if sampler == "deis" else torch.float32
-
-
 def title(sampler, scheduler):
     with_prk = sampler == "pndm" and not scheduler.config.skip_prk_steps
     return f"{sampler} Runge-Kutta" if with_prk else sampler
-
-
-def set_timesteps(scheduler, *arguments, dtype=torch.float32, **keywords):
-    scheduler.set_timesteps(*arguments, **keywords)
-    if hasattr(scheduler, "sigmas"):
-        scheduler.sigmas = scheduler.sigmas.to(dtype)
-        scheduler.set_begin_index(0)
-
-
-def walk(scheduler, x, denoiser, streams, timesteps=None, before=lambda i: None, after=lambda i, x: x):
-    """diffusers' loop; `before` is called before, `after` changes x after each step."""
-    takes_generator = "generator" in scheduler.step.__code__.co_varnames
-    arguments = {"generator": streams} if takes_generator else {}
-    for i, t in enumerate(scheduler.timesteps if timesteps is None else timesteps):
-        before(i)
-        out = denoiser(scheduler.scale_model_input(x, t), t)
-        x = after(i, scheduler.step(out, t, x, **arguments).prev_sample)
-    return x
 
 
 def plan_pndm(scheduler, times, strides):
@@ -102,11 +79,11 @@ TIMES = (
 FRACTIONS = [987.5, 700.25, 333.125, 120.0625, 3.5]
 
 
-def run_on_times(sampler, scheduler, times, denoiser, dtype):
+def run_on_times(sampler, scheduler, times, table):
     takes_times = "timesteps" in inspect.signature(scheduler.set_timesteps).parameters
     before = lambda i: None  # noqa: E731
     if takes_times:
-        set_timesteps(scheduler, timesteps=times, dtype=dtype)
+        scheduler.set_timesteps(timesteps=times)
     elif sampler in ("ddim", "pndm"):
         scheduler.set_timesteps(len(times))
         strides = [a - b for a, b in zip(times, [*times[1:], -1], strict=True)]
@@ -121,25 +98,23 @@ def run_on_times(sampler, scheduler, times, denoiser, dtype):
             scheduler.register_to_config(num_train_timesteps=strides[steps[i]])
 
     else:
-        set_timesteps(scheduler, len(times), dtype=dtype)
+        scheduler.set_timesteps(len(times))
         euler = diffusers.EulerDiscreteScheduler.from_config(scheduler.config)
         euler.set_timesteps(timesteps=times)
-        last = scheduler.sigmas[-1:]
-        scheduler.sigmas = torch.cat([euler.sigmas[:-1].to(dtype), last])
+        scheduler.sigmas = torch.cat([euler.sigmas[:-1], scheduler.sigmas[-1:]])
         scheduler.timesteps = euler.timesteps
+    take_levels(scheduler, table)
     streams = generators()
-    x = draw(streams, SHAPE).to(dtype) * scheduler.init_noise_sigma
-    return walk(scheduler, x, denoiser, streams, before=before)
+    x = draw(streams, SHAPE).double() * scheduler.init_noise_sigma
+    return walk(scheduler, x, DENOISER, streams, before=before)
 
 
 @pytest.mark.parametrize(("sampler", "arguments"), CHOICES)
-def test_own_times(sampler, arguments, record_error, request):
-    dtype = dtype_of(sampler)
-    denoiser = denoiser_of(dtype)
+def test_own_times(sampler, arguments, allowed_error, request):
     full = request.config.getoption("--full")
     takes_fractions = sampler in ("euler", "euler_ancestral", "heun", "lms")
     lists = [*TIMES, FRACTIONS] if takes_fractions else TIMES
-    comparison = None
+    comparison = Comparison(allowed_error)
     for choice in itertools.product(
         predictions_of(sampler), ("linear", "scaled_linear"), ("leading", "linspace"), range(len(lists))
     ):
@@ -149,16 +124,13 @@ def test_own_times(sampler, arguments, record_error, request):
         scheduler = CLASSES[sampler](
             prediction_type=prediction, timestep_spacing=spacing, **SCHEDULES[schedule], **arguments
         )
-        name = f"{title(sampler, scheduler)}, own times"
-        comparison = comparison or Comparison(name, allowed(sampler), record_error)
         times = lists[number]
         comparison.add(
+            f"{title(sampler, scheduler)}, own times",
             f"{prediction} {schedule} {spacing} {times[:3]}…",
             scheduler.to_json_string(),
             {"timesteps": times},
-            lambda s=scheduler, t=times: run_on_times(sampler, s, t, denoiser, dtype),
-            denoiser,
-            dtype=dtype,
+            partial(run_on_times, sampler, scheduler, times),
         )
     comparison.check()
 
@@ -166,9 +138,10 @@ def test_own_times(sampler, arguments, record_error, request):
 # ---- Image to image.
 
 
-def run_from_image(sampler, scheduler, steps, strength, denoiser, dtype):
+def run_from_image(sampler, scheduler, steps, strength, table):
     run = int(steps * strength)
-    set_timesteps(scheduler, steps, dtype=dtype)
+    scheduler.set_timesteps(steps)
+    take_levels(scheduler, table)
     begin = (steps - run) * scheduler.order
     timesteps = scheduler.timesteps[begin:]
     if sampler == "pndm":
@@ -182,17 +155,15 @@ def run_from_image(sampler, scheduler, steps, strength, denoiser, dtype):
     elif hasattr(scheduler, "sigmas"):
         scheduler.set_begin_index(begin)
     streams = generators()
-    first = draw(streams, SHAPE).to(dtype)
-    x = scheduler.add_noise(IMAGE.to(dtype), first, timesteps[:1])
-    return walk(scheduler, x, denoiser, streams, timesteps)
+    with in_float64(scheduler):
+        x = scheduler.add_noise(IMAGE, draw(streams, SHAPE).double(), timesteps[:1])
+    return walk(scheduler, x, DENOISER, streams, timesteps)
 
 
 @pytest.mark.parametrize(("sampler", "arguments"), CHOICES)
-def test_image_to_image(sampler, arguments, record_error, request):
-    dtype = dtype_of(sampler)
-    denoiser = denoiser_of(dtype)
+def test_image_to_image(sampler, arguments, allowed_error, request):
     full = request.config.getoption("--full")
-    comparison = None
+    comparison = Comparison(allowed_error)
     for choice in itertools.product(
         predictions_of(sampler),
         ("linear", "squaredcos_cap_v2"),
@@ -202,21 +173,16 @@ def test_image_to_image(sampler, arguments, record_error, request):
         if not full and not kept((sampler, choice, "image"), 6):
             continue
         prediction, schedule, spacing, (steps, strength) = choice
-        if schedule == "squaredcos_cap_v2" and strength == 1:
-            continue  # x/alpha of size 20,000, as in test_solvers.py.
         scheduler = CLASSES[sampler](
             prediction_type=prediction, timestep_spacing=spacing, **SCHEDULES[schedule], **arguments
         )
-        name = f"{title(sampler, scheduler)}, from an image"
-        comparison = comparison or Comparison(name, allowed(sampler), record_error)
         comparison.add(
+            f"{title(sampler, scheduler)}, from an image",
             f"{prediction} {schedule} {spacing} N={steps} strength={strength}",
             scheduler.to_json_string(),
             {"steps": steps, "strength": strength},
-            lambda s=scheduler, n=steps, p=strength: run_from_image(sampler, s, n, p, denoiser, dtype),
-            denoiser,
-            dtype=dtype,
-            image=IMAGE.to(dtype),
+            partial(run_from_image, sampler, scheduler, steps, strength),
+            partial(our_sample, image=IMAGE),
         )
     comparison.check()
 
@@ -224,31 +190,29 @@ def test_image_to_image(sampler, arguments, record_error, request):
 # ---- Inpainting.
 
 
-def run_inpainting(scheduler, steps, denoiser, dtype):
+def run_inpainting(scheduler, steps, table):
     """The loop of diffusers' inpainting pipelines for models that were not trained to inpaint."""
-    set_timesteps(scheduler, steps, dtype=dtype)
+    scheduler.set_timesteps(steps)
+    take_levels(scheduler, table)
     streams = generators()
-    first = draw(streams, SHAPE).to(dtype)
-    image = IMAGE.to(dtype)
+    first = draw(streams, SHAPE).double()
 
     def after(i, x):
-        known = image
+        known = IMAGE
         if i + 1 < len(scheduler.timesteps):
-            known = scheduler.add_noise(image, first, scheduler.timesteps[i + 1 : i + 2])
+            known = scheduler.add_noise(IMAGE, first, scheduler.timesteps[i + 1 : i + 2])
         return MASK * known + (1 - MASK) * x
 
-    return walk(scheduler, first * scheduler.init_noise_sigma, denoiser, streams, after=after)
+    return walk(scheduler, first * scheduler.init_noise_sigma, DENOISER, streams, after=after)
 
 
 @pytest.mark.parametrize(("sampler", "arguments"), CHOICES)
-def test_inpainting(sampler, arguments, record_error, request):
-    dtype = dtype_of(sampler)
-    denoiser = denoiser_of(dtype)
+def test_inpainting(sampler, arguments, allowed_error, request):
     full = request.config.getoption("--full")
     # DDIM and PNDM arrive beside the next time, of which the pipelines take the level, unless the
     # spacing is leading; PNDM's Runge-Kutta stages also where the stride is odd.
     spacings = ("leading",) if sampler in ("ddim", "pndm") else ("leading", "trailing", "linspace")
-    comparison = None
+    comparison = Comparison(allowed_error)
     for choice in itertools.product(predictions_of(sampler), ("linear", "scaled_linear"), spacings, (10, 50)):
         if not full and not kept((sampler, choice, "inpainting"), 2 if len(spacings) == 1 else 5):
             continue
@@ -256,17 +220,13 @@ def test_inpainting(sampler, arguments, record_error, request):
         scheduler = CLASSES[sampler](
             prediction_type=prediction, timestep_spacing=spacing, **SCHEDULES[schedule], **arguments
         )
-        name = f"{title(sampler, scheduler)}, inpainting"
-        comparison = comparison or Comparison(name, allowed(sampler), record_error)
         comparison.add(
+            f"{title(sampler, scheduler)}, inpainting",
             f"{prediction} {schedule} {spacing} N={steps}",
             scheduler.to_json_string(),
             {"steps": steps, "inpainting": True},
-            lambda s=scheduler, n=steps: run_inpainting(s, n, denoiser, dtype),
-            denoiser,
-            dtype=dtype,
-            known=IMAGE.to(dtype),
-            mask=MASK.to(dtype),
+            partial(run_inpainting, scheduler, steps),
+            partial(our_sample, known=IMAGE, mask=MASK),
         )
     comparison.check()
 

@@ -6,14 +6,16 @@ get_schedule_jump, is run here by the paper's formulas, with other schedulers' s
 """
 
 import itertools
+from functools import partial
 
 import diffusers
 import pytest
 import torch
+from comparison import DENOISERS, SHAPE, Comparison, generators, kept, our_sample
 from tables import draw
-from test_chains import CLASSES, IMAGE, MASK, allowed, predictions_of
-from test_solvers import denoiser_of, kept
-from test_tables import SCHEDULES, SHAPE, Comparison, generators
+from test_chains import CLASSES, IMAGE, MASK, predictions_of
+from test_tables import SCHEDULES
+from theirs import take_levels, walk
 
 
 def repaint_times(steps, jump_length, jump_samples):
@@ -23,12 +25,15 @@ def repaint_times(steps, jump_length, jump_samples):
     return [*scheduler.timesteps.tolist(), -1]
 
 
-def run_repaint(scheduler, steps, jump_length, jump_samples, denoiser, **arguments):
+def run_repaint(scheduler, steps, jump_length, jump_samples, dtype, table, **arguments):
     """Algorithm 1 of Lugmayr et al. 2022; the step of the unknown part is the scheduler's.
 
     Line 5 with the root of the variance, as its equation 8a has it.
     """
     scheduler.set_timesteps(steps)
+    if dtype == torch.float64:
+        take_levels(scheduler, table)
+    step = partial(walk, scheduler, denoiser=DENOISERS[dtype], **arguments)
     scaled = hasattr(scheduler, "sigmas")
     # Of the state with index i; -1 is x_0.
     if scaled:  # x/alpha, so that the forward process adds s_hi² - s_lo².
@@ -38,31 +43,31 @@ def run_repaint(scheduler, steps, jump_length, jump_samples, denoiser, **argumen
         alpha_bars = scheduler.alphas_cumprod[scheduler.timesteps.flip(0)].double()
         level = [(alpha_bar, 1 - alpha_bar) for alpha_bar in [*alpha_bars.tolist(), 1.0]]
     streams = generators()
-    x = draw(streams, SHAPE) * scheduler.init_noise_sigma
+    x = draw(streams, SHAPE).to(dtype) * scheduler.init_noise_sigma
+    image, mask = IMAGE.to(dtype), MASK.to(dtype)
     states = repaint_times(steps, jump_length, jump_samples)
     i = 0
     while i + 1 < len(states):
         state, after = states[i], states[i + 1]
         if after < state:
-            t = scheduler.timesteps[steps - 1 - state]
+            times = scheduler.timesteps[steps - 1 - state :][:1]
             if scaled:
                 scheduler.set_begin_index(steps - 1 - state)
                 scheduler._step_index = None
                 scheduler.is_scale_input_called = False
-            out = denoiser(scheduler.scale_model_input(x, t), t)
-            unknown = scheduler.step(out, t, x, generator=streams, **arguments).prev_sample
-            known = IMAGE
+            unknown = step(x, streams=streams, timesteps=times)
+            known = image
             if after >= 0:
                 alpha_bar, variance = level[after]
-                known = alpha_bar**0.5 * IMAGE + variance**0.5 * draw(streams, SHAPE)
-            x = MASK * known + (1 - MASK) * unknown
+                known = alpha_bar**0.5 * image + variance**0.5 * draw(streams, SHAPE).to(dtype)
+            x = mask * known + (1 - mask) * unknown
             i += 1
         else:  # The transitions back, one after another, are one.
             top = i + jump_length
             assert states[i : top + 1] == list(range(state, state + jump_length + 1))
             (low, low_variance), (high, high_variance) = level[state], level[states[top]]
             added = high_variance - high / low * low_variance
-            x = (high / low) ** 0.5 * x + added**0.5 * draw(streams, SHAPE)
+            x = (high / low) ** 0.5 * x + added**0.5 * draw(streams, SHAPE).to(dtype)
             i = top
     return x
 
@@ -76,10 +81,9 @@ REPAINT = {
 
 
 @pytest.mark.parametrize("sampler", REPAINT)
-def test_repaint(sampler, record_error, request):
-    denoiser = denoiser_of(torch.float32)
+def test_repaint(sampler, allowed_error, request):
     full = request.config.getoption("--full")
-    comparison = Comparison(f"{sampler}, RePaint", allowed(sampler), record_error)
+    comparison = Comparison(allowed_error)
     for arguments, prediction, schedule, (steps, jump_length, jump_samples) in itertools.product(
         REPAINT[sampler],
         predictions_of(sampler),
@@ -96,13 +100,15 @@ def test_repaint(sampler, record_error, request):
             **SCHEDULES[schedule],
             **{key: value for key, value in arguments.items() if key != "eta"},
         )
+        # In float32 as in test_tables.py.
+        name, dtype = (f"{sampler}, eta > 0, float32", torch.float32) if eta else (sampler, torch.float64)
         comparison.add(
+            f"{name}, RePaint",
             f"{prediction} {schedule} {arguments} N={steps} j={jump_length} r={jump_samples}",
             scheduler.to_json_string(),
             {"steps": steps, "inpainting": True, "jump_length": jump_length, "jump_samples": jump_samples, **eta},
-            lambda s=scheduler, n=steps, j=jump_length, r=jump_samples, e=eta: run_repaint(s, n, j, r, denoiser, **e),
-            denoiser,
-            known=IMAGE,
-            mask=MASK,
+            partial(run_repaint, scheduler, steps, jump_length, jump_samples, dtype, **eta),
+            partial(our_sample, dtype=dtype, known=IMAGE.to(dtype), mask=MASK.to(dtype)),
+            dtype=dtype,
         )
     comparison.check()

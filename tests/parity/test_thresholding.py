@@ -4,8 +4,9 @@ import itertools
 
 import diffusers
 import pytest
+from comparison import Comparison, kept
 from tables import make_tables
-from test_solvers import Runs, kept
+from test_solvers import add_run
 from test_tables import SCHEDULES, STEPS
 
 CLASSES = {
@@ -26,11 +27,9 @@ PARAMETERS = (
 
 
 @pytest.mark.parametrize("sampler", CLASSES)
-def test_sampler(sampler, record_error, request):
+def test_sampler(sampler, allowed_error, request):
     full = request.config.getoption("--full")
-    runs = Runs(sampler, lambda name, *rest: record_error(f"{name}, thresholded", *rest))
-    if sampler == "ddpm":
-        runs.allowed = 1e-3
+    comparison = Comparison(allowed_error)
     scheduler_class, arguments = CLASSES[sampler]
     schedules = ("linear", "scaled_linear", "squaredcos_cap_v2")
     predictions = ("epsilon", "v_prediction", "sample")
@@ -41,8 +40,8 @@ def test_sampler(sampler, record_error, request):
         scheduler = scheduler_class(
             prediction_type=prediction, thresholding=True, **PARAMETERS[number], **SCHEDULES[schedule], **arguments
         )
-        runs.add(scheduler, steps)
-    runs.check()
+        add_run(comparison, f"{sampler}, thresholded", scheduler, steps)
+    comparison.check()
 
 
 @pytest.mark.parametrize("sampler", CLASSES)
@@ -52,9 +51,8 @@ def test_a_request_overrides_the_file(sampler):
     on, off = scheduler_class(thresholding=True, **arguments), scheduler_class(**arguments)
     requests = [
         {"config": s.to_json_string(), "sampler": {"steps": 10, **options}}
-        for s, options in ((on, {}), (off, {"thresholding": True}),
-                           (off, {}), (on, {"thresholding": False}))
-    ]  # fmt: skip
+        for s, options in ((on, {}), (off, {"thresholding": True}), (off, {}), (on, {"thresholding": False}))
+    ]
     by_file, by_request, without, switched_off = make_tables(requests)
     assert by_file == by_request
     assert without == switched_off
