@@ -4,7 +4,7 @@
 //
 //   bare_loop MODEL_DIR LAYOUT PRECISION REPLICAS THREADS BATCH SECONDS
 //
-// Built twice: bare_loop with glibc's malloc, same_loop with the service's allocator.
+// Built twice: bare_loop with glibc's malloc, bare_loop_jemalloc with the service's allocator.
 //
 // LAYOUT: contiguous | channels_last. PRECISION: float32 | bfloat16, by autocast. Prints the
 // slice's denoiser rows a second.

@@ -1,6 +1,6 @@
-"""Everything that is said about speed, measured side by side in one run, as one table.
+"""What is said about speed, measured side by side in one run: a table for each comparison, its parameters beside it.
 
-    python -m benchmarks.bench [NAME…] [--turns N] [--seconds S] [--json FILE] [--flags …]
+    python -m benchmarks.bench [NAME…] [--turns N] [--seconds S] [--check] [--json FILE] [--flags …]
 
 Needs the programs of a build (DENOISE_BUILD, default ./build). Machines are noisy: what is compared takes turns, what
 counts is the median of the turns' ratios, and their spread says how much to believe it.
@@ -8,10 +8,13 @@ counts is the median of the turns' ratios, and their spread says how much to bel
 
 import argparse
 import json
+import os
+import platform
+import re
 import tempfile
 from pathlib import Path
 
-from benchmarks import around_the_call, latency, streaming, throughput, two_servers
+from benchmarks import around_the_call, latency, mixture, streaming, throughput, two_servers
 from benchmarks.figures import table
 from benchmarks.load import Run
 
@@ -20,7 +23,7 @@ COMPARISONS = {
     "precisions": throughput.precisions,
     "one-client": throughput.one_client,
     "clients": throughput.many_clients,
-    "mixture": throughput.mixture,
+    "mixture": mixture.mixture,
     "invariance": throughput.invariance,
     "poisson": latency.poisson,
     "streams": streaming.streams,
@@ -33,28 +36,44 @@ COMPARISONS = {
 }
 
 
-def main() -> None:
+def machine() -> str:
+    names = re.findall(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    return f"{len(os.sched_getaffinity(0))} cores of {names[0] if names else platform.machine()}"
+
+
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(COMPARISONS)}; none: all")
     parser.add_argument("--turns", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=4, help="of a slice")
+    parser.add_argument("--check", action="store_true", help="fail where a figure is worse than its limit (goals.py)")
     parser.add_argument("--json", type=Path, help="write the figures there too")
     parser.add_argument("--flags", nargs=argparse.REMAINDER, default=[], help="further flags of every denoised; last")
-    arguments = parser.parse_args()
-    unknown = sorted(set(arguments.names) - set(COMPARISONS))
+    parsed = parser.parse_args(arguments)
+    unknown = sorted(set(parsed.names) - set(COMPARISONS))
     if unknown:
         parser.error(f"there is no {', '.join(unknown)}: name some of {', '.join(COMPARISONS)}")
 
-    figures = []
+    tables, measured, worse = [], {}, []
+    common = f"{machine()}; {parsed.turns} turns, slices of {parsed.seconds:g} s"
     with tempfile.TemporaryDirectory(prefix="denoise-bench-") as folder:
-        run = Run(arguments.turns, arguments.seconds, arguments.flags, Path(folder))
-        for name in arguments.names or COMPARISONS:
+        for name in parsed.names or COMPARISONS:
             print(f"{name}: {COMPARISONS[name].__doc__}", flush=True)
-            figures += COMPARISONS[name](run)
-    print()
-    print(table(figures))
-    if arguments.json:
-        arguments.json.write_text(json.dumps([figure.as_json() for figure in figures], indent=2) + "\n")
+            with Run(parsed.turns, parsed.seconds, parsed.flags, Path(folder), [common]) as run:
+                figures = COMPARISONS[name](run)
+            tables.append("\n".join([f"## {name}", "", table(figures), "", *(f"- {line}" for line in run.parameters)]))
+            measured[name] = {"parameters": run.parameters, "figures": [figure.as_json() for figure in figures]}
+            worse += [figure for figure in figures if not figure.passes]
+    print("\n" + "\n\n".join(tables))
+    if parsed.json:
+        parsed.json.write_text(json.dumps(measured, indent=2, ensure_ascii=False) + "\n")
+    if parsed.check and worse:
+        raise SystemExit(
+            "worse than its limit:\n"
+            + "\n".join(
+                f"  {figure.name}: {figure.median:g}, not {figure.goal.say(figure.goal.limit)}" for figure in worse
+            )
+        )
 
 
 if __name__ == "__main__":

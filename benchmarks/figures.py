@@ -1,16 +1,18 @@
-"""What is measured: ratios, turn by turn, and what they ought to be."""
+"""What is measured: ratios, turn by turn, beside what they ought to be."""
 
 import statistics
 from dataclasses import dataclass
 
+from benchmarks.goals import NO_GOAL, Goal
+
 
 @dataclass
 class Figure:
-    """One line of the table. `values`: one a turn; `target`: ">= 0.97", "<= 100 µs", or empty."""
+    """One line of a table. `values`: one a turn."""
 
     name: str
     values: list[float]
-    target: str = ""
+    goal: Goal = NO_GOAL
     unit: str = ""
     note: str = ""
 
@@ -18,12 +20,16 @@ class Figure:
     def median(self) -> float:
         return statistics.median(self.values)
 
-    def reached(self) -> bool | None:
-        """None where there is no target."""
-        if not self.target:
-            return None
-        sign, bound = self.target.split()[:2]
-        return self.median >= float(bound) if sign == ">=" else self.median <= float(bound)
+    @property
+    def verdict(self) -> str:
+        if self.goal.target is None:
+            return ""
+        return "met" if self.goal.admits(self.goal.target, self.median) else "not met"
+
+    @property
+    def passes(self) -> bool:
+        """Whether --check does."""
+        return self.goal.limit is None or self.goal.admits(self.goal.limit, self.median)
 
     def as_json(self) -> dict:
         return {
@@ -33,8 +39,9 @@ class Figure:
             "max": max(self.values),
             "values": self.values,
             "unit": self.unit,
-            "target": self.target,
-            "reached": self.reached(),
+            "target": self.goal.target,
+            "verdict": self.verdict,
+            "limit": self.goal.limit,
             "note": self.note,
         }
 
@@ -52,12 +59,26 @@ def ratios(over: list[float], under: list[float]) -> list[float]:
     return [a / b for a, b in zip(over, under, strict=True)]
 
 
+def tail(samples: int) -> str:
+    """The highest quantile that so many samples bear: ten of them or more lie beyond it."""
+    return "p99" if samples >= 1000 else "p90" if samples >= 100 else "max"
+
+
 def table(figures: list[Figure]) -> str:
     """Markdown."""
-    verdict = {None: "", True: "reached", False: "missed"}
-    rows = [("what", "median (least to most)", "target", "", "")]
-    rows += [(f.name, f"{spread(f.values)} {f.unit}".strip(), f.target, verdict[f.reached()], f.note) for f in figures]
-    widths = [max(len(row[i]) for row in rows) for i in range(5)]
+    rows = [("what", "median (least to most)", "target", "", "limit", "")]
+    rows += [
+        (
+            f.name,
+            f"{spread(f.values)} {f.unit}".strip(),
+            f.goal.say(f.goal.target),
+            f.verdict,
+            f.goal.say(f.goal.limit),
+            f.note,
+        )
+        for f in figures
+    ]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = [
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
     ]

@@ -8,13 +8,14 @@ import json
 import os
 import threading
 import time
-from contextlib import ExitStack
-from pathlib import Path
+from dataclasses import dataclass
+from itertools import cycle
 
 import grpc
 
 from benchmarks.figures import Figure, ratios, spread
-from benchmarks.load import DIGITS, Run, Server, pb
+from benchmarks.goals import GOALS
+from benchmarks.load import Run, Server, pb
 from harness.api import connect, pb_grpc
 
 ROUND_ROBIN = json.dumps({"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": ""}})
@@ -22,12 +23,12 @@ CALLS_A_SERVER = 4  # under way at a time, of SAMPLES each: more chains than a b
 SAMPLES = 8
 
 
-def start(folder: Path, core: int) -> Server:
+def start(run: Run, core: int) -> Server:
     """A server on that core alone."""
     mine = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {core})  # inherited
     try:
-        return Server(folder, "--model", str(DIGITS), "--devices", "cpu:1", "--threads", "1")
+        return run.server(f"on core {core}", "--devices", "cpu:1", "--threads", "1")
     finally:
         os.sched_setaffinity(0, mine)
 
@@ -73,9 +74,13 @@ class Load:
             server.until_idle(within=30)
 
 
-def measure(servers: list[Server], seconds: float) -> tuple[list[float], float]:
-    """Rows a second of each server, and cores that the client took."""
+@dataclass
+class Together:
+    rows: list[float]  # a second, of each server
+    client_cores: float
 
+
+def measure(servers: list[Server], seconds: float) -> Together:
     def rows():
         return [server.metric("rows_total") for server in servers]
 
@@ -86,7 +91,9 @@ def measure(servers: list[Server], seconds: float) -> tuple[list[float], float]:
         before, begin, cpu = rows(), time.monotonic(), time.process_time()
         time.sleep(seconds)
         after, end, cpu_end = rows(), time.monotonic(), time.process_time()
-    return [(b - a) / (end - begin) for a, b in zip(before, after, strict=True)], (cpu_end - cpu) / (end - begin)
+    return Together(
+        [(b - a) / (end - begin) for a, b in zip(before, after, strict=True)], (cpu_end - cpu) / (end - begin)
+    )
 
 
 def two_servers(run: Run) -> list[Figure]:
@@ -95,32 +102,20 @@ def two_servers(run: Run) -> list[Figure]:
     if len(cores) < 2:
         run.say("left out: two servers want a core each, and this process has one")
         return []
-    with ExitStack() as stack:
-        servers = []
-        for core in cores:
-            servers.append(start(run.folder / f"core-{core}", core))
-            stack.callback(servers[-1].kill)
-        ones, twos, clients = [], [], []
-        for turn in range(run.turns):
-            one = servers[turn % 2]
-            # Whichever is first meets the machine as the turn before has left it.
-            order = ([one], servers) if turn % 2 == 0 else (servers, [one])
-            rates = {len(chosen): measure(chosen, run.seconds) for chosen in order}
-            ones.append(sum(rates[1][0]))
-            twos.append(sum(rates[2][0]))
-            clients.append(rates[2][1])
-            run.say(
-                f"turn {turn + 1}: one {ones[-1]:.0f} rows/s, two {twos[-1]:.0f}, "
-                f"of which the slower {100 * min(rates[2][0]) / twos[-1]:.0f}%; "
-                f"the client took {rates[1][1]:.2f} and {clients[-1]:.2f} cores"
-            )
-        for server in servers:
-            server.stop()
+    run.note(f"load: {CALLS_A_SERVER} calls a server at a time, of {SAMPLES} samples each, DDIM with 50 steps")
+    servers = [start(run, core) for core in cores]
+    alone = cycle(servers)
+    results = run.in_turns(
+        {"one": lambda: measure([next(alone)], run.seconds), "two": lambda: measure(servers, run.seconds)},
+        lambda got: " + ".join(f"{rows:.0f}" for rows in got.rows) + f" rows/s, client on {got.client_cores:.2f} cores",
+    )
+    ones, twos = ([sum(got.rows) for got in results[name]] for name in ("one", "two"))
+    client_cores = [got.client_cores for got in results["two"]]
     return [
         Figure(
             "two one-thread servers behind round_robin / one",
             ratios(twos, ones),
-            ">= 1.8",
-            note=f"{spread(twos)} rows/s, client on {spread(clients)} cores",
+            GOALS["two servers"],
+            note=f"{spread(twos)} rows/s, client on {spread(client_cores)} cores",
         )
     ]

@@ -85,6 +85,7 @@ void AddFlags(CLI::App* app, Flags* flags) {
 nlohmann::json ToJson(const FleetLatencies& latencies) {
   return {{"count", latencies.seconds.size()},
           {"p50", latencies.Quantile(0.5)},
+          {"p90", latencies.Quantile(0.9)},
           {"p99", latencies.Quantile(0.99)}};
 }
 
