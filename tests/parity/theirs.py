@@ -19,7 +19,7 @@ import diffusers
 import torch
 from tables import draw, make_tables
 
-# Relative: five times the worst that was seen.
+# Relative; no run needed more.
 LEVEL_ERROR = 1e-6
 
 

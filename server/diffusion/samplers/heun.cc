@@ -9,10 +9,8 @@ namespace {
 //
 //   X_p = X + d (X - x̂0)/s                                       the predictor's row
 //   X'  = X + d/2 ((X - x̂0)/s + (X_p - x̂0(X_p, s'))/s')          the corrector's
-//       = X_p + d/(2s') (x̂0 - x̂0(X_p, s'))
 //
-// in whose last form X, of size 20,000 at the top of a cosine schedule, does not cancel. h1 keeps x̂0
-// from the one to the other. A step to s' = 0 is the predictor alone.
+// h1 keeps X + d/2 (X - x̂0)/s from the one to the other. A step to s' = 0 is the predictor alone.
 absl::Status Fill(const SamplerSettings& settings, Table* table) {
   table->registers = 2;
   for (size_t i = 0; i + 1 < settings.points.size(); ++i) {
@@ -24,18 +22,19 @@ absl::Status Fill(const SamplerSettings& settings, Table* table) {
     Row predictor = DenoiseRow(settings, from.time, from.level);
     predictor.w[kColX][kColX] = (1 + d / s) * to.level.alpha / from.level.alpha;
     predictor.w[kColX][kColX0] = -d / s * to.level.alpha;
-    predictor.w[kColH1][kColX0] = 1;
+    predictor.w[kColH1][kColX] = (1 + d / (2 * s)) / from.level.alpha;
+    predictor.w[kColH1][kColX0] = -d / (2 * s);
     predictor.step = static_cast<uint32_t>(i + 1);
     SetState(to.time, to.level, &predictor);
     predictor.completes_step = to.level.ratio == 0;
     table->rows.push_back(predictor);
     if (predictor.completes_step) continue;
 
-    const double weight = to.level.alpha * d / (2 * to.level.ratio);
+    const double slope = d / (2 * to.level.ratio);
     Row corrector = DenoiseRow(settings, to.time, to.level);
-    corrector.w[kColX][kColX] = 1;
-    corrector.w[kColX][kColH1] = weight;
-    corrector.w[kColX][kColX0] = -weight;
+    corrector.w[kColX][kColH1] = to.level.alpha;
+    corrector.w[kColX][kColX] = slope;
+    corrector.w[kColX][kColX0] = -slope * to.level.alpha;
     corrector.step = predictor.step;
     SetState(to.time, to.level, &corrector);
     table->rows.push_back(corrector);
