@@ -1,10 +1,10 @@
-"""Bills of materials, SPDX 2.3 as JSON: Debian's packages with their versions, by debsbom of dpkg's records; LibTorch, by
-what pip's wheel says of itself; our files with their hashes.
+"""Bills of materials, SPDX 2.3 as JSON: Debian's packages with their versions, by debsbom of dpkg's records; LibTorch,
+by what pip's wheel says of itself; our files with their hashes.
 
     sbom.py OUT WHAT…
 
-writes OUT/WHAT.spdx.json. WHAT is a Debian package, whose dependencies are then those installed on this machine; or an image
-of Docker's or buildah's, or a folder with an image's file system, named like its program.
+writes OUT/WHAT.spdx.json. WHAT is a Debian package, whose dependencies are then those installed on this machine; or an
+image of Docker's or buildah's, or a folder with an image's file system, named like its program.
 """
 
 import argparse
@@ -21,8 +21,17 @@ from debian.deb822 import Deb822, Packages
 from license_expression import get_spdx_licensing
 from packageurl import PackageURL
 from spdx_tools.spdx.model import (
-    Checksum, ChecksumAlgorithm, Document, ExternalPackageRef, ExternalPackageRefCategory, File, Package, PackagePurpose,
-    Relationship, RelationshipType, SpdxNoAssertion,
+    Checksum,
+    ChecksumAlgorithm,
+    Document,
+    ExternalPackageRef,
+    ExternalPackageRefCategory,
+    File,
+    Package,
+    PackagePurpose,
+    Relationship,
+    RelationshipType,
+    SpdxNoAssertion,
 )
 from spdx_tools.spdx.parser.parse_anything import parse_file
 from spdx_tools.spdx.spdx_element_utils import calculate_package_verification_code
@@ -73,11 +82,20 @@ def unpack(deb: Path, root: Path) -> Deb822:
 
 def by_debsbom(name: str, root: Path, *options: str) -> Document:
     """Of dpkg's records."""
+    debsbom = Path(sys.executable).with_name("debsbom")
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "debian.spdx.json"
         subprocess.run(
-            [Path(sys.executable).with_name("debsbom"), "generate", "--sbom-type", "spdx", "--root", root, "--out", out,
-             "--distro-name", name, "--no-recommends-deps", *options],
+            [
+                debsbom,
+                "generate",
+                "--sbom-type=spdx",
+                f"--root={root}",
+                f"--out={out}",
+                f"--distro-name={name}",
+                "--no-recommends-deps",
+                *options,
+            ],
             check=True,
         )
         return parse_file(str(out))
@@ -93,8 +111,11 @@ def hashes(path: Path) -> list[Checksum]:
 
 def described(path: Path, root: Path, number: int) -> File:
     return File(
-        name=f"./{path.relative_to(root)}", spdx_id=f"SPDXRef-file-{number}", checksums=hashes(path),
-        license_concluded=SpdxNoAssertion(), copyright_text=SpdxNoAssertion(),
+        name=f"./{path.relative_to(root)}",
+        spdx_id=f"SPDXRef-file-{number}",
+        checksums=hashes(path),
+        license_concluded=SpdxNoAssertion(),
+        copyright_text=SpdxNoAssertion(),
     )
 
 
@@ -115,7 +136,9 @@ def wheel(metadata: Path) -> Package:
         summary=said["Summary"],
         external_references=[
             ExternalPackageRef(
-                ExternalPackageRefCategory.PACKAGE_MANAGER, "purl", PackageURL("pypi", name=name, version=version).to_string()
+                ExternalPackageRefCategory.PACKAGE_MANAGER,
+                "purl",
+                PackageURL("pypi", name=name, version=version).to_string(),
             )
         ],
     )
@@ -124,8 +147,12 @@ def wheel(metadata: Path) -> Package:
 def program(document: Document, name: str) -> Package:
     """An image's own package, of which dpkg knows nothing."""
     package = Package(
-        spdx_id=f"SPDXRef-program-{name}", name=name, version=VERSION, download_location=SpdxNoAssertion(),
-        license_concluded=SpdxNoAssertion(), copyright_text=SpdxNoAssertion(),
+        spdx_id=f"SPDXRef-program-{name}",
+        name=name,
+        version=VERSION,
+        download_location=SpdxNoAssertion(),
+        license_concluded=SpdxNoAssertion(),
+        copyright_text=SpdxNoAssertion(),
     )
     (image,) = [each for each in document.relationships if each.relationship_type is RelationshipType.DESCRIBES]
     document.packages.append(package)
@@ -154,9 +181,10 @@ def add_files(document: Document, ours: Package, root: Path, below: str) -> None
 def of_deb(deb: Path, root: Path) -> Document:
     control = unpack(deb, root)
     name = control["Package"]
-    document = by_debsbom(f"{name}-package", root, "--distro-arch", control["Architecture"])
+    document = by_debsbom(f"{name}-package", root, f"--distro-arch={control['Architecture']}")
     (ours,) = [
-        each for each in document.packages
+        each
+        for each in document.packages
         if each.name == name and each.primary_package_purpose is not PackagePurpose.SOURCE
     ]
     ours.file_name = deb.name
@@ -174,7 +202,7 @@ def of_image(name: str, root: Path) -> Document:
 
 def unpack_image(name: str, root: Path) -> None:
     for tool in ("docker", "buildah"):
-        done = subprocess.run(["sh", "-c", EXPORT[tool], "sh", name, root], capture_output=True, text=True)
+        done = subprocess.run(["sh", "-c", EXPORT[tool], "sh", name, root], capture_output=True, text=True, check=False)
         if done.returncode == 0:
             return
     sys.exit(f"there is no image '{name}': ./dev image makes it ({done.stderr.strip()})")

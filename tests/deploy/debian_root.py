@@ -6,10 +6,14 @@ from pathlib import Path
 
 from harness.paths import clean_environment
 
+MAKE = ("mmdebstrap", "--quiet", "--variant=minbase", "--skip=cleanup/apt/lists")
 # In a mount namespace of the command's own, so that nothing stays mounted.
 ENTER = 'mount --rbind /dev "$0/dev" && mount -t proc proc "$0/proc" && exec chroot "$0" "$@"'
 # By systemd as the first process of a container, of which this machine's systemd, if it has one, knows nothing.
-BOOT = 'mount -t tmpfs tmpfs /run && exec systemd-nspawn "$@"'
+BOOT = """
+mount -t tmpfs tmpfs /run
+exec systemd-nspawn --quiet --register=no --keep-unit --private-network "$@" --boot systemd.unit=script.service
+"""
 SCRIPT_UNIT = """
 [Unit]
 SuccessAction=poweroff-force
@@ -20,13 +24,18 @@ ExecStart=/bin/sh -ex /script
 StandardOutput=file:/said
 StandardError=inherit
 """
-ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
+ENVIRONMENT = {
+    "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root",
+    "DEBIAN_FRONTEND": "noninteractive",
+    "LC_ALL": "C",
+}
 
 
 def can_make_roots() -> bool:
     if os.getuid() != 0:
         return False
-    return subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode == 0
+    return subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode == 0
 
 
 class DebianRoot:
@@ -35,9 +44,10 @@ class DebianRoot:
         # Runs the command that follows in the root, as the same process.
         self.enter = ("unshare", "--mount", "sh", "-c", ENTER, str(folder))
         made = subprocess.run(
-            ["mmdebstrap", "--quiet", "--variant=minbase", "--skip=cleanup/apt/lists",
-             f"--include={','.join(packages)}", "bookworm", str(folder)],
-            capture_output=True, text=True,
+            [*MAKE, f"--include={','.join(packages)}", "bookworm", str(folder)],
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert made.returncode == 0, made.stderr
 
@@ -57,9 +67,12 @@ class DebianRoot:
         for name, text in own.items():
             (self.folder / name).write_text(text)
         done = subprocess.run(
-            ["unshare", "--mount", "sh", "-c", BOOT, "sh", "--quiet", "--register=no", "--keep-unit", "--private-network",
-             "--directory", str(self.folder), "--boot", "systemd.unit=script.service"],
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300,
+            ["unshare", "--mount", "sh", "-c", BOOT, "sh", "--directory", str(self.folder)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
         )
         said = (self.folder / "said").read_text()
         for name in own:

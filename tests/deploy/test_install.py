@@ -86,8 +86,10 @@ def server(tmp_path_factory):
         server.close()
 
 
-@pytest.mark.parametrize("component, programs", [("server", {"denoised"}), ("cli", {"denoise"}),
-                                                  ("viewer", {"denoise-viewer"}), ("client", set())])
+@pytest.mark.parametrize(
+    ("component", "programs"),
+    [("server", {"denoised"}), ("cli", {"denoise"}), ("viewer", {"denoise-viewer"}), ("client", set())],
+)
 def test_a_component_by_itself(component, programs, tmp_path):
     tree = install(BUILD, tmp_path, component)
     assert {path.name for path in tree.glob("bin/*")} == programs
@@ -97,16 +99,33 @@ def test_a_component_by_itself(component, programs, tmp_path):
 
 def test_the_programs_start(tmp_path):
     tree = install(BUILD, tmp_path)
-    server = Server(tmp_path / "server", "--model", str(tree / "share/denoised/models/digits"), *ONE_ENGINE,
-                    "--batch-sizes", "1,4", program=tree / "bin/denoised")
+    server = Server(
+        tmp_path / "server",
+        "--model",
+        str(tree / "share/denoised/models/digits"),
+        *ONE_ENGINE,
+        "--batch-sizes",
+        "1,4",
+        program=tree / "bin/denoised",
+    )
     try:
         maps = Path(f"/proc/{server.pid}/maps").read_text()
         # LibTorch is the one that was installed, and of that nothing that is not loaded.
         loaded = {Path(line.split()[-1]) for line in maps.splitlines() if "/lib/denoised/" in line}
         assert loaded == set((tree / "lib/denoised").iterdir()) and "libtorch_cpu.so" in {path.name for path in loaded}
         assert str(BUILD) not in maps and "site-packages" not in maps
-        run(tree / "bin/denoise", "sample", "--address", server.address, "--class", "7", "--steps", "5",
-            "--out", tmp_path / "seven.png")
+        run(
+            tree / "bin/denoise",
+            "sample",
+            "--address",
+            server.address,
+            "--class",
+            "7",
+            "--steps",
+            "5",
+            "--out",
+            tmp_path / "seven.png",
+        )
         server.stop()
     finally:
         server.kill()

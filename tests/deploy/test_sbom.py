@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from packages import depends, field
 from spdx_tools.spdx.model import ChecksumAlgorithm
 from spdx_tools.spdx.parser.parse_anything import parse_file
 from spdx_tools.spdx.validation.document_validator import validate_full_spdx_document
 
 from harness.paths import BIN, ROOT
-from packages import depends, field
 
 # CPack compresses LibTorch.
 pytestmark = pytest.mark.timeout(300)
@@ -58,13 +58,14 @@ def test_of_the_packages(packages, tmp_path):
         assert ours.version == field(package, "Version")
 
 
-@pytest.mark.parametrize("program, component", [("denoised", "server"), ("denoise-viewer", "viewer")])
+@pytest.mark.parametrize(("program", "component"), [("denoised", "server"), ("denoise-viewer", "viewer")])
 def test_of_an_image(program, component, tmp_path):
     root = tmp_path / program
     (root / "var/lib/dpkg").mkdir(parents=True)
     (root / "var/lib/dpkg/status").write_text(Path("/var/lib/dpkg/status").read_text())
     subprocess.run(
-        ["cmake", "--install", BIN.parent, "--prefix", root / "usr/local", "--component", component], check=True,
+        ["cmake", "--install", BIN.parent, "--prefix", root / "usr/local", "--component", component],
+        check=True,
         capture_output=True,
     )
     document = sbom(tmp_path, root)
