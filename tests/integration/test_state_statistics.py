@@ -19,7 +19,9 @@ CHAINS = 256
 def gaussian_stub(start_shared_server, tmp_path_factory):
     """Of N(0, DEVIATION²) in every element, by the optimal denoiser."""
     folder = write_model(tmp_path_factory.mktemp("models") / "gaussian", GaussianDenoiser(DEVIATION))
-    return start_shared_server(*ONE_ENGINE, "--batch-sizes", "1,16,64", model=folder).stub
+    return start_shared_server(
+        *ONE_ENGINE, "--batch-sizes", "1,16,64", "--max-state-bytes", "64M", model=folder
+    ).stub
 
 
 def test_x_t_has_the_mean_square_of_the_forward_process(gaussian_stub, report):

@@ -7,10 +7,6 @@ import errors
 import exact_roots
 import pytest
 
-# group -> [(error, what was run)]
-_seen = collections.defaultdict(list)
-_least = {}  # of each group, what is allowed in any case
-
 
 def pytest_addoption(parser):
     parser.addoption("--full", action="store_true", help="every combination, not a sample of them")
@@ -31,25 +27,31 @@ def exact(monkeypatch):
 
 
 @pytest.fixture
-def allowed_error(request):
+def allowed_error(request, record_property):
     """allowed_error(group, error, what, least): remembers the error, and says how large one of its group may be.
     `least`: what is allowed in any case."""
     recording = request.config.getoption("--record")
 
     def allowed(group, error, what, least):
-        _seen[group].append((error, what))
-        _least[group] = least
+        record_property("error", (group, error, what, least))
         return math.inf if recording else errors.allowed(group)
 
     return allowed
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    if not _seen:
+    seen = collections.defaultdict(list)  # of a group: (error, what was run)
+    least = {}  # of a group, what is allowed in any case
+    for report in [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]:
+        for kind, value in report.user_properties:
+            if kind == "error" and report.when == "call":
+                group, error, what, least[group] = value
+                seen[group].append((error, what))
+    if not seen:
         return
     terminalreporter.section("parity with diffusers: worst max|a-b| / max(1, max|b|)")
-    for group, seen in sorted(_seen.items()):
-        worst, what = max(seen)
-        terminalreporter.write_line(f"{group:44} {len(seen):6} runs  worst {worst:.1e}  at {what}")
+    for group, of_group in sorted(seen.items()):
+        worst, what = max(of_group)
+        terminalreporter.write_line(f"{group:44} {len(of_group):6} runs  worst {worst:.1e}  at {what}")
     if config.getoption("--record"):
-        errors.record({group: (len(seen), max(seen)[0], _least[group]) for group, seen in _seen.items()})
+        errors.record({group: (len(of), max(of)[0], least[group]) for group, of in seen.items()})
