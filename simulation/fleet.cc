@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <deque>
 #include <memory>
 #include <numeric>
 #include <queue>
@@ -38,7 +39,7 @@ struct Arrival : Request {
 struct Server {
   std::unique_ptr<WaitingQueue> queue;
   std::unique_ptr<ChainExchange> exchange;
-  std::vector<Replica> replicas;
+  std::deque<Replica> replicas;  // which are not copied
   std::vector<char> idle;   // by replica
   std::vector<char> woken;  // by the exchange
 };
@@ -122,7 +123,6 @@ Fleet::Fleet(const FleetOptions& options, const BatchCurve& curve)
                                                              .engines = options.replicas,
                                                              .policy = policy});
     server.exchange = std::make_unique<ChainExchange>(options.replicas);
-    server.replicas.reserve(options.replicas);
     server.idle.assign(options.replicas, true);
     server.woken.assign(options.replicas, false);
     for (int i = 0; i < options.replicas; ++i) {
