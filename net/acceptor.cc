@@ -160,11 +160,9 @@ void Acceptor::MakeRoomForDescriptors(int listening) {
 void Acceptor::Admit(UniqueFd fd, const sockaddr_storage& peer) {
   const Time now = std::chrono::steady_clock::now();
   const std::string address = AddressKey(peer);
-  ConnectionTable::Admission admission = table_.Admit(address, now);
-  if (!admission.id && now >= next_sweep_) {
-    Sweep(now);
-    admission = table_.Admit(address, now);
-  }
+  // Before anybody has to go: many of those that are served may have ended since the last sweep.
+  if (!table_.HasRoom(address) && now >= next_sweep_) Sweep(now);
+  const ConnectionTable::Admission admission = table_.Admit(address, now);
   if (admission.evicted) {
     Count(Refusal::kSilent, silent_.at(*admission.evicted).peer);
     silent_.erase(*admission.evicted);

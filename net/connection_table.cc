@@ -35,6 +35,12 @@ std::string AddressKey(const sockaddr_storage& address) {
   return bytes(&v6, 8);
 }
 
+bool ConnectionTable::HasRoom(const std::string& address) const {
+  const auto known = addresses_.find(address);
+  return connections_.size() < limits_.max_connections &&
+         (known == addresses_.end() || known->second.connections < limits_.max_per_address);
+}
+
 ConnectionTable::Admission ConnectionTable::Admit(const std::string& address, Time now) {
   Admission admission;
   const auto known = addresses_.find(address);

@@ -56,6 +56,8 @@ class ConnectionTable {
     std::optional<Refusal> reason;  // where it is refused
   };
   Admission Admit(const std::string& address, Time now);
+  // Whether one of that address would be admitted without another's having to go.
+  bool HasRoom(const std::string& address) const;
   // It is served from now on.
   void Serve(Id id);
   // It is closed, and forgotten.

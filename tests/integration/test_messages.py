@@ -193,7 +193,7 @@ def test_a_stream_does_not_keep_its_largest_message(open_server, report):
 def test_what_is_too_large_is_told_so_with_details_and_counted(open_server):
     before = open_server.metrics()
     with growth(open_server) as grown:
-        failure = raw_call(open_server.channel, SAMPLE, delimited(1, b"x" * (70 * MIB)))
+        failure = raw_call(open_server.channel, SAMPLE, delimited(1, b"x" * (66 * MIB)))
     assert (failure.code, failure.reason) == (EXHAUSTED, "MESSAGE_TOO_LARGE")
     assert failure.retry_seconds is None, "it would be no smaller then"
     assert grown.bytes < 2 * MAX_MESSAGE

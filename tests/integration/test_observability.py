@@ -143,7 +143,7 @@ def test_latencies_are_counted_once_a_request(server):
 def test_many_scrapes_at_once(server):
     from concurrent.futures import ThreadPoolExecutor
 
-    with ThreadPoolExecutor(16) as pool:
+    with ThreadPoolExecutor(8) as pool:
         scrapes = list(pool.map(lambda _: Metrics.scrape(server.metrics_address), range(64)))
     assert all(s.families for s in scrapes)
 
