@@ -28,7 +28,7 @@ from harness.http2 import (
 )
 from harness.paths import DIGITS
 from harness.server import ONE_ENGINE
-from harness.waiting import PATIENCE
+from harness.waiting import PATIENCE, eventually
 
 BRIEF = dict(seed=1, sampler=dict(kind="KIND_DDIM", steps=2))
 
@@ -211,8 +211,8 @@ def test_calls_that_are_reset_at_once(server, open_, report):
     reader.join()
     abuser.join()
     report("callers served beside 20,000 resets", served)
-    report("memory that they left", f"{(server.rss_bytes() - before) >> 20} MiB")
-    assert server.rss_bytes() - before < 64 << 20
+    report("memory that they took", f"{(server.rss_bytes() - before) >> 20} MiB")
+    eventually(lambda: server.rss_bytes() - before < 64 << 20, within=30, what="it is given back")
 
 
 # --- metrics
