@@ -29,7 +29,8 @@ absl::StatusOr<HostPort> Split(const std::string& address) {
     const bool bracketed =
         split.host.size() > 2 && split.host.front() == '[' && split.host.back() == ']';
     if (bracketed) split.host = split.host.substr(1, split.host.size() - 2);
-    if (!split.host.empty() && split.host.front() != '[' && bracketed == absl::StrContains(split.host, ":") &&
+    if (!split.host.empty() && split.host.front() != '[' &&
+        bracketed == absl::StrContains(split.host, ":") &&
         absl::SimpleAtoi(address.substr(colon + 1), &split.port) && split.port >= 0 &&
         split.port <= 65535) {
       return split;

@@ -40,8 +40,8 @@ struct Server {
   std::unique_ptr<WaitingQueue> queue;
   std::unique_ptr<ChainExchange> exchange;
   std::deque<Replica> replicas;  // which are not copied
-  std::vector<char> idle;   // by replica
-  std::vector<char> woken;  // by the exchange
+  std::vector<char> idle;        // by replica
+  std::vector<char> woken;       // by the exchange
 };
 
 // A denoiser call that ends.

@@ -109,7 +109,7 @@ test("a run is drawn to its end, scrubbed, and its link gives the same picture",
 });
 
 test("a link that another page opens starts no run", async () => {
-  const elsewhere = http.createServer((request, response) => {
+  const elsewhere = http.createServer((_request, response) => {
     response.setHeader("Content-Type", "text/html");
     response.end(`<a href="${viewer.url}?seed=1&n=64&steps=1000">look</a>`);
   });
@@ -118,16 +118,18 @@ test("a link that another page opens starts no run", async () => {
     page = await browser.newPage();
     page.setDefaultTimeout(60000);
     const runs = [];
-    page.on("request", (request) => { if (request.url().endsWith("/api/runs")) runs.push(request); });
+    page.on("request", (request) => {
+      if (request.url().endsWith("/api/runs")) runs.push(request);
+    });
     await page.goto(`http://127.0.0.1:${elsewhere.address().port}/`);
     await page.locator("a").click();
     await page.locator(".dot.up").waitFor();
-    assert.equal(await page.locator("[name=steps]").inputValue(), "1000");  // so the link has been read
+    assert.equal(await page.locator("[name=steps]").inputValue(), "1000"); // so the link has been read
     assert.deepEqual(runs, []);
     assert.equal(await page.locator(".card").count(), 0);
     await page.locator(".primary").click();
     await page.locator(".card").waitFor();
-    assert.equal(runs.length, 1);  // what the first assertion would have seen
+    assert.equal(runs.length, 1); // what the first assertion would have seen
   } finally {
     elsewhere.close();
   }

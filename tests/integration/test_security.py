@@ -83,9 +83,7 @@ def tls_server(start_shared_server, tmp_path_factory, certificates):
     shutil.copy(certificates.server.certificate, served.certificate)
     shutil.copy(certificates.server.key, served.key)
     tokens = write_tokens(folder / "tokens", *ENTRIES)
-    server = start_shared_server(
-        *ONE_ENGINE, "--batch-sizes", "1,2", *tls_flags(served), "--token-file", str(tokens)
-    )
+    server = start_shared_server(*ONE_ENGINE, "--batch-sizes", "1,2", *tls_flags(served), "--token-file", str(tokens))
     server.pair, server.tokens = served, tokens
     return server
 
@@ -209,9 +207,7 @@ def test_tokens_are_read_again(tls_server, certificates):
     def takes(token: str) -> bool:
         with channel(tls_server, certificates.ours) as to:
             try:
-                pb_grpc.DiffusionStub(to).GetModel(
-                    pb.GetModelRequest(), metadata=bearer(token), timeout=CALL_TIMEOUT
-                )
+                pb_grpc.DiffusionStub(to).GetModel(pb.GetModelRequest(), metadata=bearer(token), timeout=CALL_TIMEOUT)
                 return True
             except grpc.RpcError as error:
                 assert error.code() == grpc.StatusCode.UNAUTHENTICATED

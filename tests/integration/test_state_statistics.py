@@ -1,5 +1,6 @@
 """Streamed states have the forward process's distribution at their t."""
 
+import itertools
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -19,16 +20,14 @@ CHAINS = 256
 def gaussian_stub(start_shared_server, tmp_path_factory):
     """Of N(0, DEVIATION²) in every element, by the optimal denoiser."""
     folder = write_model(tmp_path_factory.mktemp("models") / "gaussian", GaussianDenoiser(DEVIATION))
-    return start_shared_server(
-        *ONE_ENGINE, "--batch-sizes", "1,16,64", "--max-state-bytes", "64M", model=folder
-    ).stub
+    return start_shared_server(*ONE_ENGINE, "--batch-sizes", "1,16,64", "--max-state-bytes", "64M", model=folder).stub
 
 
 def mean_squares(alpha_bars) -> list[float]:
-    """E x² of an element after each step of DDPM (Ho, Jain, Abbeel 2020, eq. 7, fixed_small) with the optimal denoiser of
-    N(0, DEVIATION²), which is linear, so that every x_t is Gaussian."""
+    """E x² of an element after each step of DDPM (Ho, Jain, Abbeel 2020, eq. 7, fixed_small) with the optimal denoiser
+    of N(0, DEVIATION²), which is linear, so that every x_t is Gaussian."""
     squares = [1.0]
-    for a, b in zip(alpha_bars[:-1], alpha_bars[1:], strict=True):
+    for a, b in itertools.pairwise(alpha_bars):
         gain = a**0.5 * DEVIATION**2 / (a * DEVIATION**2 + 1 - a)  # x̂_0 of x
         beta = 1 - a / b
         mean = (b**0.5 * beta * gain + (a / b) ** 0.5 * (1 - b)) / (1 - a)
