@@ -110,7 +110,10 @@ TEST_F(TenantsTest, TheIdleAreForgottenAndThoseThatHaveSomethingAreNot) {
   EXPECT_LE(known(), 4u);
   EXPECT_EQ(tenants_.ShareOf("waits"), 10u);
   EXPECT_EQ(tenants_.Find("runs")->active(), 1u);
-  EXPECT_EQ(tenants_.ShareOf("0"), 0u);
+  // Of equals it is not said who goes.
+  int remembered = 0;
+  for (int i = 0; i < 10'000; ++i) remembered += tenants_.ShareOf(absl::StrCat(i)) > 0 ? 1 : 0;
+  EXPECT_LE(remembered, 2);
 }
 
 TEST_F(TenantsTest, NobodyGetsRidOfWhatHeOwesByMakingUpNames) {
