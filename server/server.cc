@@ -419,11 +419,12 @@ std::string Server::ready_line() const {
 
 void Server::StopAdmitting() {
   parts_->manager->StopLoading();
+  // In this order: once health says so, nothing is taken in.
   parts_->draining.store(true);
-  parts_->SayServing(false);
   parts_->service->Drain();
   parts_->inference->Drain();
   parts_->queue->Close();
+  parts_->SayServing(false);
 }
 
 int Server::calls_in_flight() const {

@@ -33,7 +33,7 @@ def allowed_error(request, record_property):
     recording = request.config.getoption("--record")
 
     def allowed(group, error, what, least):
-        record_property("error", (group, error, what, least))
+        record_property("error", (group, float(error), str(what), float(least)))  # as processes can tell each other
         return math.inf if recording else errors.allowed(group)
 
     return allowed

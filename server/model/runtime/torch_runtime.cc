@@ -17,9 +17,9 @@ void PrepareProcess() {
 
 void PrepareEngineThread(int threads) {
   KeepFreePages();
-  // In this order: a thread's first parallel loop takes over the number that any thread has set
-  // last, unless it has done so before.
-  at::internal::lazy_init_num_threads();
+  // In this order: the first that LibTorch does for a thread, such as telling its number, sets that
+  // to the one that any thread has set last.
+  (void)at::get_num_threads();
   at::set_num_threads(threads);
 }
 

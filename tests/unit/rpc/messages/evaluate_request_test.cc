@@ -71,10 +71,9 @@ TEST_F(EvaluateRequestTest, SomeTimestepsByTheSeed) {
   message.set_num_timesteps(8);
   const auto times = [&](uint64_t seed) {
     message.set_seed(seed);
+    const auto validated = Validate(message, Pictures());
     std::vector<double> times;
-    for (const Row& row : Validate(message, Pictures())->request.table->rows) {
-      times.push_back(row.timestep);
-    }
+    for (const Row& row : validated->request.table->rows) times.push_back(row.timestep);
     return times;
   };
   EXPECT_LT(times(1).size(), 10u);
